@@ -1,0 +1,60 @@
+"""What every command line of the suite shares."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from suite.errors import UserError
+from suite.study import Study, load_study
+
+
+def add_study(parser: argparse.ArgumentParser) -> None:
+    """Add --study."""
+    parser.add_argument(
+        "--study",
+        required=True,
+        help="a name in config/studies/ (glyphs) or the path of a study file (my/study.yaml)",
+    )
+
+
+def add_seeds(parser: argparse.ArgumentParser) -> None:
+    """Add --seeds, for what is made from several runs."""
+    parser.add_argument("--seeds", type=int, nargs="+", help="default: the study's own")
+
+
+def study(args: argparse.Namespace) -> Study:
+    """The study of --study, with the seeds of --seeds if given."""
+    return load_study(args.study, **({"seeds": args.seeds} if args.seeds else {}))
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Add --seed and --device."""
+    parser.add_argument("--seed", type=int, default=0, help="seed of the run (default 0)")
+    parser.add_argument(
+        "--device",
+        default="auto",
+        help="cpu, cuda, cuda:1 …; auto (default) takes a GPU if there is one",
+    )
+
+
+def device(asked: str) -> str:
+    """`auto` made definite: cuda where there is a GPU, else cpu."""
+    if asked != "auto":
+        return asked
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def has_gpu() -> bool:
+    """Whether this machine has an NVIDIA GPU, asked without importing torch."""
+    return Path("/dev/nvidia0").exists()
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a command; print a UserError as one line and exit with 1; anything else shows its traceback."""
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")

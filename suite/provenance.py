@@ -1,0 +1,51 @@
+"""What a result was made with: every run carries this, so that it can be judged and repeated."""
+
+import datetime
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+from suite.modules import ROOT
+
+LIBRARIES = ("torch", "torchvision", "numpy", "faiss-cpu", "scikit-learn", "pandas", "matplotlib")
+
+
+def provenance(**conditions: object) -> dict:
+    """Commit, date, machine, library versions and the given conditions (seed, threads, device …)."""
+    return {
+        "commit": git_commit(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()} {processor()}",
+        "cores": os.cpu_count(),
+        "libraries": {name: metadata.version(name) for name in LIBRARIES},
+        **conditions,
+    }
+
+
+def git_commit() -> str:
+    """Hash of the checkout's commit, with + when tracked files differ from it; "unknown" without git."""
+    try:
+        return subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def processor() -> str:
+    """The processor's name as the system gives it."""
+    try:
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
+            for line in lines:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor()

@@ -1,0 +1,268 @@
+"""A study: one complete, validated configuration file, and what follows from it.
+
+Everything that decides *which jobs exist* is worked out here from plain data, so that the workflow starts
+in a second and the command lines agree with it.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+
+import jsonschema
+import yaml
+
+from suite import modules
+from suite.errors import UserError, unknown
+from suite.modules import ROOT
+
+STUDIES = ROOT / "config" / "studies"
+SCHEMA = ROOT / "workflow" / "schemas" / "study.schema.yaml"
+
+# What evaluates a method when the study does not say otherwise: ablations need no more than the curves.
+CURVES = ("linear", "knn")
+
+
+@dataclass(frozen=True)
+class Network:
+    """One training: a baseline's head on the study's backbone, for the sizes this network serves."""
+
+    name: str
+    method: str
+    sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the study's `methods`: a baseline (a file in baselines/) with options, under a name.
+
+    kind: "trained" (has networks of its own), "fitted" (on the training embeddings of `source`) or
+    "control" (given the labels or nothing at all: the ceiling and the floor of every evaluation).
+    """
+
+    name: str
+    baseline: str
+    kind: str
+    label: str
+    group: str
+    nesting: tuple[int, ...]
+    options: dict = field(default_factory=dict)
+    training: dict = field(default_factory=dict)
+    tasks: tuple[str, ...] | None = None
+    source: str | None = None
+    starts_from: str | None = None
+    network_per_size: bool = False
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """Networks this method trains: none, one that serves every size, or one for each size."""
+        if self.kind != "trained":
+            return ()
+        if self.network_per_size:
+            return tuple(Network(f"{self.name}_{m}", self.name, (m,)) for m in self.nesting)
+        return (Network(self.name, self.name, self.nesting),)
+
+
+class Study:
+    """One study; see config/studies/glyphs.yaml for what each key means.
+
+    Raises UserError when the file does not follow workflow/schemas/study.schema.yaml or names a method,
+    evaluation, figure, data source or option that does not exist.
+    """
+
+    def __init__(self, config: dict, path: str | Path = "study"):
+        self.path = Path(path)
+        self.config = config
+        schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+        for error in jsonschema.Draft202012Validator(schema).iter_errors(config):
+            key = ".".join(map(str, error.absolute_path)) or "top level"
+            raise UserError(f"{self.path}: {key}: {error.message}; see {SCHEMA.relative_to(ROOT)}")
+        self.name: str = config["name"]
+        self.title: str = config["title"]
+        self.nesting: tuple[int, ...] = tuple(config["nesting"])
+        self.seeds: tuple[int, ...] = tuple(config["seeds"])
+        self.figures: tuple[str, ...] = tuple(config["figures"])
+        self.training: dict = config["training"]
+        self.backbone: dict = config["backbone"]
+        check_nesting(self.nesting, self.dim, f"{self.path}: nesting")
+        # Resolving all of them now is what makes a wrong name fail before the first job.
+        self.source_options, self.methods, self.tasks  # noqa: B018
+        for figure in self.figures:
+            self.figure_module(figure)
+        for measure in config.get("measures", {}):
+            self.measure_options(measure)
+
+    @property
+    def dim(self) -> int:
+        """Width d of the full embedding."""
+        return self.backbone["dim"]
+
+    @cached_property
+    def interpolated(self) -> tuple[int, ...]:
+        """Sizes that are evaluated though no method was trained for them; 1-NN needs no classifier."""
+        sizes = tuple(self.config.get("interpolated", ()))
+        if sizes:
+            check_nesting(sizes, self.dim, f"{self.path}: interpolated")
+        return sizes
+
+    @property
+    def source(self) -> str:
+        """Module of splits/ the data come from."""
+        return self.config["data"]["source"]
+
+    @cached_property
+    def source_options(self) -> dict:
+        """Options of the data source, defaults filled in."""
+        given = {key: value for key, value in self.config["data"].items() if key != "source"}
+        return modules.options("splits", self.source, "OPTIONS", "data source", given)
+
+    @cached_property
+    def methods(self) -> dict[str, Method]:
+        """Methods by name, in the order of the file."""
+        methods = {name: self._method(name, given or {}) for name, given in self.config["methods"].items()}
+        for method in methods.values():
+            for other in (method.source, method.starts_from):
+                if other is not None and other not in methods:
+                    raise UserError(
+                        f"{self.path}: method {method.name} starts from {other}, which is not among the "
+                        f"study's methods ({', '.join(methods)})"
+                    )
+        return methods
+
+    def _method(self, name: str, given: dict) -> Method:
+        baseline = given.get("baseline", name)
+        facts = modules.declared("baselines", baseline, "KIND", "method")
+        special = {"baseline", "label", "group", "tasks", "nesting", "source", "training"}
+        options = modules.options(
+            "baselines",
+            baseline,
+            "KIND",
+            "method",
+            {key: value for key, value in given.items() if key not in special},
+        )
+        nesting = tuple(given.get("nesting", self.nesting))
+        check_nesting(nesting, self.dim, f"{self.path}: methods.{name}.nesting")
+        return Method(
+            name=name,
+            baseline=baseline,
+            kind=facts["KIND"],
+            label=given.get("label", facts["LABEL"]),
+            group=given.get("group", "baselines"),
+            nesting=nesting,
+            options=options,
+            training=self.training | given.get("training", {}),
+            tasks=tuple(given["tasks"]) if "tasks" in given else None,
+            source=given.get("source", facts.get("SOURCE")),
+            starts_from=facts.get("STARTS_FROM"),
+            network_per_size=facts.get("NETWORK_PER_SIZE", False),
+        )
+
+    def method(self, name: str) -> Method:
+        """The method called `name`; raises UserError with the names there are."""
+        if name not in self.methods:
+            raise unknown("method", name, self.methods, self.path)
+        return self.methods[name]
+
+    @cached_property
+    def networks(self) -> dict[str, Network]:
+        """Every network of the study by name."""
+        return {net.name: net for method in self.methods.values() for net in method.networks}
+
+    def network(self, name: str) -> Network:
+        """The network called `name`; raises UserError with the names there are."""
+        if name not in self.networks:
+            raise unknown("network", name, self.networks, self.path)
+        return self.networks[name]
+
+    @cached_property
+    def tasks(self) -> dict[str, dict]:
+        """Evaluations of the study with their options, defaults filled in."""
+        return {
+            name: modules.options("analysis", name, "MEASURES", "evaluation", given)
+            for name, given in self.config["tasks"].items()
+        }
+
+    def task_methods(self, task: str) -> list[Method]:
+        """Methods that `task` evaluates, in the order of the file.
+
+        Baselines take part in every evaluation, other groups (ablations) in `linear` and `knn`, unless the
+        method's own `tasks` or the evaluation's `methods` says otherwise.
+        """
+        chosen = self.tasks[task].get("methods")
+        for name in chosen or ():
+            self.method(name)
+        return [
+            method
+            for method in self.methods.values()
+            if (method.name in chosen if chosen else True)
+            and task in (method.tasks or (self.tasks if method.group == "baselines" else CURVES))
+        ]
+
+    def measures(self, task: str) -> tuple[str, ...]:
+        """Measures (modules of analysis/ that save raw outcomes) which `task` is computed from."""
+        return tuple(modules.declared("analysis", task, "MEASURES", "evaluation")["MEASURES"])
+
+    def measure_options(self, measure: str) -> dict:
+        """Options of a measure, defaults filled in."""
+        given = self.config.get("measures", {}).get(measure)
+        return modules.options("analysis", measure, "MEASURE", "measure", given)
+
+    def measured(self) -> list[tuple[str, str]]:
+        """(method, measure) pairs that the study's evaluations are computed from."""
+        return [
+            (method.name, measure)
+            for task in self.tasks
+            for method in self.task_methods(task)
+            for measure in self.measures(task)
+        ]
+
+    def figure_module(self, figure: str) -> tuple[str, str]:
+        """(module, argument): `contact_sheet_train` is drawn by contact_sheet with "train"."""
+        known = modules.names("analysis/figures", "TABLES")
+        for module in sorted(known, key=len, reverse=True):
+            if figure == module:
+                return module, ""
+            if figure.startswith(module + "_"):
+                return module, figure.removeprefix(module + "_")
+        raise unknown("figure", figure, known, "analysis/figures/")
+
+    def trained_with(self, network: str) -> dict:
+        """All settings that decide a network's weights; a change in them, and only that, retrains it."""
+        net = self.network(network)
+        method = self.methods[net.method]
+        return {
+            "backbone": self.backbone,
+            "training": method.training,
+            "baseline": method.baseline,
+            "options": method.options,
+            "sizes": list(net.sizes),
+        }
+
+
+def check_nesting(sizes: tuple[int, ...], dim: int, where: str) -> None:
+    """Raise UserError unless sizes are positive, strictly increasing and at most `dim`."""
+    if not sizes or any(not isinstance(m, int) or m < 1 for m in sizes):
+        raise UserError(f"{where}: sizes must be positive whole numbers, not {list(sizes)}")
+    if any(a >= b for a, b in pairwise(sizes)):
+        raise UserError(f"{where}: sizes must increase strictly, not {list(sizes)}")
+    if sizes[-1] > dim:
+        raise UserError(
+            f"{where}: size {sizes[-1]} is longer than the embedding, which has {dim} dimensions "
+            "(backbone.dim)"
+        )
+
+
+def load_study(name: str | Path, **overrides) -> Study:
+    """The study `name`: a file in config/studies/ without its suffix, or the path of a YAML file.
+
+    overrides: top-level keys to replace, for example seeds=[0, 1, 2].
+    """
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        path = STUDIES / f"{name}.yaml"
+    if not path.exists():
+        there = sorted(p.stem for p in STUDIES.glob("*.yaml"))
+        raise unknown("study", name, there, "config/studies/ (or give the path of a .yaml file)")
+    config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+    return Study({**config, **overrides}, shown)
