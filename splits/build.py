@@ -1,0 +1,26 @@
+"""Builds a study's data: `python -m splits.build --study glyphs`."""
+
+import argparse
+import importlib
+
+from splits.store import WorldWriter
+from suite import cli
+from suite.layout import Layout
+from suite.study import load_study
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    cli.add_study(parser)
+    parser.add_argument("--threads", type=int, default=1, help="processes to draw or decode with")
+    args = parser.parse_args(argv)
+    study = load_study(args.study)
+    folder = Layout(study.name).data
+    source = importlib.import_module(f"splits.{study.source}")
+    writer = WorldWriter(folder, study.source, study.source_options)
+    source.build(writer, study.source_options, threads=args.threads)
+    writer.finish()
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,42 @@
+"""Glyphs with the characters' Unicode names as captions: images and text, without a download.
+
+The characters and drawings are those of splits/glyphs.py. Characters that are never trained on, and their
+names, are the zero-shot test: `query` and `database`.
+"""
+
+import numpy as np
+
+from splits import captions, pictures
+from splits.glyphs import Artist, choose_classes
+from splits.store import WorldWriter
+from suite.errors import UserError
+
+USES = ("splits/glyphs.py", "splits/captions.py", "splits/wordpieces.py")
+OPTIONS = {
+    "seed": 0,  # chooses the classes and draws every image
+    "classes": 1000,  # characters that are trained on: what a name means is learned from many
+    "unseen": 200,  # characters that are not
+    "unseen_faces": 4,  # typefaces an unseen character is in, at least
+    "train": 20,  # images per class, and so below
+    "val": 5,
+    "database": 20,
+    "query": 10,
+    "vocabulary": 4096,  # word pieces of the captions at most
+    "length": 32,  # tokens of a caption at most
+}
+
+
+def build(writer: WorldWriter, options: dict, threads: int) -> None:
+    """Write train, val, database, query and captions. Raises UserError for options that make no world."""
+    for name, value in options.items():
+        if name != "seed" and (not isinstance(value, int) or value < 1):
+            raise UserError(f"glyph_captions: {name} is {value}, allowed: whole numbers from 1")
+    classes, characters = choose_classes(options)
+    writer.classes(classes)
+    seen, unseen = np.flatnonzero(classes["seen"]), np.flatnonzero(~classes["seen"])
+    with pictures.pool(threads) as run:
+        artist = Artist(options["seed"], characters, run)
+        for labels, names in ((seen, ("train", "val")), (unseen, ("database", "query"))):
+            for name in names:
+                artist.write(writer, name, artist.plan(name, labels, options[name]))
+    captions.write(writer, classes["caption"].tolist(), len(seen), options["vocabulary"], options["length"])

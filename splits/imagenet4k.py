@@ -1,0 +1,493 @@
+"""ImageNet-4K: classes that no ImageNet-1K network has seen, each with database and query images.
+
+    python -m splits.imagenet4k --images ~/imagenet21k --out results/imagenet4k
+
+From an ImageNet-21K folder, a folder of its tars or a manifest it selects the classes, draws 1,000
+database and 50 query images of each, and writes
+
+    classes.csv     label, wnid, name, images_published, images_listed
+    database.csv    path, wnid, label (int64), by label
+    query.csv       the same; paths are relative to `root`, see splits.listing.read_image
+    report.csv      every class: kept, or refused and why
+    faults.csv      images left out: missing, unreadable, duplicate
+    manifest.json   root, rule, seed, counts, SHA-256 of the files; written last
+
+Two rules: `published` gives the 4,202 classes of the published list, `stated` the 6,167 that the
+rule printed beside that list gives (splits/facts/README.md). `select_classes` and `draw` are the
+same two steps for any data: other sources make their unseen-class splits with them.
+"""
+
+import argparse
+import hashlib
+import io
+import os
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from tqdm import tqdm
+
+from splits import facts
+from splits.listing import INSIDE, Listing, Source, list_images, open_source, read_bytes
+from suite import cli, files
+from suite.errors import UserError, unknown
+
+# What a class must be to be chosen. "images" needs a count, the others a column of the same name.
+RULES = {
+    "published": ("images", "unseen", "leaf"),
+    "stated": ("images", "unseen"),
+}
+REASONS = {"images": "too few images", "unseen": "seen in training", "leaf": "not a leaf"}
+PUBLISHED_SHA256 = "25b3a993e3f08880b6058b871e591c0995e9a69a73db699d1b8d6527c2b25f7d"
+PUBLISHED_MIN_IMAGES = 1050
+PER_CLASS = {"query": 50, "database": 1000}
+NOT_DRAWN = -1
+CHECKS = ("read", "decode")
+COUNTS = ("published", "found")
+CLASSES = ["label", "wnid", "name", "images_published", "images_listed"]
+FAULTS = ["wnid", "path", "fault", "detail"]
+FAULTS_SHOWN = 20
+
+
+# -- The two steps, for any data ------------------------------------------------------------
+
+
+def select_classes(
+    candidates: pd.DataFrame, rule: str, min_images: int, reasons: dict[str, str] = REASONS
+) -> pd.DataFrame:
+    """One row per candidate, by class id: `kept` (bool) and `reason` (all of them; "" when kept).
+
+    candidates: indexed by class id, with `images` (count) and, where the rule asks for it,
+    `unseen` and `leaf` (bool). Raises UserError for a rule that does not exist.
+    """
+    if rule not in RULES:
+        raise unknown("rule", rule, RULES, "RULES in splits/imagenet4k.py")
+    candidates = candidates.sort_index()
+    refused = pd.DataFrame(
+        {
+            reasons[condition]: candidates["images"] < min_images
+            if condition == "images"
+            else ~candidates[condition].astype(bool)
+            for condition in RULES[rule]
+        },
+        index=candidates.index,
+    )
+    why = ["; ".join(refused.columns[row]) for row in refused.to_numpy(dtype=bool)]
+    return pd.DataFrame({"kept": ~refused.any(axis=1), "reason": why}, index=candidates.index)
+
+
+def draw(items: pd.DataFrame, per_class: dict[str, int], seed: int) -> pd.DataFrame:
+    """The drawn rows of `items` and their `split`: for each split so many of every class.
+
+    items: `class_id` and `item` (str, unique within its class). Rows come by split, class and
+    rank. A draw depends on the seed and the names alone, not on the order of the rows nor on other
+    classes; and asking more of the *last* split leaves what the others have as it is. Raises
+    UserError naming every class that has too few items, and ValueError for an item that occurs
+    twice.
+    """
+    codes, classes = pd.factorize(items["class_id"], sort=True)
+    keys = item_keys(items["item"].to_numpy(dtype=object), seed)
+    order = np.lexsort((keys, codes))
+    codes, keys = codes[order], keys[order]
+    twice = (np.diff(codes) == 0) & (keys[1:] == keys[:-1])
+    if twice.any():
+        row = items.iloc[order[np.argmax(twice)]]
+        raise ValueError(f"item {row['item']!r} of class {row['class_id']} occurs twice")
+    needed = sum(per_class.values())
+    found = np.bincount(codes, minlength=len(classes))
+    short = [f"{classes[c]} ({found[c]})" for c in np.flatnonzero(found < needed)]
+    if short:
+        raise UserError(f"each class needs {needed} items; too few: {', '.join(short)}")
+    place = _place(codes, np.ones(len(codes), bool), per_class)
+    chosen = np.concatenate([np.flatnonzero(place == s) for s in range(len(per_class))])
+    drawn = items.iloc[order[chosen]].copy()
+    drawn["split"] = np.array(list(per_class), dtype=object)[place[chosen]]
+    return drawn
+
+
+def item_keys(names: np.ndarray, seed: int) -> np.ndarray:
+    """uint64 [n]: the SipHash-2-4 of each name (str objects [n]), keyed by the seed and mixed.
+
+    Sorting by it is a random order that every machine and every listing agrees on.
+    """
+    if not 0 <= seed < 10**16:
+        raise UserError(f"seed {seed} is not between 0 and 10^16")
+    return pd.util.hash_array(names, hash_key=f"{seed:016d}", categorize=False)
+
+
+def _place(codes: np.ndarray, usable: np.ndarray, per_class: dict[str, int]) -> np.ndarray:
+    """int8 [n]: which split of `per_class` each row goes to (an index), or NOT_DRAWN.
+
+    Rows are sorted by class (codes: int [n]) and rank; those that are not usable (bool [n]) are
+    passed over.
+    """
+    _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+    before = np.cumsum(usable) - usable
+    rank = before - before[first][inverse]
+    place = np.searchsorted(np.cumsum(list(per_class.values())), rank, side="right")
+    return np.where(usable & (place < len(per_class)), place, NOT_DRAWN).astype(np.int8)
+
+
+# -- ImageNet-4K ----------------------------------------------------------------------------
+
+
+def imagenet_candidates() -> pd.DataFrame:
+    """The 21,841 synsets and ImageNet-1K, indexed by wnid: name, images, unseen and leaf (bool)."""
+    synsets = facts.synsets()
+    counted = synsets.index[synsets["images"] > 0]
+    table = synsets.loc[(synsets["images"] > 0) | (synsets["index_1k"] >= 0), ["name", "images"]]
+    table["unseen"] = synsets["index_1k"] < 0
+    table["leaf"] = table.index.isin(facts.leaves(counted))
+    return table
+
+
+def select_imagenet(
+    candidates: pd.DataFrame, rule: str, min_images: int = PUBLISHED_MIN_IMAGES
+) -> pd.DataFrame:
+    """`select_classes` with the reason "in ImageNet-1K" for what has been seen."""
+    return select_classes(candidates, rule, min_images, REASONS | {"unseen": "in ImageNet-1K"})
+
+
+def classes_sha256(wnids: list[str]) -> str:
+    """SHA-256 of the sorted wnids joined by newlines, as the published list is identified."""
+    return hashlib.sha256("\n".join(sorted(wnids)).encode()).hexdigest()
+
+
+def build(
+    images: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    rule: str = "published",
+    per_class: dict[str, int] = PER_CLASS,
+    seed: int = 0,
+    counts: str = "published",
+    check: str | None = None,
+    threads: int = 1,
+) -> dict:
+    """Write the class list and the draws to the folder `out`; returns what manifest.json says.
+
+    counts: "published" applies the rule to the published counts (≥ 1,050), so the list is the same
+    whoever builds it; "found" to the user's own images (≥ what is drawn), for another release or a
+    part of it.
+    check: None trusts the listing; "read" reads each drawn image and leaves out those that are
+    missing, no images or the same file as another; "decode" decodes it too.
+
+    Raises UserError when a class of the list has too few usable images. It names them; all of
+    them, and every fault, are written to `<out>.missing.csv`, and `out` stays as it was.
+    """
+    out = Path(out)
+    source = open_source(images)
+    candidates = imagenet_candidates()
+    needed = sum(per_class.values())
+    if counts not in COUNTS:
+        raise unknown("counts", counts, COUNTS, "--counts")
+    # Classes that the rule refuses for another reason than the images found need not be opened.
+    if counts == "found":
+        selection = select_imagenet(candidates.assign(images=needed), rule, needed)
+    else:
+        selection = select_imagenet(candidates, rule)
+    listing = list_images(source, selection.index[selection["kept"]])
+    codes, paths, faults = rank_images(listing, seed)
+    if counts == "found":
+        found = pd.Series(np.bincount(codes, minlength=len(listing.classes)), listing.classes)
+        found = found.reindex(candidates.index, fill_value=0)
+        # Unopened classes are refused already: whether they have enough is not known.
+        found[~selection["kept"]] = needed
+        selection = select_imagenet(candidates.assign(images=found), rule, needed)
+    chosen = selection.index[selection["kept"]]
+    if chosen.empty:
+        broken = "".join(f"; {path}: {detail}" for _, path, detail in listing.broken)
+        raise UserError(f"no class in {source.path} has the {needed} images {rule} needs{broken}")
+
+    labels = chosen.get_indexer(pd.Index(listing.classes))[codes]
+    labels, paths = labels[labels >= 0], paths[labels >= 0]
+    place, usable, failed = place_images(source, labels, paths, chosen, per_class, check, threads)
+    broken = [(wnid, path, "unreadable", detail) for wnid, path, detail in listing.broken]
+    faults = pd.DataFrame(broken + faults + failed, columns=FAULTS)
+    faults = faults.sort_values(FAULTS, ignore_index=True)
+    listed = pd.Series(listing.listed, listing.classes, dtype="Int64")
+    listed = listed.mask(listed < 0)
+    classes = candidates.loc[chosen, ["name"]].assign(
+        images_published=candidates["images"], images_listed=listed.reindex(chosen)
+    )
+    report_missing(out, classes, usable, needed, faults)
+
+    classes.insert(0, "label", np.arange(len(classes), dtype=np.int64))
+    tables = {
+        "classes": classes.reset_index()[CLASSES],
+        "report": class_report(candidates, selection, listed),
+        "faults": faults,
+    }
+    for index, split in enumerate(per_class):
+        drawn = place == index
+        wnids = chosen.to_numpy(dtype=object)[labels[drawn]]
+        tables[split] = pd.DataFrame(
+            {"path": paths[drawn], "wnid": wnids, "label": labels[drawn].astype(np.int64)}
+        )
+    digest = classes_sha256(list(chosen))
+    manifest = {
+        "builder": "imagenet4k",
+        "root": str(source.root),
+        "layout": source.layout,
+        "rule": rule,
+        "counts": counts,
+        "seed": seed,
+        "per_class": per_class,
+        "checked": check,
+        "classes": len(chosen),
+        "classes_sha256": digest,
+        "is_published_list": digest == PUBLISHED_SHA256,
+    }
+    return write_build(out, manifest, tables)
+
+
+def rank_images(listing: Listing, seed: int) -> tuple[np.ndarray, np.ndarray, list[tuple]]:
+    """(codes int32 [m], paths [m]) by class and rank, and the faults: paths that are listed twice.
+
+    The rank comes from the file name alone, so that a folder, its tars and a manifest give the
+    same draw. Of a path listed twice in a class one stays; a path listed in several classes has no
+    class.
+    """
+    codes, paths = listing.codes, listing.paths
+    keys = np.empty(len(paths), np.uint64)
+    for start in range(0, len(paths), 1_000_000):  # file names are needed a block at a time only
+        block = slice(start, start + 1_000_000)
+        names = [path.replace(INSIDE, "/").rpartition("/")[2] for path in paths[block]]
+        keys[block] = item_keys(np.array(names, dtype=object), seed)
+
+    same_name = np.flatnonzero(pd.Series(keys).duplicated(keep=False))
+    rows = pd.DataFrame({"row": same_name, "code": codes[same_name], "path": paths[same_name]})
+    rows["key"] = keys[same_name]
+    twice = rows[rows.duplicated("path", keep=False)]
+    contradictory = twice.groupby("path")["code"].transform("nunique") > 1
+    dropped = twice[contradictory | twice.duplicated(["code", "path"])]
+    faults = [
+        (listing.classes[row.code], row.path, "duplicate", "listed in several classes")
+        if contradictory[row.Index]
+        else (listing.classes[row.code], row.path, "duplicate", "listed more than once")
+        for row in dropped.drop_duplicates(["code", "path"]).itertuples()
+    ]
+    # One file name in two folders of a class: only there the whole path has to tell them apart.
+    left = rows.drop(dropped.index)
+    tied = left[left.duplicated(["code", "key"], keep=False)]
+    keys[tied["row"]] = item_keys(tied["path"].to_numpy(dtype=object), seed)
+
+    order = np.lexsort((keys, codes))
+    stays = np.ones(len(paths), bool)
+    stays[dropped["row"]] = False
+    order = order[stays[order]]
+    return codes[order], paths[order], faults
+
+
+def place_images(
+    source: Source,
+    labels: np.ndarray,
+    paths: np.ndarray,
+    chosen: pd.Index,
+    per_class: dict[str, int],
+    check: str | None,
+    threads: int,
+) -> tuple[np.ndarray, np.ndarray, list[tuple]]:
+    """(place int8 [n], usable images per class [classes], faults); see `_place`.
+
+    labels: int [n] and paths [n] by class and rank. An image that fails `check` gives its place to
+    the next in rank, which is checked in its turn.
+    """
+    usable = np.ones(len(labels), bool)
+    pending = np.full(len(labels), check is not None)
+    faults: list[tuple] = []
+    first_with: dict[bytes, str] = {}
+    while True:
+        place = _place(labels, usable, per_class)
+        rows = np.flatnonzero((place != NOT_DRAWN) & pending)
+        if not len(rows):
+            return place, np.bincount(labels[usable], minlength=len(chosen)), faults
+        for row, (fault, detail, digest) in zip(rows, examine_all(paths[rows], source.root, check, threads)):
+            if not fault and digest in first_with:
+                fault, detail = "duplicate", f"same content as {first_with[digest]}"
+            if fault:
+                usable[row] = False
+                faults.append((chosen[labels[row]], paths[row], fault, detail))
+            else:
+                first_with[digest] = paths[row]
+        pending[rows] = False
+
+
+def examine_all(paths: np.ndarray, root: Path, check: str, threads: int):
+    """Yield `examine` of every path in order, `threads` at a time."""
+    with (
+        ThreadPoolExecutor(threads) as pool,
+        tqdm(total=len(paths), desc="checking images", unit_scale=True, disable=None) as bar,
+    ):
+        for start in range(0, len(paths), 4096):  # a bounded number of results waits at a time
+            for result in pool.map(partial(examine, root=root, check=check), paths[start : start + 4096]):
+                bar.update()
+                yield result
+
+
+def examine(path: str, root: Path, check: str) -> tuple[str, str, bytes]:
+    """(fault, detail, digest of the content) of one image; fault is "" for a good one."""
+    try:
+        data = read_bytes(path, root)
+        with Image.open(io.BytesIO(data)) as image:
+            if check == "decode":
+                image.load()
+    except FileNotFoundError:
+        return "missing", "no such file", b""
+    # Pillow raises SyntaxError and ValueError, too, for files that are damaged.
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        tarfile.TarError,
+        Image.DecompressionBombError,
+    ) as error:
+        return "unreadable", str(error).partition(" <")[0], b""  # no address of a buffer: it varies
+    return "", "", hashlib.blake2b(data, digest_size=16).digest()
+
+
+def class_report(candidates: pd.DataFrame, selection: pd.DataFrame, listed: pd.Series) -> pd.DataFrame:
+    """One row per candidate and per class that only the source has: kept, or refused and why."""
+    report = candidates[["name"]].assign(
+        images_published=candidates["images"],
+        images_listed=listed.reindex(candidates.index),
+        kept=selection["kept"],
+        reason=selection["reason"],
+    )
+    strange = listed[~listed.index.isin(candidates.index)]
+    unknown_rows = pd.DataFrame(
+        {"name": "", "images_published": 0, "images_listed": strange, "kept": False}
+    ).assign(reason="unknown synset")
+    return pd.concat([report, unknown_rows]).rename_axis("wnid").sort_index().reset_index()
+
+
+def report_missing(
+    out: Path, classes: pd.DataFrame, usable: np.ndarray, needed: int, faults: pd.DataFrame
+) -> None:
+    """Raise UserError if a class has too few usable images, with the list in <out>.missing.csv."""
+    path = out.with_name(out.name + ".missing.csv")
+    short = classes[usable < needed]
+    if short.empty:
+        path.unlink(missing_ok=True)
+        return
+    rows = [
+        (wnid, "", "too few images", f"{name}: {found} usable of the {needed} needed")
+        for wnid, name, found in zip(short.index, short["name"], usable[usable < needed])
+    ]
+    with files.write_aside(path) as aside:
+        pd.concat([pd.DataFrame(rows, columns=FAULTS), faults]).to_csv(
+            aside, index=False, lineterminator="\n"
+        )
+    lines = [f"  {wnid} {detail}" for wnid, _, _, detail in rows[:FAULTS_SHOWN]]
+    if len(rows) > FAULTS_SHOWN:
+        lines.append(f"  and {len(rows) - FAULTS_SHOWN} more")
+    by_fault = ", ".join(f"{n} {fault}" for fault, n in faults["fault"].value_counts().items())
+    raise UserError(
+        f"{len(rows)} of {len(classes)} classes lack images, so nothing was built:\n"
+        + "\n".join(lines)
+        + f"\nimages left out: {by_fault or 'none'}; every class and image by name: {path}"
+    )
+
+
+def write_build(out: Path, manifest: dict, tables: dict[str, pd.DataFrame]) -> dict:
+    """Write the tables and, last, manifest.json with their SHA-256; returns the manifest."""
+    with ExitStack() as stack:  # renames in reverse order on the way out: the manifest comes last
+        manifest_aside = stack.enter_context(files.write_aside(out / "manifest.json"))
+        written = {}
+        for name, table in tables.items():
+            aside = stack.enter_context(files.write_aside(out / f"{name}.csv"))
+            table.to_csv(aside, index=False, lineterminator="\n")
+            written[f"{name}.csv"] = {"rows": len(table), "sha256": files.sha256(aside)}
+        manifest = manifest | {"files": written}
+        files.write_json(manifest_aside, manifest)
+        (out / "manifest.json").unlink(missing_ok=True)  # it must not vouch for half-renamed files
+    return manifest
+
+
+def synthesise_manifest(path: str | os.PathLike, shuffle_seed: int | None = None) -> int:
+    """Write a manifest of the published counts and return how many lines it has (14,197,114).
+
+    It measures the builder at full size without the images. Lines are shuffled when a seed is
+    given.
+    """
+    counts = facts.synsets()["images"]
+    counts = counts[counts > 0]
+    wnids = counts.index.to_numpy(dtype=object)
+    order = np.arange(counts.sum())
+    codes = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    first = np.cumsum(counts.to_numpy()) - counts.to_numpy()
+    if shuffle_seed is not None:
+        np.random.default_rng(shuffle_seed).shuffle(order)
+    with files.write_aside(path) as aside, aside.open("w", encoding="utf-8") as file:
+        file.write("path,wnid\n")
+        for rows in np.array_split(order, 30):
+            numbers = rows - first[codes[rows]]
+            file.writelines(
+                f"{wnid}/{wnid}_{i}.JPEG,{wnid}\n" for wnid, i in zip(wnids[codes[rows]], numbers)
+            )
+    return len(order)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--images", help="folder of class folders, folder of tars, or a manifest")
+    what.add_argument(
+        "--synthesise-manifest",
+        metavar="PATH.csv",
+        help="only write a manifest of the published counts, to measure the builder with",
+    )
+    parser.add_argument("--out", default="results/imagenet4k", help="folder to write to")
+    parser.add_argument("--rule", default="published", help=f"{' or '.join(RULES)}; default %(default)s")
+    parser.add_argument("--database", type=int, default=PER_CLASS["database"], help="per class")
+    parser.add_argument("--query", type=int, default=PER_CLASS["query"], help="per class")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw, or of --shuffle")
+    parser.add_argument(
+        "--counts",
+        choices=COUNTS,
+        default="published",
+        help="apply the rule to the published image counts (the default: the published list, or no "
+        "build) or to the images found",
+    )
+    parser.add_argument(
+        "--check-images",
+        nargs="?",
+        const="read",
+        choices=CHECKS,
+        help="read every drawn image (or decode it too) and replace what is missing, damaged or "
+        "the same file as another; without it the listing is trusted",
+    )
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="for --check-images")
+    parser.add_argument("--shuffle", action="store_true", help="lines of --synthesise-manifest")
+    args = parser.parse_args(argv)
+    if args.synthesise_manifest:
+        lines = synthesise_manifest(args.synthesise_manifest, args.seed if args.shuffle else None)
+        print(f"{args.synthesise_manifest}: {lines} lines")
+        return
+    if args.database < 1 or args.query < 1:
+        raise UserError("--database and --query are numbers of images per class, at least 1")
+    manifest = build(
+        args.images,
+        args.out,
+        rule=args.rule,
+        per_class={"query": args.query, "database": args.database},
+        seed=args.seed,
+        counts=args.counts,
+        check=args.check_images,
+        threads=args.threads,
+    )
+    published = "the published list" if manifest["is_published_list"] else "not the published list"
+    print(f"{args.out}: {manifest['classes']} classes ({published}), rule {manifest['rule']}")
+    for name, file in manifest["files"].items():
+        print(f"  {name}: {file['rows']} rows, sha256 {file['sha256']}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

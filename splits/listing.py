@@ -1,0 +1,238 @@
+"""Which images a folder of classes, a set of tars or a manifest holds, and how to read one of them.
+
+    folder     n01440764/n01440764_18.JPEG
+    tars       n01440764.tar, one per class, as ImageNet-21K is distributed; never unpacked
+    manifest   a csv or tsv (gz too) with the columns path, wnid; paths relative to its folder
+
+A path of an image is relative to the source's root; inside a tar it reads
+`n01440764.tar::n01440764_18.JPEG`.
+"""
+
+import io
+import os
+import tarfile
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from tqdm import tqdm
+
+from suite.errors import UserError
+
+IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
+INSIDE = "::"  # between a tar and its member
+MANIFEST_SUFFIXES = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t"}
+CHUNK = 500_000  # manifest lines in memory as text at a time, about 100 MB
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where images lie. layout: "folder", "tars" or "manifest"; paths are relative to `root`."""
+
+    path: Path
+    layout: str
+
+    @property
+    def root(self) -> Path:
+        return self.path.parent if self.layout == "manifest" else self.path
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images of a source, in no particular order.
+
+    classes: every class id met, sorted; listed: int64 [classes], images per class (-1 for a class
+    that was not wanted and not opened); codes: int32 [n], the class of each wanted image as an
+    index into `classes`; paths: str objects [n]; broken: (class id, path, what is wrong) of
+    unreadable tars.
+    """
+
+    classes: list[str]
+    listed: np.ndarray
+    codes: np.ndarray
+    paths: np.ndarray
+    broken: list[tuple[str, str, str]]
+
+
+def open_source(path: str | os.PathLike) -> Source:
+    """The source at `path`, its layout recognised; raises UserError if it is none of the three."""
+    path = Path(path)
+    if path.is_file():
+        if not path.name.endswith(tuple(MANIFEST_SUFFIXES)):
+            raise UserError(
+                f"{path} is no manifest ({', '.join(MANIFEST_SUFFIXES)}); of tars or class folders "
+                "give the folder that holds them"
+            )
+        return Source(path, "manifest")
+    if not path.is_dir():
+        raise UserError(f"no images at {path}: there is no such folder or manifest")
+    with os.scandir(path) as entries:
+        visible = [entry for entry in entries if not entry.name.startswith(".")]
+    tars = any(entry.name.endswith(".tar") for entry in visible)
+    folders = any(entry.is_dir() for entry in visible)
+    if tars and folders:
+        raise UserError(
+            f"{path} holds both tars and folders; keep one kind there, or images are listed twice"
+        )
+    if not tars and not folders:
+        raise UserError(f"{path} holds neither class folders (n01440764/) nor tars (n01440764.tar)")
+    return Source(path, "tars" if tars else "folder")
+
+
+def list_images(source: Source, wanted: Collection[str] | None = None) -> Listing:
+    """List the images of the `wanted` classes (None: of all).
+
+    A manifest counts the other classes too; folders and tars of other classes are not opened.
+    Raises UserError for a manifest that cannot be parsed.
+    """
+    collected = _Collected()
+    if source.layout == "manifest":
+        wanted = None if wanted is None else set(wanted)
+        for class_ids, paths in _manifest_chunks(source.path):
+            collected.add_chunk(class_ids, paths, wanted)
+    else:
+        for class_id, entry in tqdm(_class_entries(source), desc="listing", disable=None):
+            if wanted is not None and class_id not in wanted:
+                collected.add(class_id, None)
+                continue
+            try:
+                collected.add(class_id, _paths_in(entry, source.layout))
+            except (OSError, tarfile.TarError) as error:
+                collected.add(class_id, [])
+                collected.broken.append((class_id, entry.name, str(error)))
+    return collected.listing()
+
+
+class _Collected:
+    """Grows a Listing class by class or chunk by chunk."""
+
+    def __init__(self):
+        self.codes_of: dict[str, int] = {}
+        self.listed: list[int] = []
+        self.codes: list[np.ndarray] = []
+        self.paths: list[np.ndarray] = []
+        self.broken: list[tuple[str, str, str]] = []
+
+    def code(self, class_id: str) -> int:
+        if class_id not in self.codes_of:
+            self.codes_of[class_id] = len(self.listed)
+            self.listed.append(0)
+        return self.codes_of[class_id]
+
+    def add(self, class_id: str, paths: list[str] | None) -> None:
+        """All images of one class; None when it was not opened."""
+        code = self.code(class_id)
+        self.listed[code] = -1 if paths is None else len(paths)
+        if paths:
+            self.codes.append(np.full(len(paths), code, np.int32))
+            self.paths.append(np.array(paths, dtype=object))
+
+    def add_chunk(self, class_ids: pd.Categorical, paths: np.ndarray, wanted: set[str] | None) -> None:
+        """Images of many classes. class_ids: [n]; paths: str objects [n]."""
+        translate = np.array([self.code(class_id) for class_id in class_ids.categories], np.int32)
+        counts = np.bincount(class_ids.codes, minlength=len(translate))
+        for code, count in zip(translate, counts):
+            self.listed[code] += int(count)
+        codes = translate[class_ids.codes]
+        if wanted is not None:
+            keep = class_ids.categories.isin(wanted)[class_ids.codes]
+            codes, paths = codes[keep], paths[keep]
+        self.codes.append(codes)
+        self.paths.append(paths)
+
+    def listing(self) -> Listing:
+        classes = sorted(self.codes_of)
+        old = np.array([self.codes_of[class_id] for class_id in classes], np.int64)
+        new = np.empty(len(old), np.int32)
+        new[old] = np.arange(len(old), dtype=np.int32)
+        codes = np.concatenate([np.empty(0, np.int32), *self.codes])
+        paths = np.concatenate([np.empty(0, object), *self.paths])
+        listed = np.array(self.listed, np.int64)
+        return Listing(classes, listed[old], new[codes], paths, self.broken)
+
+
+def _manifest_chunks(path: Path) -> Iterator[tuple[pd.Categorical, np.ndarray]]:
+    """(class ids, paths) of a manifest, CHUNK lines at a time."""
+    suffix = next(s for s in MANIFEST_SUFFIXES if path.name.endswith(s))
+    try:
+        reader = pd.read_csv(
+            path,
+            sep=MANIFEST_SUFFIXES[suffix],
+            dtype=defaultdict(lambda: object, wnid="category"),
+            keep_default_na=False,
+            chunksize=CHUNK,
+        )
+        first_line = 2
+        with reader, tqdm(desc="listing", unit=" lines", unit_scale=True, disable=None) as bar:
+            for chunk in reader:
+                if missing := {"path", "wnid"} - set(chunk.columns):
+                    raise ValueError(f"no column {', '.join(sorted(missing))}")
+                # pandas takes a field too many in the first line for row names: an unquoted comma
+                if not isinstance(chunk.index, pd.RangeIndex):
+                    raise ValueError("line 2 has more fields than the first line names")
+                empty = (chunk["path"] == "").to_numpy() | (chunk["wnid"] == "").to_numpy()
+                if empty.any():
+                    lines = (np.flatnonzero(empty)[:5] + first_line).tolist()
+                    raise UserError(f"{path}: empty path or wnid in line {lines}")
+                yield chunk["wnid"].array, chunk["path"].to_numpy(dtype=object)
+                first_line += len(chunk)
+                bar.update(len(chunk))
+        if first_line == 2:
+            raise ValueError("it lists no images")
+    except (ValueError, OSError, EOFError) as error:  # wrong columns, ragged lines, a cut gz
+        raise UserError(
+            f"{path}: {error}; a manifest has a first line naming the columns path and wnid"
+        ) from error
+
+
+def _class_entries(source: Source) -> list[tuple[str, Path]]:
+    """(class id, its folder or tar), sorted; hidden entries and loose files do not count."""
+    if source.layout == "tars":
+        return [(tar.stem, tar) for tar in sorted(source.path.glob("[!.]*.tar"))]
+    return [(entry.name, entry) for entry in sorted(source.path.glob("[!.]*")) if entry.is_dir()]
+
+
+def _paths_in(entry: Path, layout: str) -> list[str]:
+    """Paths, relative to the root, of the images in one class's folder or tar."""
+    if layout == "tars":
+        return [
+            f"{entry.name}{INSIDE}{name}" for name in _members(entry) if name.lower().endswith(IMAGE_SUFFIXES)
+        ]
+    with os.scandir(entry) as files:
+        return [f"{entry.name}/{file.name}" for file in files if file.name.lower().endswith(IMAGE_SUFFIXES)]
+
+
+@lru_cache(maxsize=64)  # images are read class by class, so a few tars at a time are enough
+def _members(tar: Path) -> dict[str, tuple[int, int]]:
+    """Offset and size in bytes of every regular file in a tar, by name."""
+    with tarfile.open(tar, "r:") as archive:
+        return {member.name: (member.offset_data, member.size) for member in archive if member.isreg()}
+
+
+def read_bytes(path: str, root: str | os.PathLike = ".") -> bytes:
+    """An image's file as bytes. path: relative to `root` or absolute; inside a tar `x.tar::member`.
+
+    Raises FileNotFoundError when the file, the tar or the member is not there.
+    """
+    outer, inside, member = path.partition(INSIDE)
+    file = Path(root) / outer
+    if not inside:
+        return file.read_bytes()
+    members = _members(file)
+    if member not in members:
+        raise FileNotFoundError(f"no {member} in {file}")
+    offset, size = members[member]
+    with file.open("rb") as archive:
+        archive.seek(offset)
+        return archive.read(size)
+
+
+def read_image(path: str, root: str | os.PathLike = ".") -> Image.Image:
+    """An image, decoded to RGB; as `read_bytes`, and raises OSError if it does not decode."""
+    with Image.open(io.BytesIO(read_bytes(path, root))) as image:
+        return image.convert("RGB")

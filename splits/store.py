@@ -1,0 +1,294 @@
+"""A study's data on disk: named splits of images with int64 labels, and one table of classes.
+
+    results/data/<study>/classes.csv            label, name, superclass, seen, and what else a source knows
+    results/data/<study>/<split>/images.npy     uint8 [n, height, width, channels], memory-mapped;
+                                                of text: int32 [n, length], token ids
+    results/data/<study>/<split>/labels.npy     int64 [n]
+    results/data/<study>/<split>/items.csv      one row per image: id, and what else a source knows
+    results/data/<study>/<split>/digests.npy    of large splits: a digest per image (splits/cache.py)
+    results/data/<study>/manifest.json          counts, checksums, source options; written last
+
+Nothing downstream knows where an image came from. Row order is part of the data: the `stream` split is in
+the order in which it is to be seen.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from suite import files
+from suite.errors import UserError, unknown
+
+# What each split is for. A source yields those it has real data for; evaluations use those that are there.
+ROLES = {
+    "train": "what methods learn from, and the 1-NN database",
+    "val": "the test split of every evaluation on seen classes",
+    "v2": "the same classes collected again under a shift",
+    "sketch": "the same classes as outlines",
+    "r": "renditions of a fifth of the classes",
+    "a": "naturally hard images of a fifth of the classes",
+    "database": "classes never trained on: what is searched",
+    "query": "classes never trained on: what asks",
+    "captions": "what is written about each class, as token ids: row = label",
+    "stream": "seen and unseen classes, long-tailed, in the order they arrive",
+}
+
+DIGEST = np.dtype("V16")  # of one image
+FORMS = ((np.dtype(np.uint8), 4), (np.dtype(np.int32), 2))  # images; token ids
+
+
+@dataclass(frozen=True)
+class Split:
+    """One named split.
+
+    images: uint8 [n, height, width, channels] or int32 [n, length], memory-mapped; labels: int64 [n].
+    """
+
+    name: str
+    folder: Path
+    images: np.ndarray
+    labels: np.ndarray
+
+    @cached_property
+    def items(self) -> pd.DataFrame:
+        """One row per image: `id` (unique within the study) and the source's own columns."""
+        return pd.read_csv(self.folder / "items.csv", dtype={"id": str}, keep_default_na=False)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class World:
+    """The splits and classes of one study, read lazily from its folder."""
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+        if not (self.folder / "manifest.json").exists():
+            raise UserError(
+                f"no data in {self.folder}: manifest.json is missing. It is written last, so the build has "
+                f"not finished; run `snakemake --cores all {self.folder}/manifest.json`"
+            )
+        self.manifest = files.read_json(self.folder / "manifest.json")
+
+    @property
+    def splits(self) -> list[str]:
+        """Names of the splits this study has, in the order of ROLES."""
+        return list(self.manifest["splits"])
+
+    @cached_property
+    def classes(self) -> pd.DataFrame:
+        """label (int64, the index), name, superclass (name, "" = none), seen (bool), source columns."""
+        classes = pd.read_csv(
+            self.folder / "classes.csv",
+            dtype={"label": np.int64, "name": str, "superclass": str},
+            keep_default_na=False,
+        )
+        return classes.set_index("label", drop=False)
+
+    @property
+    def num_classes(self) -> int:
+        """Classes that are trained on; their labels are 0 … num_classes − 1, unseen ones follow."""
+        return int(self.manifest["seen_classes"])
+
+    @property
+    def checksum(self) -> str:
+        """One hash over every image and label: two results are comparable when it is the same."""
+        return self.manifest["checksum"]
+
+    def __getitem__(self, name: str) -> Split:
+        if name not in self.manifest["splits"]:
+            raise unknown("split", name, self.splits, self.folder / "manifest.json")
+        folder = self.folder / name
+        return Split(
+            name,
+            folder,
+            np.load(folder / "images.npy", mmap_mode="r"),
+            np.load(folder / "labels.npy"),
+        )
+
+    def labels(self, name: str) -> np.ndarray:
+        """int64 [n], without opening the images."""
+        if name not in self.manifest["splits"]:
+            raise unknown("split", name, self.splits, self.folder / "manifest.json")
+        return np.load(self.folder / name / "labels.npy")
+
+    def only(self, splits: Iterable[str]) -> "World":
+        """This world with some of its splits: those that a method was embedded for, say."""
+        chosen = World(self.folder)
+        kept = {name: facts for name, facts in self.manifest["splits"].items() if name in set(splits)}
+        chosen.manifest = self.manifest | {"splits": kept}
+        return chosen
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.manifest["splits"]
+
+
+class WorldWriter:
+    """Writes a study's data; `finish` checks it and writes the manifest that makes it readable."""
+
+    def __init__(self, folder: Path, source: str, options: dict):
+        self.folder = Path(folder)
+        self.source = source
+        self.options = options
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "manifest.json").unlink(missing_ok=True)
+        self._written: dict[str, dict] = {}
+        self._official: str | None = None
+
+    def keep_overlap(self, reason: str) -> None:
+        """Let official test sets be what they are: images in two of them are counted, not refused."""
+        self._official = reason
+
+    def classes(self, classes: pd.DataFrame) -> None:
+        """Write the class table: columns label (0 … C−1, seen classes first), name, superclass, seen."""
+        missing = {"label", "name", "superclass", "seen"} - set(classes.columns)
+        if missing:
+            raise ValueError(f"class table lacks {sorted(missing)}")
+        if not np.array_equal(classes["label"], np.arange(len(classes))):
+            raise ValueError("class labels must be 0, 1, 2, … in order")
+        if not classes["seen"].is_monotonic_decreasing:
+            raise ValueError("seen classes come first, so that a classifier's columns are their labels")
+        with files.write_aside(self.folder / "classes.csv") as path:
+            classes.to_csv(path, index=False)
+        self._classes = classes
+
+    def split(self, name: str, images: np.ndarray, labels: np.ndarray, items: pd.DataFrame) -> None:
+        """Write a split that fits in memory; see `create` for one that does not."""
+        with self.create(name, images.shape, labels, items, images.dtype) as out:
+            out[:] = images
+
+    @contextmanager
+    def create(
+        self, name: str, shape: tuple[int, ...], labels: np.ndarray, items: pd.DataFrame, dtype=np.uint8
+    ) -> Iterator[np.ndarray]:
+        """Yield a memory-mapped array to fill: uint8 [n, height, width, channels] or int32 [n, length]."""
+        if (np.dtype(dtype), len(shape)) not in FORMS:
+            raise TypeError(
+                f"{name}: images are uint8 [n, H, W, C] or tokens int32 [n, length], not {dtype} {shape}"
+            )
+        with self.filled(name, shape, labels, items):
+            for about_other_images in ("digests.npy", "plan.json"):
+                (self.folder / name / about_other_images).unlink(missing_ok=True)
+            with files.create_npy(self.folder / name / "images.npy", shape, dtype) as out:
+                yield out
+
+    @contextmanager
+    def filled(
+        self, name: str, shape: tuple[int, ...], labels: np.ndarray, items: pd.DataFrame
+    ) -> Iterator[None]:
+        """Check and write what belongs to a split; the block writes images.npy (and digests.npy) itself."""
+        if name not in ROLES:
+            raise unknown("split", name, ROLES, "splits/store.py")
+        labels = np.asarray(labels)
+        if labels.dtype != np.int64:
+            raise TypeError(f"labels of {name} must be int64, not {labels.dtype}")
+        if not (len(labels) == len(items) == shape[0]) or "id" not in items:
+            raise ValueError(f"{name}: images, labels and items (with `id`) must have one row each")
+        folder = self.folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+        files.write_npy(folder / "labels.npy", labels)
+        with files.write_aside(folder / "items.csv") as path:
+            items.to_csv(path, index=False)
+        self._written[name] = {"n": int(shape[0]), "image": [int(s) for s in shape[1:]]}
+
+    def finish(self) -> None:
+        """Check that splits do not overlap and write manifest.json.
+
+        Raises UserError naming the rows when the same image stands in two splits, or when an unseen class
+        occurs in a split that is trained on.
+        """
+        digests = {name: split_digests(self.folder / name) for name in self._written}
+        overlap = shared_images(digests)
+        if not self._official:
+            refuse(overlap)
+        unseen = set(self._classes.loc[~self._classes["seen"].astype(bool), "label"])
+        overall = hashlib.sha256()
+        for name in sorted(self._written):
+            labels = np.load(self.folder / name / "labels.npy")
+            present = set(np.unique(labels).tolist())
+            if name in ("train", "val", "v2", "sketch", "r", "a") and present & unseen:
+                raise UserError(f"split {name} holds unseen classes {sorted(present & unseen)[:5]}")
+            if name in ("database", "query") and present - unseen:
+                raise UserError(f"split {name} holds seen classes {sorted(present - unseen)[:5]}")
+            digest = hashlib.sha256(digests[name].tobytes() + labels.tobytes()).hexdigest()
+            self._written[name] |= {"sha256": digest, "classes": len(present)}
+            overall.update(digest.encode())
+        official = {"overlap": {"kept_because": self._official, "images": count_pairs(overlap)}}
+        files.write_json(
+            self.folder / "manifest.json",
+            {
+                "source": self.source,
+                "options": self.options,
+                "seen_classes": int(self._classes["seen"].sum()),
+                "unseen_classes": int((~self._classes["seen"].astype(bool)).sum()),
+                "checksum": overall.hexdigest(),
+                "splits": {name: self._written[name] for name in ROLES if name in self._written},
+                **(official if self._official else {}),
+            },
+        )
+
+
+def digest(image: np.ndarray) -> bytes:
+    """128-bit digest of one image's bytes."""
+    return hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+
+
+def split_digests(folder: Path) -> np.ndarray:
+    """A digest per image of a split [n]: those that were made with it, or made now."""
+    if (folder / "digests.npy").exists():
+        return np.load(folder / "digests.npy")
+    return image_digests(folder / "images.npy")
+
+
+def image_digests(path: Path) -> np.ndarray:
+    """128-bit digest of every image in an images.npy: DIGEST [n], read one image at a time."""
+    return np.array([digest(image) for image in np.load(path, mmap_mode="r")], DIGEST)
+
+
+Pair = tuple[tuple[str, int], tuple[str, int]]
+
+
+def shared_images(digests: dict[str, np.ndarray]) -> list[Pair]:
+    """((split, row), (split, row)) of every image that is also in an earlier split, and where it is there.
+
+    digests: DIGEST [n] per split. Needs some 50 bytes per image, so millions are no trouble.
+    """
+    names = list(digests)
+    if not names:
+        return []
+    keys = np.concatenate([digests[name] for name in names]).view(np.uint64).reshape(-1, 2)
+    owner = np.repeat(np.arange(len(names)), [len(digests[name]) for name in names])
+    row = np.concatenate([np.arange(len(digests[name])) for name in names])
+    order = np.lexsort((row, owner, keys[:, 1], keys[:, 0]))
+    keys, owner, row = keys[order], owner[order], row[order]
+    starts = np.flatnonzero(np.r_[True, (keys[1:] != keys[:-1]).any(1)])
+    first = np.repeat(starts, np.diff(np.r_[starts, len(keys)]))  # of each run of equal images
+    where = np.flatnonzero(owner != owner[first])
+    return [
+        ((names[owner[i]], int(row[i])), (names[owner[first[i]]], int(row[first[i]]))) for i in where.tolist()
+    ]
+
+
+def refuse(overlap: list[Pair]) -> None:
+    """Raise UserError naming the first image that is in two splits, if there is one."""
+    if overlap:
+        (name, row), (other, other_row) = min(overlap, key=lambda pair: pair[0])
+        raise UserError(f"splits overlap: {name} row {row} is the same image as {other} row {other_row}")
+
+
+def count_pairs(overlap: list[Pair]) -> dict[str, int]:
+    """How many images of a split are also in an earlier one: {"val in train": 3}."""
+    return dict(Counter(f"{name} in {other}" for (name, _), (other, _) in overlap))
+
+
+def check_disjoint(digests: dict[str, np.ndarray]) -> None:
+    """Raise UserError if one image occurs in two splits. digests: per split, DIGEST [n]."""
+    refuse(shared_images(digests))
