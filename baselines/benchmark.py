@@ -1,0 +1,294 @@
+"""How fast a study's network trains, beside a plain loop and what the machine can multiply at most.
+
+    python -m baselines.benchmark --study glyphs                 the study's own network on random images
+    python -m baselines.benchmark --study glyphs --profile       and where the time of a step goes
+
+All rates come from one run, in turns, with the same number of threads: their ratios can be compared between
+machines, images per second cannot. Other networks and devices are other studies and options:
+`--study imagenet --side 256 --channels 3 --classes 1000 --device cuda` is ResNet50 as the paper trains it;
+`--stored` takes the study's own images from the disk instead, so that "loader only" is what reading them
+allows. "one classifier" is the same step with the largest size alone: what nesting costs is the difference.
+
+The glyph network is small (3.4 million multiply-accumulates an image) and gains less than its precision
+promises: on two cores with AVX-512 bfloat16, one thread, about 1.3 times the images a second of the plain
+loop (3,400 against 2,600) at 32 % of the peak of matrix products. `--profile` shows why: convolutions of 16
+to 64 channels are 55 % of a step, and too thin for the wide instructions; batch norm and ReLU are 22 %, bound
+by memory and by their 16 channels at 16×16; the rest is heads, losses and the start of small operators.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from baselines import loading
+from baselines.batches import Normalise, augment
+from baselines.networks import build_learner, macs_per_image
+from baselines.training import (
+    DEFAULTS,
+    autocast,
+    make_optimiser,
+    resolve_precision,
+    train,
+    training_rows,
+)
+from splits.store import World
+from suite import cli, files
+from suite.errors import UserError
+from suite.layout import Layout
+from suite.provenance import provenance
+from suite.study import Study, load_study
+
+GEMM_SIDES = (512, 1024, 2048)  # the machine's peak is the best of these
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is timed: a network's settings, random images to train it on, and where."""
+
+    settings: dict
+    images: np.ndarray  # uint8 [n, side, side, channels], may be memory-mapped
+    labels: np.ndarray  # int64 [n]
+    num_classes: int
+    normalise: Normalise
+    device: str
+    precision: str
+
+    def learner(self) -> torch.nn.Module:
+        """A fresh network in training mode on the device."""
+        channels = self.images.shape[-1]
+        return build_learner(self.settings, self.num_classes, channels, 0).to(self.device).train()
+
+    @property
+    def training(self) -> dict:
+        """The study's training section, defaults filled in."""
+        return DEFAULTS | self.settings["training"]
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch of normalised, augmented batches on the device."""
+        size = self.training["batch_size"]
+        rows_of = training_rows(len(self.images), size, 0, range(len(self.images) // size), slice(None))
+        for step, (rows, x) in enumerate(loading.stream(self.images, rows_of, self.device)):
+            x = augment(self.normalise(x, self.device), self.training["augment"], 0, step)
+            yield x, torch.from_numpy(self.labels[rows]).to(self.device)
+
+
+# --- what is timed: each returns images per second ---------------------------------------------------
+
+
+def suite_rate(setting: Setting) -> float:
+    """The suite's own training, start to end."""
+    training = setting.settings["training"] | {"epochs": 1}
+    done = train(
+        setting.learner(),
+        setting.images,
+        setting.labels,
+        setting.normalise,
+        training,
+        0,
+        device=setting.device,
+    )
+    return done.images / done.seconds
+
+
+def plain_rate(setting: Setting) -> float:
+    """The same network, batches and loss in a loop as one writes it first: eager float32, NCHW, plain SGD."""
+    learner = setting.learner()
+    optimiser = torch.optim.SGD(
+        learner.parameters(),
+        lr=setting.training["learning_rate"],
+        momentum=setting.training["momentum"],
+        weight_decay=setting.training["weight_decay"],
+        foreach=False,
+        fused=False,
+    )
+    batches = ((x.contiguous(), y) for x, y in setting.batches())
+    return run_steps(learner, optimiser, batches, setting.device, "float32")
+
+
+def compute_rate(setting: Setting) -> float:
+    """The suite's step on one batch again and again: nothing is read."""
+    learner = setting.learner().to(memory_format=torch.channels_last)
+    if setting.training["compile"] and setting.device.startswith("cuda"):
+        learner.backbone.compile()
+    x, y = next(setting.batches())
+    steps = len(setting.images) // len(y)
+    optimiser = make_optimiser(learner, setting.training)
+    run_steps(learner, optimiser, [(x, y)], setting.device, setting.precision)  # compiles
+    return run_steps(learner, optimiser, ((x, y) for _ in range(steps)), setting.device, setting.precision)
+
+
+def one_classifier_rate(setting: Setting) -> float:
+    """`compute_rate` of the network with the classifier of its largest size alone."""
+    alone = setting.settings | {"sizes": setting.settings["sizes"][-1:]}
+    return compute_rate(replace(setting, settings=alone))
+
+
+def loader_rate(setting: Setting) -> float:
+    """Reading, normalising and augmenting alone."""
+    return timed_rate(lambda: sum(len(y) for _, y in setting.batches()), setting.device)
+
+
+def run_steps(learner, optimiser, batches, device: str, precision: str) -> float:
+    """Train on `batches` with nothing around it."""
+    smoothing, rng = DEFAULTS["label_smoothing"], np.random.default_rng(0)
+
+    def steps() -> int:
+        images = 0
+        for x, y in batches:
+            with autocast(device, precision):
+                loss, _ = learner.loss(x, y, smoothing, rng)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            images += len(y)
+        return images
+
+    return timed_rate(steps, device)
+
+
+def timed_rate(work: Callable[[], int], device: str) -> float:
+    """What `work` returns (a number of images) per second, with all of it finished."""
+    clock = time.perf_counter()
+    count = work()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return count / (time.perf_counter() - clock)
+
+
+def gemm_rate(device: str, dtype: torch.dtype, repeats: int = 5) -> float:
+    """Multiply-accumulates per second of square matrix products: the best time of several sides."""
+    rates = []
+    for side in GEMM_SIDES:
+        a, b = torch.randn(2, side, side, device=device).to(dtype)
+        rates += [timed_rate(lambda a=a, b=b: len(a @ b), device) * side**2 for _ in range(repeats)]
+    return max(rates)
+
+
+# --- the table ---------------------------------------------------------------------------------------
+
+
+def measure(setting: Setting, rounds: int) -> pd.DataFrame:
+    """One row per rate with the median over rounds: images_per_second, gmacs (10⁹ a second), of_peak."""
+    work = {
+        "suite": suite_rate,
+        "plain": plain_rate,
+        "compute only": compute_rate,
+        "one classifier": one_classifier_rate,
+        "loader only": loader_rate,
+    }
+    two = next(setting.batches())[0][:2].cpu()
+    macs = macs_per_image(setting.learner(), two)["macs_training"]
+    rates = {name: [] for name in work}
+    # Each is held against matrix products in the precision it computes in.
+    dtypes = {"suite": getattr(torch, setting.precision), "plain": torch.float32}
+    peaks = {name: [] for name in dtypes}
+    for _ in range(1 + rounds):
+        for name, dtype in dtypes.items():
+            peaks[name].append(gemm_rate(setting.device, dtype))
+        for name, rate in work.items():
+            rates[name].append(rate(setting))
+    rows = []
+    for name, found in rates.items():
+        images = float(np.median(found[1:]))  # the first round warms up
+        peak = max(peaks.get(name, peaks["suite"]))
+        row = {
+            "what": name,
+            "images_per_second": images,
+            "against_plain": images / np.median(rates["plain"][1:]),
+        }
+        if name != "loader only":
+            row |= {"gmacs": images * macs / 1e9, "peak_gmacs": peak / 1e9, "of_peak": images * macs / peak}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def profile(setting: Setting) -> str:
+    """Operators of the suite's step with the most time of their own, as a table."""
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as record
+
+    compute_rate(setting)
+    activities = [ProfilerActivity.CPU]
+    if setting.device.startswith("cuda"):
+        activities.append(ProfilerActivity.CUDA)
+    with record(activities=activities) as recorded:
+        compute_rate(setting)
+    key = "self_cuda_time_total" if setting.device.startswith("cuda") else "self_cpu_time_total"
+    return recorded.key_averages().table(sort_by=key, row_limit=20, max_name_column_width=40)
+
+
+def random_images(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, int]:
+    """(images, labels, number of classes) of the size that was asked for."""
+    rng = np.random.default_rng(0)
+    shape = (args.images, args.side, args.side, args.channels)
+    return rng.integers(0, 256, shape, np.uint8), rng.integers(0, args.classes, args.images), args.classes
+
+
+def stored(study: Study, count: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """(images, labels, number of classes) of the study's training split, its first `count`."""
+    world = World(Layout(study.name).data)
+    split = world["train"]
+    return split.images[:count], split.labels[:count], world.num_classes
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure, print, and write if asked."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    cli.add_study(parser)
+    parser.add_argument("--network", default="mrl", help="a network of the study (default mrl)")
+    parser.add_argument("--side", type=int, default=32, help="pixels of the square images (default 32)")
+    parser.add_argument("--channels", type=int, default=1, help="of the images (default 1)")
+    parser.add_argument("--classes", type=int, default=100, help="default 100")
+    parser.add_argument("--images", type=int, default=6400, help="images of a timed epoch (default 6400)")
+    parser.add_argument(
+        "--stored", action="store_true", help="the study's own images, read from the disk, not random ones"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="timed rounds; medians are shown (default 3)")
+    parser.add_argument("--threads", type=int, help="default: the study's training.threads")
+    parser.add_argument("--device", default="auto", help="cpu, cuda …; auto (default) takes a GPU")
+    parser.add_argument("--profile", action="store_true", help="also show the operators of a step")
+    parser.add_argument("--out", type=Path, help="also write the table and its conditions as .json")
+    args = parser.parse_args(argv)
+    if args.out and args.out.suffix != ".json":
+        raise UserError(f"--out {args.out}: the name must end in .json")
+    device = cli.device(args.device)
+    study = load_study(args.study)
+    settings = study.trained_with(args.network)
+    threads = args.threads or settings["training"].get("threads", DEFAULTS["threads"])
+    torch.set_num_threads(threads)
+    if args.images < settings["training"]["batch_size"]:
+        raise UserError(
+            f"--images {args.images} is less than a batch of {settings['training']['batch_size']}"
+        )
+    images, labels, classes = stored(study, args.images) if args.stored else random_images(args)
+    precision = resolve_precision(settings["training"].get("precision", DEFAULTS["precision"]), device)
+    setting = Setting(
+        settings,
+        images,
+        labels,
+        classes,
+        Normalise.of(images),
+        device,
+        precision,
+    )
+    table = measure(setting, args.rounds)
+    print(f"{args.study}, {args.network}: {device}, {precision}, {threads} threads")
+    print(table.to_string(index=False, float_format=lambda value: f"{value:.3g}", na_rep=""))
+    if args.profile:
+        print(profile(setting))
+    if args.out:
+        conditions = provenance(seed=0, threads=threads, device=device, precision=precision)
+        files.write_json(args.out, {"conditions": conditions, "table": table.to_dict("records")})
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,143 @@
+"""A file with `fit` and `transform`, or one class that has both, as a fitted method.
+
+    fit(features, labels, sizes, rng) -> anything     float32 [n, d], int64 [n]: the training split alone
+    transform(fitted, features)       -> [b, D]       prefixes of the D columns are the sizes
+                                      or {size: [b, size]} where smaller ones are no prefixes of larger ones
+
+Every size gets the suite's linear probe, as for the suite's own methods on frozen embeddings.
+"""
+
+import inspect
+from pathlib import Path
+
+import numpy as np
+
+from baselines.fitting import Fit, probes
+from baselines.representation import View, check_finite
+from suite import modules
+from suite.errors import UserError
+
+KIND = "fitted"
+LABEL = "transform"
+SOURCE = "fixed_feature"
+OPTIONS = {
+    "path": "required",
+}
+BLOCK = 65_536  # rows transformed at once, as when embedding
+
+
+def fit(source, sizes, options, rng):
+    """Fit the file's method on the training features [n, d] of `source`."""
+    path = Path(options["path"])
+    fit_one, transform_one = functions(path)
+    fitted = fit_one(source.features.copy(), source.labels.copy(), tuple(sizes), rng)
+    layout: dict[int | None, int] = {}
+
+    def transform(block):
+        return side_by_side(transform_one(fitted, np.array(block)), layout, len(block), path)
+
+    embedded = np.concatenate(
+        [transform(source.features[start : start + BLOCK]) for start in range(0, len(source.features), BLOCK)]
+    )
+    check_finite(embedded, f"{path}: transform of train")
+    check_rowwise(transform, source.features, embedded, path)
+    views = views_of(layout, sizes, path)
+    classifiers = {}
+    for place, view in enumerate(views):
+        classifiers |= probes(embedded[:, view.columns], source, view.sizes, rng, view=place)
+    return Fit(views, classifiers, transform=transform)
+
+
+def functions(path):
+    """(fit(features, labels, sizes, rng), transform(fitted, features)) of a file.
+
+    Raises UserError when it has neither both functions nor exactly one class with both methods, or when they
+    take other arguments.
+    """
+    module = modules.load("baselines", str(path))
+    if callable(getattr(module, "fit", None)) and callable(getattr(module, "transform", None)):
+        check_arguments(module.fit, 4, path)
+        check_arguments(module.transform, 2, path)
+        return module.fit, module.transform
+    classes = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value)
+        and value.__module__ == module.__name__
+        and hasattr(value, "fit")
+        and hasattr(value, "transform")
+    ]
+    if len(classes) != 1:
+        raise UserError(
+            f"{path}: a method has the functions fit and transform, or one class with both; found "
+            f"{[value.__name__ for value in classes] or 'neither'} (docs/compare.md)"
+        )
+    method = classes[0]()
+    check_arguments(method.fit, 4, path)
+    check_arguments(method.transform, 1, path)
+
+    def fit_one(*given):
+        method.fit(*given)
+        return method
+
+    return fit_one, lambda fitted, features: fitted.transform(features)
+
+
+def check_arguments(function, count, path):
+    """Raise UserError unless `function` can be called with so many positional arguments."""
+    try:
+        inspect.signature(function).bind(*range(count))
+    except TypeError as error:
+        wanted = {4: "features, labels, sizes, rng", 2: "fitted, features", 1: "features"}[count]
+        raise UserError(f"{path}: {function.__name__}({wanted}) is called, but {error}") from error
+
+
+def side_by_side(output, layout, rows, path):
+    """transform's output as one float32 array [rows, D]; `layout` keeps the widths by size (None: all).
+
+    Raises UserError for what is no embedding of these rows, or not shaped like that of other rows.
+    """
+    parts = dict(sorted(output.items())) if isinstance(output, dict) else {None: output}
+    for size, part in parts.items():
+        part = np.asarray(part)
+        if part.ndim != 2 or len(part) != rows or part.dtype.kind != "f":
+            raise UserError(
+                f"{path}: transform must give floats [{rows}, D] for {rows} rows, not {part.dtype} "
+                f"{list(part.shape)}"
+            )
+        if size is not None and part.shape[1] != size:
+            raise UserError(f"{path}: transform gives {part.shape[1]} columns for size {size}")
+    widths = {size: np.asarray(part).shape[1] for size, part in parts.items()}
+    if layout and layout != widths:
+        raise UserError(f"{path}: transform gives widths {widths} and, for other rows, {layout}")
+    layout.update(widths)
+    return np.hstack([np.asarray(part, np.float32) for part in parts.values()])
+
+
+def check_rowwise(transform, features, embedded, path):
+    """Raise UserError when a row's embedding depends on the rows beside it: test items would leak."""
+    few = embedded[:3]
+    alone = np.concatenate([transform(features[row : row + 1]) for row in range(len(few))])
+    scale = np.abs(embedded).max()
+    if not np.allclose(alone, few, rtol=1e-3, atol=1e-4 * scale):
+        raise UserError(
+            f"{path}: transform gives a row another embedding when it is alone (largest difference "
+            f"{np.abs(alone - few).max():.3g}): it must not use statistics of the rows it is given; "
+            "compute them in fit"
+        )
+
+
+def views_of(layout, sizes, path):
+    """Views over the columns of `side_by_side`. Raises UserError when no size of the study is served."""
+    if None in layout:
+        served = tuple(m for m in sizes if m <= layout[None])
+        if not served:
+            raise UserError(
+                f"{path}: transform gives {layout[None]} columns, the smallest size is {sizes[0]}"
+            )
+        return [View(served, 0, layout[None])]
+    wrong = [m for m in layout if m not in sizes]
+    if wrong:
+        raise UserError(f"{path}: transform gives sizes {wrong}; the study has {list(sizes)}")
+    starts = np.cumsum([0, *layout]).tolist()
+    return [View((m,), start, start + m, nested=False) for m, start in zip(layout, starts)]

@@ -1,0 +1,72 @@
+"""What a fitted method starts from and hands back.
+
+Fitted methods never train a network: they change, choose or project the full-size embeddings of another
+run, knowing only its training split.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from baselines.probe import choose_l2, fit_probe
+from baselines.representation import Representation, View
+
+
+@dataclass(frozen=True)
+class Source:
+    """The training side of another run at its full size d.
+
+    features: float32 [n, d]; labels: int64 [n]; weight [C, d] and bias [C]: its own classifier.
+    view: which columns of its array these are.
+    """
+
+    features: np.ndarray
+    labels: np.ndarray
+    num_classes: int
+    weight: np.ndarray
+    bias: np.ndarray
+    view: View
+
+    @classmethod
+    def of(cls, representation: Representation, labels: np.ndarray, num_classes: int) -> "Source":
+        """From an embedded run; labels: int64 [n] of its training split."""
+        view = representation.serving(representation.dim)[0]
+        features = representation.features("train", view).astype(np.float32, copy=False)
+        weight, bias = representation.classifier(view, representation.dim)
+        return cls(features, labels, num_classes, weight, bias, view)
+
+    @property
+    def dim(self) -> int:
+        """d."""
+        return self.features.shape[1]
+
+
+@dataclass
+class Fit:
+    """A fitted method: what to do with features, and a classifier per view and size.
+
+    views: over `transform`'s output or, where transform is None, over the source's own array.
+    transform: float32 [b, d] → [b, D]. classifiers: (view index, size) → (weight, bias).
+    parameters: classifier parameters by size where they are not those of the arrays.
+    """
+
+    views: list[View]
+    classifiers: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]]
+    transform: Callable[[np.ndarray], np.ndarray] | None = None
+    parameters: dict[int, int] | None = None
+    facts: dict = field(default_factory=dict)
+
+
+def probes(
+    features: np.ndarray,
+    source: Source,
+    sizes: Sequence[int],
+    rng: np.random.Generator,
+    view: int = 0,
+    l2: float | None = None,
+) -> dict[tuple[int, int], tuple[np.ndarray, np.ndarray]]:
+    """A linear probe per size on prefixes of `features` [n, D]; the penalty is chosen once, at full size."""
+    if l2 is None:
+        l2 = choose_l2(features, source.labels, source.num_classes, rng)
+    return {(view, m): fit_probe(features[:, :m], source.labels, source.num_classes, l2) for m in sizes}

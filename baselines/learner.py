@@ -1,0 +1,74 @@
+"""What training and embedding need of a method: a network with a loss, features, and linear classifiers."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from baselines.nested import NestedHeads, TiedHead, at_least_float32, check_weights, logits, nested_loss
+from baselines.representation import View
+
+
+class Learner(nn.Module):
+    """A backbone with a nested classifier, trained with the nested cross-entropy.
+
+    Methods that train otherwise subclass it and override `loss` (and, where their features are not one
+    forward of the backbone, `features`, `features_at`, `views` and `forwards`).
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: NestedHeads | TiedHead,
+        sizes: Sequence[int],
+        weights: Sequence[float] | None = None,
+    ):
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.sizes = tuple(sizes)
+        self.weights = check_weights(sizes, weights)
+
+    def features(self, images: Tensor) -> Tensor:
+        """images: float [n, channels, height, width] → what is stored as embedding [n, D]."""
+        return self.backbone(images)
+
+    def features_at(self, images: Tensor, m: int) -> Tensor:
+        """What has to be computed when only size m is wanted; its multiply-accumulates are m's cost."""
+        return self.features(images)
+
+    def loss(
+        self, images: Tensor, labels: Tensor, label_smoothing: float, rng: np.random.Generator
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """(mean loss over the batch, and by size for the log the logits [n, C]).
+
+        labels: int64 [n]; rng: this step's own generator, for methods that draw something, so that a
+        resumed run draws the same. A method that predicts something else than the labels gives hits
+        instead of logits: bool [k], whether each of its k predictions was right.
+        """
+        z = self.features(images)
+        by_size = {m: logits(self.head, z, m) for m in self.sizes}
+        loss = nested_loss(
+            lambda m: F.cross_entropy(at_least_float32(by_size[m]), labels, label_smoothing=label_smoothing),
+            self.sizes,
+            self.weights,
+        )
+        return loss, by_size
+
+    def after_step(self, step: int, steps: int) -> None:
+        """Called after every optimiser step, counted from 1; methods with a schedule override it."""
+
+    @property
+    def views(self) -> list[View]:
+        """How the columns of `features` serve the sizes."""
+        return [View(self.sizes, 0, max(self.sizes))]
+
+    def classifier(self, m: int) -> tuple[Tensor, Tensor]:
+        """(weight [C, m], bias [C]) of size m."""
+        return self.head.linear(m)
+
+    @property
+    def forwards(self) -> int:
+        """Forward passes that serve all sizes of one image: here one pass serves every size."""
+        return 1

@@ -1,0 +1,18 @@
+"""Matryoshka representation learning: every prefix of one embedding, each with a classifier of its own.
+
+min Σ_{m ∈ M} c_m · CE(W^(m) z_{1:m} + b^(m), y),   z = F(x)      (Kusupati et al. 2022, Eq. 1)
+"""
+
+from baselines.learner import Learner
+from baselines.nested import NestedHeads
+
+KIND = "trained"
+LABEL = "MRL"
+OPTIONS = {
+    "loss_weights": None,  # c_m in the order of nesting; None: all 1, as in the paper
+}
+
+
+def build(backbone, num_classes, sizes, options):
+    """A learner on `backbone` ([n, C, H, W] → [n, d]) with a head per size."""
+    return Learner(backbone, NestedHeads(num_classes, sizes), sizes, options["loss_weights"])

@@ -1,0 +1,127 @@
+"""Slimmable networks as a way to several feature sizes (Yu et al. 2019).
+
+    loss = Σ_w CE(W[:, :d_w] F_w(x) + b, y),   F_w: the network at width w, with d_w features
+
+`paper`: widths ¼, ½, ¾ and 1; size m is the first m features of width 1 with the first m columns of W,
+which nothing was trained for. `fair`: a width for each size m, whose network has exactly m features; it
+costs a forward pass per size.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from baselines.learner import Learner
+from baselines.nested import TiedHead, at_least_float32, logits
+from baselines.representation import View
+from baselines.slimming import Slimmable
+from suite.errors import unknown
+
+KIND = "trained"
+LABEL = "Slimmable"
+OPTIONS = {
+    "variant": "paper",  # or fair
+    "widths": [0.25, 0.5, 0.75, 1.0],  # of the paper's variant
+    "thinnest": 0.25,  # of the fair variant: no layer inside gets narrower than this share
+}
+
+
+def build(backbone, num_classes, sizes, options):
+    """A learner on `backbone` ([n, C, H, W] → [n, d]), which is made slimmable."""
+    if options["variant"] not in VARIANTS:
+        raise unknown("variant of slimmable", options["variant"], VARIANTS, "baselines/slimmable.py")
+    return VARIANTS[options["variant"]](backbone, num_classes, sizes, options)
+
+
+class SlimmableLearner(Learner):
+    """Every step runs every width, widest first; their gradients add up to one optimiser step."""
+
+    def __init__(self, backbone: Slimmable, num_classes: int, sizes):
+        # One matrix, sliced by width, as in the original slimmable networks.
+        super().__init__(backbone, TiedHead(num_classes, (backbone.dim,)), sizes)
+
+    def loss(self, images: Tensor, labels: Tensor, label_smoothing: float, rng: np.random.Generator):
+        """(Σ over widths of the mean cross-entropy, logits [n, C] by size for the log)."""
+        features = [self.backbone(images, width) for width in reversed(range(len(self.backbone.widths)))]
+        losses = [
+            F.cross_entropy(
+                at_least_float32(logits(self.head, z, z.shape[1])), labels, label_smoothing=label_smoothing
+            )
+            for z in features
+        ]
+        with torch.no_grad():
+            by_size = self.logged(features)
+        return torch.stack(losses).sum(), by_size
+
+    def logged(self, features: list[Tensor]) -> dict[int, Tensor]:
+        """Logits by size as the size will be used. features: per width [n, d_w], widest first."""
+        raise NotImplementedError
+
+
+class PaperVariant(SlimmableLearner):
+    """The widest network, truncated."""
+
+    def __init__(self, backbone, num_classes, sizes, options):
+        super().__init__(Slimmable(backbone, options["widths"], scaled), num_classes, sizes)
+
+    def logged(self, features):
+        return {m: logits(self.head, features[0], m) for m in self.sizes}
+
+
+class FairVariant(SlimmableLearner):
+    """A sub-network for each size, with a forward pass of its own; features side by side."""
+
+    def __init__(self, backbone, num_classes, sizes, options):
+        def channels(full: int, size: float) -> int:
+            return sized(full, size, backbone.dim, options["thinnest"])
+
+        super().__init__(Slimmable(backbone, sizes, channels), num_classes, sizes)
+
+    def logged(self, features):
+        return {m: logits(self.head, z, m) for m, z in zip(reversed(self.sizes), features)}
+
+    def features(self, images):
+        """[n, Σ m]: the sub-networks' features, smallest first."""
+        return torch.cat([self.features_at(images, m) for m in self.sizes], dim=1)
+
+    def features_at(self, images, m):
+        """[n, m]: one sub-network's."""
+        return self.backbone(images, self.sizes.index(m))
+
+    @property
+    def views(self):
+        stops = np.cumsum(self.sizes).tolist()
+        return [View((m,), stop - m, stop, nested=False) for m, stop in zip(self.sizes, stops)]
+
+    @property
+    def forwards(self):
+        return len(self.sizes)
+
+
+def scaled(full: int, width: float) -> int:
+    """The share `width` of a layer's channels, at least one.
+
+    >>> [scaled(64, width) for width in (0.25, 1.0)]
+    [16, 64]
+    """
+    return max(1, round(full * width))
+
+
+def sized(full: int, size: int, dim: int, thinnest: float) -> int:
+    """Channels of a layer in the sub-network with `size` of `dim` features.
+
+    The feature layer gets exactly `size`. The others get the share √(size / dim), so that multiply-
+    accumulates go about with the size, but at least `thinnest`.
+
+    >>> [sized(64, 64, 256, 0.25), sized(64, 8, 256, 0.25), sized(256, 8, 256, 0.25)]
+    [32, 16, 8]
+    """
+    if full == dim:
+        return size
+    return scaled(full, max(thinnest, math.sqrt(size / dim)))
+
+
+VARIANTS = {"paper": PaperVariant, "fair": FairVariant}

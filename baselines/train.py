@@ -1,0 +1,131 @@
+"""Trains one network of a study: `python -m baselines.train --study glyphs --network mrl --seed 0`.
+
+On several GPUs: `--processes 4`, or `torchrun --nproc-per-node 4 -m baselines.train …`.
+"""
+
+import argparse
+import os
+import sys
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from baselines.batches import Normalise
+from baselines.distributed import Group, joined
+from baselines.networks import build_learner, load_network, macs_per_image, save_network
+from baselines.training import DEFAULTS, train, untrained
+from splits.store import World
+from suite import cli, files, modules
+from suite.layout import Layout
+from suite.provenance import provenance
+from suite.study import Study, load_study
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    cli.add_study(parser)
+    parser.add_argument("--network", required=True, help="for example mrl, or fixed_feature_8")
+    parser.add_argument(
+        "--processes", type=int, default=1, help="processes that train together, one per GPU; 0 and 1: one"
+    )
+    cli.add_run(parser)
+    args = parser.parse_args(argv)
+    study = load_study(args.study)
+    study.network(args.network)
+    if args.processes > 1 and "WORLD_SIZE" not in os.environ:
+        launch(args.processes, sys.argv[1:] if argv is None else argv)
+    device = cli.device(args.device)
+    with joined(device) as (group, own_device):
+        train_network(study, args.network, args.seed, device, group, own_device)
+
+
+def launch(processes: int, argv: list[str]) -> None:
+    """Become torchrun, which starts this command again in so many processes. Does not return."""
+    runner = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    os.execv(sys.executable, [sys.executable, *runner, "-m", "baselines.train", *argv])
+
+
+def train_network(study: Study, network: str, seed: int, device: str, group: Group, own_device: str) -> None:
+    """Train one network and write it; of several processes the main one writes.
+
+    device: what was asked for ("cuda"), own_device: this process's ("cuda:1").
+    """
+    layout = Layout(study.name)
+    settings = study.trained_with(network)
+    threads = settings["training"].get("threads", DEFAULTS["threads"])
+    torch.set_num_threads(threads)
+
+    world = World(layout.data)
+    split = world["train"]
+    module = modules.load("baselines", settings["baseline"])
+    ready = getattr(module, "READY", False)
+    normalise = Normalise(module.MEAN, module.STD) if ready else Normalise.of(split.images)
+    learner = build_learner(settings, world.num_classes, split.images.shape[-1], seed, seen_captions(world))
+    starts_from = study.methods[study.network(network).method].starts_from
+    first = None
+    if starts_from:
+        first = layout.network(study.methods[starts_from].networks[-1].name, seed)
+        learner.start_from(load_network(first)[0])
+
+    conditions = files.config_hash([settings, seed, world.checksum, device])
+    folder = layout.network(network, seed)
+    if ready:
+        trained = untrained(learner, settings["training"], device)
+    else:
+        trained = train(
+            learner,
+            split.images,
+            split.labels,
+            normalise,
+            settings["training"],
+            seed,
+            device=own_device,
+            # Outside the declared outputs: the workflow deletes those of a job that was killed.
+            resume=folder.parent / ".unfinished" / f"{network}-{seed}.pt",
+            conditions=conditions,
+            progress=True,
+            group=group,
+        )
+    if not group.main:
+        return
+    crop = settings["training"].get("evaluation_crop")
+    trained.log.insert(0, "network", network)
+    with files.write_aside(folder / "log.csv") as path:
+        trained.log.to_csv(path, index=False)
+    save_network(
+        folder,
+        learner,
+        normalise,
+        {
+            "network": network,
+            "seed": seed,
+            "settings": settings,
+            "num_classes": world.num_classes,
+            "channels": int(split.images.shape[-1]),
+            "train_seconds": round(trained.seconds, 2),
+            "train_images": trained.images,
+            "parameters": sum(p.numel() for n, p in learner.named_parameters() if not n.startswith("head.")),
+            **macs_per_image(learner, replace(normalise, crop=crop)(split.images[:2])),
+            "starts_from": str(first) if first else None,
+            "data_checksum": world.checksum,
+            "provenance": provenance(
+                seed=seed,
+                threads=threads,
+                device=device,
+                processes=group.size,
+                precision=trained.precision,
+            ),
+        },
+    )
+
+
+def seen_captions(world: World) -> torch.Tensor | None:
+    """What is written about each class that is trained on: int64 [num_classes, T]; of unseen ones nothing."""
+    if "captions" not in world:
+        return None
+    return torch.from_numpy(world["captions"].images[: world.num_classes].astype(np.int64))
+
+
+if __name__ == "__main__":
+    cli.run(main)
