@@ -1,0 +1,26 @@
+"""Draws one figure of a study as PNG and PDF: `python -m analysis.draw --study glyphs --figure knn`."""
+
+import argparse
+import importlib
+
+from analysis.drawing import Drawing, save, use_style
+from suite import cli
+from suite.layout import Layout
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    cli.add_study(parser)
+    parser.add_argument("--figure", required=True, help="a name under `figures` in the study's file")
+    cli.add_seeds(parser)
+    args = parser.parse_args(argv)
+    study = cli.study(args)
+    layout = Layout(study.name)
+    module, argument = study.figure_module(args.figure)
+    use_style()
+    figure = importlib.import_module(f"analysis.figures.{module}").draw(Drawing(study, layout, argument))
+    save(figure, layout.figure(args.figure), layout.figure(args.figure, "pdf"))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,144 @@
+"""One ablation against the default: `ablation_loss_weights` draws the methods of that group.
+
+Left: linear classification at the sizes a variant was trained for; middle: 1-NN at all sizes of the study,
+hollow where a variant was not trained; right: the paper's own figures, where they could be traced.
+"""
+
+from itertools import cycle
+
+from analysis.drawing import (
+    LOOKS,
+    MARKERS,
+    SEQUENCE,
+    legend_below,
+    new_figure,
+    over_seeds,
+    paper,
+    size_axis,
+)
+from suite.errors import UserError
+
+TABLES = ("linear", "knn")
+INPUTS = ("data",)
+REFERENCE = "mrl"  # what every ablation is compared with
+
+# What stands beside the variants apart from it.
+ALSO = {"finetuning": ("first_features",)}
+
+# The paper's task, and its name of a method → ours, in its table.
+PAPER = {
+    "finetuning": (
+        "finetuning",
+        {
+            "unfrozen: fc": "finetune_head",
+            "unfrozen: 4.2 conv2, conv3, fc": "finetune_conv2",
+            "unfrozen: 4.2 full, fc": "finetune_block",
+            "unfrozen: All (MRL end-to-end)": "finetune_all",
+        },
+    ),
+    "loss_weights": ("loss_weights", {"mrl": "mrl", "mrl_8boost": "mrl_8boost"}),
+    "spacing": ("log_vs_uniform", {"MRL-log": "mrl", "mrl_uniform": "mrl_uniform"}),
+    "smallest_size": (
+        "min_granularity",
+        {"mrl": "mrl", "mrl_min4": "mrl_min4", "mrl_min6": "mrl_min6"},
+    ),
+}
+
+
+def draw(drawing):
+    """Two panels of the study, one of the paper where it has such an ablation."""
+    methods = chosen(drawing)
+    looks = figure_looks(drawing, methods)
+    rows = paper_rows(drawing.argument)
+    panels = 2 + (rows is not None)
+    figure, axes = new_figure(panels, height=3.3, width_ratios=(1.2, 1.2, 1)[:panels])
+    for axis, task, label in (
+        (axes[0], "linear", "linear top-1 accuracy (%)"),
+        (axes[1], "knn", "1-NN accuracy (%)"),
+    ):
+        table = drawing.table(task, metric="top1")
+        for method in methods:
+            variant(axis, table[table["method"] == method], looks[method], drawing.label(method))
+        size_axis(axis, [*drawing.study.nesting, *smaller(table, methods, drawing.study.nesting)])
+        axis.set_ylabel(label)
+    axes[0].set_title("bands: 95 % over test items")
+    axes[1].set_title("hollow: sizes that were not trained")
+    if rows is not None:
+        paper_variants(axes[2], rows, looks)
+    legend_below(figure, axes[0], columns=4)
+    figure.suptitle(drawing.conditions().rpartition(" · ")[0], fontsize=8.5)
+    return figure
+
+
+def figure_looks(drawing, methods: list[str]) -> dict[str, dict]:
+    """Look of each method: its own where it has one in every figure, else colours not taken by those."""
+    looks = {name: drawing.look(name) for name in methods if name in LOOKS}
+    taken = {look["color"] for look in looks.values()}
+    free = [(color, marker) for color, marker in zip(SEQUENCE, MARKERS) if color not in taken]
+    for name, (color, marker) in zip((name for name in methods if name not in looks), cycle(free)):
+        looks[name] = {"color": color, "marker": marker, "linestyle": "-"}
+    return looks
+
+
+def chosen(drawing) -> list[str]:
+    """Methods of the ablation, what they are compared with first; raises UserError when there are none."""
+    methods = drawing.study.methods.values()
+    variants = [m.name for m in methods if m.group == f"ablation_{drawing.argument}"]
+    if not variants:
+        groups = sorted({m.group.removeprefix("ablation_") for m in methods if "ablation_" in m.group})
+        raise UserError(
+            f"figure ablation_{drawing.argument}: no method of the study has group "
+            f"ablation_{drawing.argument}; there are {', '.join(groups) or 'none'}"
+        )
+    beside = (REFERENCE, *ALSO.get(drawing.argument, ()))
+    return [name for name in beside if name in drawing.study.methods] + variants
+
+
+def smaller(table, methods, nesting) -> list[int]:
+    """Sizes below the study's smallest that some variant serves, for the axis."""
+    sizes = table.loc[table["method"].isin(methods), "dim"].unique()
+    return [int(m) for m in sizes if m < min(nesting)]
+
+
+def variant(axes, table, look: dict, label: str) -> None:
+    """One curve with its interval; hollow markers at sizes that were not trained."""
+    keys = ("method", "dim", "trained") if "trained" in table and table["trained"].notna().all() else None
+    rows = over_seeds(table, keys) if keys else over_seeds(table)
+    rows = rows.sort_values("dim")
+    value = 100 * rows["value"].to_numpy()
+    axes.fill_between(
+        rows["dim"], 100 * rows["low"], 100 * rows["high"], color=look["color"], alpha=0.1, lw=0
+    )
+    axes.plot(rows["dim"], value, label=label, **look)
+    if keys:
+        hollow = rows[~rows["trained"].astype(bool)]
+        axes.plot(
+            hollow["dim"],
+            100 * hollow["value"],
+            linestyle="none",
+            marker=look["marker"],
+            color=look["color"],
+            markerfacecolor="white",
+        )
+
+
+def paper_rows(ablation: str):
+    """The paper's rows of this ablation with our names as `method`, or None."""
+    if ablation not in PAPER:
+        return None
+    task, ours = PAPER[ablation]
+    rows = paper(task, "top1").dropna(subset=["dim"])
+    return rows.assign(method=rows["method"].map(ours)).dropna(subset=["method"])
+
+
+def paper_variants(axes, rows, looks: dict[str, dict]) -> None:
+    """The paper's curves in the colours of the corresponding variants, drawn lightly."""
+    for method, some in rows.groupby("method", sort=False):
+        some = some.sort_values("dim")
+        look = looks.get(method, {"color": "#999999", "marker": "o"})
+        axes.plot(some["dim"], some["value"], alpha=0.5, **look)
+    size_axis(axes, rows["dim"][rows["dim"].isin([2**k for k in range(1, 12)] + [6])])
+    axes.tick_params(axis="x", rotation=45)
+    axes.set_title(
+        "the paper: ResNet50, ImageNet-1K\n(comparable in shape only)", color="#666666", fontsize=7
+    )

@@ -1,0 +1,93 @@
+"""Accuracy against the expected size of adaptive classification, beside single sizes (paper, Figure 6).
+
+`adaptive_classification_flip` draws it with mirrored images summed in, for studies that train with flips.
+"""
+
+import pandas as pd
+
+from analysis.adaptive_classification import sentence
+from analysis.drawing import new_figure, over_seeds, size_axis
+from suite.errors import UserError
+
+TABLES = ("adaptive_classification",)
+INPUTS = ("data",)
+METHOD = "mrl"
+
+
+def draw(drawing):
+    """The cascade of MRL, a point per cap, with single-size MRL and a network per size in the same axes."""
+    table = drawing.table("adaptive_classification")
+    table = table[table["flip"].astype(bool) == wanted_flip(drawing, table)]
+    figure, axes = new_figure(width=5.6, height=4.3)
+    against = drawing.study.tasks["adaptive_classification"]["against"]
+    for method, style in ((METHOD, ":"), (against, "-")):
+        rows = over_seeds(table[(table["method"] == method) & (table["metric"] == "single_top1")])
+        if len(rows):
+            look = drawing.look(method) | {"linestyle": style, "markerfacecolor": "white"}
+            axes.plot(rows["dim"], 100 * rows["value"], label=f"{drawing.label(method)}, one size", **look)
+    cascade(drawing, axes, table[table["method"] == METHOD])
+    size_axis(axes, table["dim"])
+    axes.set_xlabel("expected size (dimensions)")
+    axes.set_ylabel("top-1 accuracy (%)")
+    axes.legend(loc="lower right")
+    axes.set_title("\n".join(text(drawing, table, against)), fontsize=7)
+    return figure
+
+
+def wanted_flip(drawing, table: pd.DataFrame) -> bool:
+    """Whether the figure's name asks for mirrored images. Raises UserError where the study has none."""
+    if drawing.argument not in ("", "flip"):
+        raise UserError(f"adaptive_classification_{drawing.argument}: only _flip can follow")
+    if drawing.argument and not table["flip"].astype(bool).any():
+        raise UserError(
+            f"{drawing.study.name} has no mirrored images, since it does not train with flips "
+            "(training.augment.flip)"
+        )
+    return bool(drawing.argument)
+
+
+def cascade(drawing, axes, table: pd.DataFrame) -> None:
+    """The cascade against its expected size, and lightly against the sum of all sizes tried."""
+    top1, dims, tried = (
+        over_seeds(table[table["metric"] == metric]).set_index("dim")
+        for metric in ("top1", "expected_dim", "expected_dim_cumulative")
+    )
+    value, low, high = (100 * top1[key].to_numpy() for key in ("value", "low", "high"))
+    look = drawing.look(METHOD)
+    label = f"{drawing.label(METHOD)} cascade"
+    axes.plot(
+        tried["value"], value, color=look["color"], alpha=0.35, label=f"{label}, counting all sizes tried"
+    )
+    bars = [value - low, high - value]
+    axes.errorbar(dims["value"], value, yerr=bars, label=label, elinewidth=0.8, **look)
+    for cap, x, y in zip(dims.index, dims["value"], value):
+        axes.annotate(
+            f"≤ {cap}",
+            (x, y),
+            xytext=(-2, -7),
+            textcoords="offset points",
+            ha="right",
+            va="top",
+            rotation=60,
+            rotation_mode="anchor",
+            fontsize=5.5,
+        )
+
+
+def text(drawing, table: pd.DataFrame, against: str | None) -> list[str]:
+    """Conditions, what was done about flips, and the sentence "as accurate as, with so much less"."""
+    options = drawing.study.tasks["adaptive_classification"]
+    if drawing.argument:
+        flips = "image and mirror image summed"
+    elif drawing.study.training.get("augment", {}).get("flip"):
+        flips = "no test-time augmentation"
+    else:
+        flips = "no flip augmentation: not trained with flips"
+    lines = [
+        drawing.conditions(),
+        f"thresholds learned on {options['share']:.0%}, {options['splits']} splits · ≤ J: cap · {flips}",
+    ]
+    rows = table[(table["method"] == METHOD) & (table["metric"] == "times_smaller")]
+    if against is not None and len(rows):
+        lines.append(sentence(rows, drawing.label(METHOD), drawing.label(against)))
+    return lines

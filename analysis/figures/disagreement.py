@@ -1,0 +1,48 @@
+"""How much each size adds: the oracle over sizes, and where images are first correct (paper, section 5)."""
+
+import numpy as np
+
+from analysis.drawing import curve, new_figure, over_seeds, size_axis
+
+TABLES = ("disagreement", "linear")
+INPUTS = ("data",)
+METHODS = ("mrl", "fixed_feature")
+
+
+def draw(drawing):
+    """Left: accuracy, and the share right at some size up to this one. Right: first-correct shares."""
+    figure, (left, right) = new_figure(2, width=7.2, height=3.3)
+    table, linear = drawing.table("disagreement"), drawing.table("linear", metric="top1")
+    methods = [method for method in METHODS if (table["method"] == method).any()]
+    first = over_seeds(table[table["metric"] == "first_correct"])
+    whole = over_seeds(table[table["dim"] == 0], ("method", "metric"))
+    sizes = sorted(first["dim"].unique())
+    width = 0.8 / len(methods)
+    for place, method in enumerate(methods):
+        look = drawing.look(method)
+        shares = first[first["method"] == method]
+        curve(drawing, left, method, over_seeds(linear[linear["method"] == method]))
+        left.plot(
+            shares["dim"],
+            100 * shares["value"].cumsum(),
+            color=look["color"],
+            marker=look["marker"],
+            markerfacecolor="white",
+            linestyle=":",
+            label=f"{drawing.label(method)}: right at some size up to this",
+        )
+        never = whole[(whole["method"] == method) & (whole["metric"] == "never_correct")]
+        values = 100 * np.append(shares["value"], never["value"])
+        places = np.arange(len(values)) + (place - (len(methods) - 1) / 2) * width
+        bars = right.bar(places, values, width, color=look["color"], label=drawing.label(method))
+        right.bar_label(bars, fmt="%.2g", fontsize=5.5, padding=1)
+    size_axis(left, sizes)
+    left.set_ylabel("images (%)")
+    left.legend(loc="lower right")
+    right.set_yscale("log")
+    right.set_xticks(range(len(sizes) + 1), [*sizes, "never"])
+    right.set_xlabel("size at which an image is first right")
+    right.set_ylabel("images (%), log scale")
+    right.legend()
+    figure.suptitle(drawing.conditions(), fontsize=8.5)
+    return figure

@@ -1,0 +1,80 @@
+"""Funnel retrieval: mAP@10 against compute per query, three cascades from every size (paper, Figure 8).
+
+`funnel` draws the first method that was evaluated, `funnel_pca` the one that is named.
+"""
+
+from matplotlib.axes import Axes
+
+from analysis.drawing import SEQUENCE, over_seeds, paper
+from analysis.figures.adaptive_retrieval import KEYS, chosen_method, panels_of, paper_pairs, single_search
+from analysis.metrics import CASCADES
+
+TABLES = ("funnel_retrieval", "adaptive_retrieval")
+INPUTS = ("data",)
+MARKERS = dict(zip(CASCADES, zip(SEQUENCE, "osD")))
+
+
+def draw(drawing):
+    """A colour per cascade; grey: one re-ranking at full size; black: one search. Numbers are first sizes."""
+    method = chosen_method(drawing, "funnel_retrieval")
+    figure, panels, tables = panels_of(
+        drawing, "funnel_retrieval", method, ("cascade", "shortlist_dim", "mflops")
+    )
+    others = drawing.table("adaptive_retrieval", metric="map@10", method=method)
+    splits = drawing.table("funnel_retrieval", method=method)["split"].unique()
+    for axes, table, split in zip(panels, tables, splits):
+        rows = over_seeds(others[others["split"] == split], KEYS)
+        single_search(axes, rows[rows["search"] == "single"])
+        adaptive = rows[rows["search"] == "adaptive"]
+        full = adaptive[adaptive["rerank_dim"] == adaptive["rerank_dim"].max()]
+        reranked(axes, full[full["shortlist_k"] == full["shortlist_k"].mode().iloc[0]])
+        for name, line in table.groupby("cascade"):
+            color, marker = MARKERS[name]
+            lengths = ", ".join(map(str, CASCADES[name]))
+            line = line.sort_values("mflops")
+            axes.plot(
+                line["mflops"],
+                100 * line["value"],
+                color=color,
+                marker=marker,
+                linestyle="--",
+                markersize=3.5,
+                label=f"cascade {name}: {lengths}",
+            )
+    paper_panel(panels[-1])
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    starts = ", ".join(f"{m:g}" for m in sorted(tables[0]["shortlist_dim"].unique()))
+    figure.suptitle(
+        f"{drawing.study.title} · {drawing.label(method)} · a line's points start at {starts} dimensions",
+        fontsize=8,
+    )
+    return figure
+
+
+def reranked(axes: Axes, rows, alpha: float = 1.0) -> None:
+    """Shortlists that are ordered once, at the full size. rows: mflops, value, shortlist_k."""
+    rows = rows.sort_values("mflops")
+    axes.plot(
+        rows["mflops"],
+        100 * rows["value"],
+        "^-",
+        color="#888888",
+        markersize=3.5,
+        alpha=alpha,
+        label="re-ranked once at the full size",
+    )
+
+
+def paper_panel(axes: Axes) -> None:
+    """The paper's funnels, which it does not name by cascade, beside its other searches."""
+    others = paper_pairs()
+    single_search(axes, others[others["rerank_dim"].isna()], alpha=0.5)
+    reranked(axes, others[others["rerank_dim"] == others["rerank_dim"].max()], alpha=0.5)
+    columns = ["shortlist_dim", "metric", "value"]
+    funnels = (
+        paper("funnel_retrieval", "map@10")[columns]
+        .merge(paper("funnel_retrieval", "mflops_per_query")[columns], on="shortlist_dim")
+        .sort_values("shortlist_dim")
+    )
+    axes.plot(funnels["value_y"], funnels["value_x"], "s--", color=SEQUENCE[1], markersize=3.5, alpha=0.5)

@@ -1,0 +1,33 @@
+"""1-NN accuracy at sizes that were never trained, between those that were (paper, Figure 5)."""
+
+from analysis.drawing import new_figure, over_seeds, size_axis
+
+TABLES = ("knn",)
+INPUTS = ("data",)
+METHODS = ("mrl", "mrl_e", "fixed_feature", "pca")
+
+
+def draw(drawing):
+    """A line through every size; filled markers where a size was trained, hollow where it was not."""
+    figure, axes = new_figure(width=4.6, height=3.2)
+    table = drawing.table("knn", metric="top1")
+    means = over_seeds(table, ("method", "dim", "trained"))
+    for method in (m for m in METHODS if m in drawing.study.methods):
+        rows = means[means["method"] == method]
+        look = drawing.look(method) | {"marker": None}
+        axes.plot(rows["dim"], 100 * rows["value"], label=drawing.label(method), **look)
+        for trained, fill in ((True, look["color"]), (False, "white")):
+            some = rows[rows["trained"] == trained]
+            axes.plot(
+                some["dim"],
+                100 * some["value"],
+                linestyle="none",
+                marker=drawing.look(method)["marker"],
+                color=look["color"],
+                markerfacecolor=fill,
+            )
+    size_axis(axes, drawing.study.nesting)
+    axes.set_ylabel("1-NN accuracy (%)")
+    axes.set_title(drawing.conditions() + "\nfilled: trained sizes, hollow: sizes in between")
+    axes.legend(loc="lower right")
+    return figure

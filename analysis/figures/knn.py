@@ -1,0 +1,18 @@
+"""1-NN accuracy against representation size, all methods (paper, Figure 3)."""
+
+from analysis.drawing import accuracy_curves, legend_below, new_figure, paper_panel
+
+TABLES = ("knn",)
+INPUTS = ("data",)
+
+
+def draw(drawing):
+    """Left: the study, at trained sizes. Right: the paper's own curves."""
+    figure, (left, right) = new_figure(2, width_ratios=(1.7, 1), height=3.4)
+    table = drawing.table("knn", metric="top1", trained=True)
+    methods = [m.name for m in drawing.study.task_methods("knn") if m.group == "baselines"]
+    accuracy_curves(drawing, left, table, methods, "1-NN accuracy (%)")
+    figure.suptitle(drawing.conditions(), fontsize=8.5)
+    paper_panel(drawing, right, "knn", "top1")
+    legend_below(figure, left)
+    return figure

@@ -1,0 +1,18 @@
+"""Linear classification against representation size, all methods (paper, Figure 2)."""
+
+from analysis.drawing import accuracy_curves, legend_below, new_figure, paper_panel
+
+TABLES = ("linear",)
+INPUTS = ("data",)
+
+
+def draw(drawing):
+    """Left: the study. Right: the paper's own curves."""
+    figure, (left, right) = new_figure(2, width_ratios=(1.7, 1), height=3.4)
+    table = drawing.table("linear", metric="top1")
+    methods = [m.name for m in drawing.study.task_methods("linear") if m.group == "baselines"]
+    accuracy_curves(drawing, left, table, methods, "linear top-1 accuracy (%)")
+    figure.suptitle(drawing.conditions(), fontsize=8.5)
+    paper_panel(drawing, right, "linear", "top1")
+    legend_below(figure, left)
+    return figure

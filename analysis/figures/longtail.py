@@ -1,0 +1,59 @@
+"""The long-tailed stream: accuracy of four groups of classes, and along the stream (paper, appendix G)."""
+
+from matplotlib.figure import Figure
+
+from analysis.drawing import accuracy_curves, over_seeds, shades
+
+TABLES = ("longtail",)
+INPUTS = ("data",)
+GROUPS = {
+    "pretrain_head": "trained classes, frequent",
+    "pretrain_tail": "trained classes, rare",
+    "novel_head": "new classes, frequent",
+    "novel_tail": "new classes, rare",
+}
+ALONG = {"mrl": "-", "fixed_feature": "--"}  # methods whose course is drawn
+
+
+def draw(drawing):
+    """Above: a panel per group. Below: smallest, middle and largest size of two methods along the stream."""
+    table = drawing.table("longtail")
+    figure = Figure(figsize=(7.2, 5.4), layout="constrained")
+    above = [[group for group in GROUPS if (table["group"] == group).any()]]
+    panels = figure.subplot_mosaic([*above, ["along"] * len(above[0])], height_ratios=(1.2, 1))
+    for group in above[0]:
+        axes = panels[group]
+        rows = table[(table["group"] == group) & (table["metric"] == "mean_class_top1")]
+        accuracy_curves(drawing, axes, rows, drawing.evaluated("longtail"), "")
+        axes.set_title(f"{GROUPS[group]}\n{rows['n'].max()} classes")
+        axes.tick_params(axis="x", rotation=60)
+        axes.set_xlabel("size")
+    first = panels[above[0][0]]
+    first.set_ylabel("mean per-class accuracy (%)")
+    draw_along(drawing, panels["along"], table[table["metric"] == "top1_along_stream"])
+    head = drawing.study.tasks["longtail"]["head"]
+    interval = drawing.study.measure_options("classmeans")["interval"]
+    figure.suptitle(
+        f"{drawing.conditions('stream', bars='95 % over classes')}\n"
+        f"frequent: more than {head} images in the stream · class means updated every {interval} images",
+        fontsize=8.5,
+    )
+    handles, labels = first.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    return figure
+
+
+def draw_along(drawing, axes, table):
+    """Accuracy within windows of the stream, a colour per size."""
+    sizes = sorted(table["dim"].unique())
+    chosen = sorted({sizes[0], sizes[len(sizes) // 2], sizes[-1]})
+    means = over_seeds(table, ("method", "dim", "until"))
+    for method, line in ALONG.items():
+        for m, color in zip(chosen, shades(len(chosen))):
+            rows = means[(means["method"] == method) & (means["dim"] == m)]
+            if len(rows):
+                label = f"{drawing.label(method)}, size {m}"
+                axes.plot(rows["until"], 100 * rows["value"], line, color=color, label=label)
+    axes.set_xlabel("images seen")
+    axes.set_ylabel("accuracy in the window (%)")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))

@@ -1,0 +1,23 @@
+"""Masked-token accuracy against size: all tokens, and the frequent ones apart from the others."""
+
+from analysis.drawing import accuracy_curves, legend_below, new_figure
+
+TABLES = ("masked_lm",)
+INPUTS = ("data",)
+PANELS = (("all", "all tokens"), ("frequent", "the most frequent tokens"), ("others", "all others"))
+
+
+def draw(drawing):
+    """A panel per kind of token; bars are intervals over documents."""
+    table = drawing.table("masked_lm", metric="top1")
+    shown = [(tokens, title) for tokens, title in PANELS if (table["tokens"] == tokens).any()]
+    figure, panels = new_figure(len(shown), height=2.9, squeeze=False)
+    methods = [m.name for m in drawing.study.task_methods("masked_lm") if m.kind != "control"]
+    for axes, (tokens, title) in zip(panels[0], shown):
+        some = table[table["tokens"] == tokens]
+        accuracy_curves(drawing, axes, some, methods, "masked-token accuracy (%)")
+        axes.set_title(f"{title}\n{some['n'].iloc[0]:,} masked tokens")
+        axes.set_ylim(bottom=0)
+    legend_below(figure, panels[0, 0])
+    figure.suptitle(drawing.conditions().replace("over test items", "over documents"), fontsize=8)
+    return figure

@@ -1,0 +1,149 @@
+"""What every size costs and gives: accuracy over all sizes against the compute of training.
+
+`pareto_linear`, `pareto_knn`: the accuracy is that table's top1, averaged over log₂ size. Beside each method
+stands how many networks have to be trained and kept, and how many forward passes serve all sizes of an image.
+"""
+
+import numpy as np
+import pandas as pd
+
+from analysis.drawing import new_figure
+from analysis.metrics import normalised_area
+from suite.errors import UserError, unknown
+
+TABLES = ("linear", "knn", "cost")
+INPUTS = ("data",)
+ACCURACY = {"linear": "linear top-1", "knn": "1-NN"}
+
+
+def draw(drawing):
+    """A point per method; those that nothing cheaper beats have a black edge."""
+    if drawing.argument not in ACCURACY:
+        raise unknown(
+            "Pareto figure", f"pareto_{drawing.argument}", [f"pareto_{a}" for a in ACCURACY], __name__
+        )
+    points = pareto_points(drawing)
+    figure, axes = new_figure(width=5.6, height=3.9)
+    front = pareto_front(points["compute"].to_numpy(), points["accuracy"].to_numpy())
+    for point, best in zip(points.itertuples(), front):
+        look = drawing.look(point.method)
+        edge = {"markeredgecolor": "black", "markeredgewidth": 1.2} if best else {}
+        axes.plot(
+            point.compute, point.accuracy, color=look["color"], marker=look["marker"], markersize=6, **edge
+        )
+    axes.margins(y=0.1)
+    axes.set_xscale("log")
+    low, high = points["compute"].min(), points["compute"].max()
+    axes.set_xlim(low / 1.25, high * 6)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "25" else "")
+    sizes = f"{drawing.study.nesting[0]} … {drawing.study.nesting[-1]}"
+    axes.set_xlabel("training compute (10¹² multiply-accumulates, forward and backward)")
+    axes.set_ylabel(f"{ACCURACY[drawing.argument]} accuracy, mean over log₂ size {sizes} (%)")
+    n = len(drawing.world.labels("val"))
+    axes.set_title(f"{drawing.study.title} · val: n = {n:,}\nblack edge: nothing cheaper is more accurate")
+    labels(figure, axes, points, drawing)  # last: it needs the final layout
+    return figure
+
+
+def pareto_points(drawing) -> pd.DataFrame:
+    """method, accuracy (%), compute (10¹² MACs), networks, forwards: baselines that are in both tables.
+
+    Fitted methods carry the training of the network they start from, and its forward pass.
+    """
+    table = drawing.table(drawing.argument, metric="top1")
+    table = table[table["dim"].isin(drawing.study.nesting)]
+    accuracy = table.groupby(["method", "dim"])["value"].mean().unstack()
+    cost = drawing.table("cost", dim=0).groupby(["method", "metric"])["value"].mean().unstack()
+    rows = []
+    for method in drawing.study.methods.values():
+        if method.kind == "control" or method.group != "baselines" or method.name not in accuracy.index:
+            continue
+        values = accuracy.loc[method.name].dropna()
+        if method.name not in cost.index or len(values) < len(drawing.study.nesting):
+            raise UserError(f"pareto: {method.name} is not evaluated at every size, or not in the cost table")
+        rows.append(
+            {
+                "method": method.name,
+                "accuracy": 100 * float(normalised_area(values.index.to_numpy(), values.to_numpy())),
+                "compute": cost.loc[method.name, "train_macs"] / 1e12,
+                "networks": int(cost.loc[method.name, "networks"]),
+                "forwards": int(cost.loc[method.name, "forwards"]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def pareto_front(cost: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Whether each point has nothing that costs no more and gives more, or as much for less: bool [n].
+
+    >>> pareto_front(np.array([1, 1, 2, 3]), np.array([5, 4, 4, 6])).tolist()
+    [True, False, False, True]
+    """
+    no_worse = (cost[:, None] <= cost) & (value[:, None] >= value)
+    better = (cost[:, None] < cost) | (value[:, None] > value)
+    return ~(no_worse & better).any(axis=0)
+
+
+def labels(figure, axes, points: pd.DataFrame, drawing) -> None:
+    """Beside each point its name and counts, with a thin leader where the text had to move."""
+    figure.draw_without_rendering()
+    places = axes.transData.transform(points[["compute", "accuracy"]]) * 72 / figure.dpi
+    for column in columns_of(places[:, 0]):
+        moved = spread(places[column, 1], gap=8)
+        for row, place in zip(column, moved):
+            point = points.iloc[row]
+            counts = f"{counted(point.networks, 'network')}, {counted(point.forwards, 'forward')}"
+            text = axes.annotate(
+                f"{drawing.label(point.method)}: {counts}",
+                (point.compute, point.accuracy),
+                xytext=(14, place - places[row, 1]),
+                textcoords="offset points",
+                va="center",
+                fontsize=6,
+                color="#333333",
+                arrowprops={
+                    "arrowstyle": "-",
+                    "color": "#BBBBBB",
+                    "linewidth": 0.5,
+                    "shrinkA": 0,
+                    "shrinkB": 2,
+                    "relpos": (0, 0.5),
+                },
+            )
+            text.set_in_layout(False)  # or the layout would shift the axes under the places
+
+
+def counted(number: int, thing: str) -> str:
+    """A number and its noun.
+
+    >>> counted(1, "network"), counted(6, "network")
+    ('1 network', '6 networks')
+    """
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def columns_of(x: np.ndarray, width: float = 150) -> list[np.ndarray]:
+    """Indices of points whose texts may meet: groups with less than `width` between neighbours."""
+    order = np.argsort(x, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(x[order]) >= width) + 1)
+
+
+def spread(y: np.ndarray, gap: float) -> np.ndarray:
+    """Places near y in the same order, at least `gap` apart: float64 [n].
+
+    >>> spread(np.array([10.0, 10.0, 50.0]), 8).tolist()
+    [6.0, 14.0, 50.0]
+    """
+    order = np.argsort(y, kind="stable")
+    blocks: list[list[float]] = []  # [sum of (y − rank · gap), number]: pooled until places increase
+    for rank, value in enumerate(y[order]):
+        blocks.append([value - rank * gap, 1])
+        while len(blocks) > 1 and blocks[-2][0] / blocks[-2][1] > blocks[-1][0] / blocks[-1][1]:
+            total, number = blocks.pop()
+            blocks[-1][0] += total
+            blocks[-1][1] += number
+    base = np.repeat([total / number for total, number in blocks], [number for _, number in blocks])
+    places = np.empty(len(y))
+    places[order] = base + gap * np.arange(len(y))
+    return places

@@ -1,0 +1,29 @@
+"""Mean average precision of the first ten neighbours against size (paper, Figure 7 and appendix E)."""
+
+from analysis.drawing import accuracy_curves, legend_below, new_figure, paper_panel
+from analysis.figures.adaptive_retrieval import PANELS, searched
+
+TABLES = ("retrieval",)
+INPUTS = ("data",)
+
+
+def draw(drawing):
+    """Seen classes, unseen ones where the study has any, and the paper's own curves."""
+    table = drawing.table("retrieval", metric="map@10")
+    splits = [split for split in PANELS if (table["split"] == split).any()]
+    ratios = [1.3] * len(splits) + [1]
+    figure, panels = new_figure(len(ratios), width=7.4, height=3.5, width_ratios=ratios)
+    for axes, split in zip(panels, splits):
+        rows = table[table["split"] == split]
+        accuracy_curves(drawing, axes, rows, drawing.evaluated("retrieval"), "mAP@10 (%)")
+        axes.tick_params(axis="x", rotation=45)
+        axes.set_title(searched(drawing, rows))
+    paper_panel(drawing, panels[-1], "retrieval", "map@10")
+    panels[-1].set_title("the paper: ImageNet-1K\n(compare the shape)", color="#666666")
+    seeds = len(drawing.study.seeds)
+    figure.suptitle(
+        f"{drawing.study.title} · {seeds} seed{'s' if seeds > 1 else ''} · bars: 95 % over queries",
+        fontsize=7.5,
+    )
+    legend_below(figure, panels[0])
+    return figure

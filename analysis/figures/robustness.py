@@ -1,0 +1,47 @@
+"""Accuracy under shift, a panel per split, beside clean images of the same classes (paper, appendix H)."""
+
+from analysis.drawing import accuracy_curves, new_figure, over_seeds
+from analysis.predict import RESTRICTED
+
+TABLES = ("robustness",)
+INPUTS = ("data",)
+SPLITS = ("v2", "sketch", "r", "a")
+REFERENCE = "mrl"  # whose accuracy on clean images is drawn
+KINDS = {"v2": "collected again", "sketch": "outlines", "r": "renditions", "a": "naturally hard"}
+
+
+def draw(drawing):
+    """Every method's curve; dashed and grey, the reference on clean images under the same restriction."""
+    table = drawing.table("robustness")
+    splits = [split for split in SPLITS if (table["split"] == split).any()]
+    figure, panels = new_figure(len(splits), width=7.2, height=3.7, squeeze=False, sharey=True)
+    for axes, split in zip(panels[0], splits):
+        clean = f"val@{split}" if split in RESTRICTED else "val"
+        shown = fewest_classes(table, split)
+        accuracy_curves(drawing, axes, shown, drawing.evaluated("robustness"), "")
+        means = over_seeds(fewest_classes(table, clean))
+        rows = means[means["method"] == REFERENCE]
+        if len(rows):
+            label = f"{drawing.label(REFERENCE)} on clean images of the same classes"
+            axes.plot(rows["dim"], 100 * rows["value"], color="#888888", linestyle=(0, (4, 2)), label=label)
+        axes.set_title(
+            f"{split}: {KINDS[split]}\nn = {shown['n'].max():,}, {shown['classes'].max():.0f} classes"
+        )
+        axes.tick_params(axis="x", rotation=60)
+        axes.set_xlabel("size")
+    panels[0, 0].set_ylabel("linear top-1 accuracy (%)")
+    seeds = len(drawing.study.seeds)
+    figure.suptitle(
+        f"{drawing.study.title} · {seeds} seed{'s' if seeds > 1 else ''} · bars: 95 % over test items\n"
+        "r and a: logits restricted to their classes",
+        fontsize=8.5,
+    )
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    return figure
+
+
+def fewest_classes(table, split):
+    """Rows of a split, restricted to its classes where that was done."""
+    rows = table[table["split"] == split]
+    return rows[rows["classes"] == rows["classes"].min()]

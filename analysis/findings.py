@@ -1,0 +1,306 @@
+"""Which of the paper's shapes a study shows, claim by claim, with numbers and intervals.
+
+    python -m analysis.findings --markdown results/tables/glyphs/findings.csv     the table for a page
+
+Every claim is decided by one paired difference of outcomes on the test items and its 95 % interval, by a rule
+that is stated here and not tuned: a claim that is true but cannot be told from its opposite is "not shown".
+Small sizes are those up to d/8, large ones those above.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis import knn
+from analysis.metrics import average_precision, relevance
+from analysis.outcomes import Run, by_method
+from analysis.paired import linear_hits, read_seeds
+from analysis.statistics import MARGIN, RESAMPLES, compare_outcomes, compare_paired, verdict
+from suite import cli
+
+MEASURES = ("predict", "neighbours")
+OPTIONS = {
+    "seed": 0,  # of the bootstrap
+}
+Outcomes = dict[int, np.ndarray]  # by size, one value per test item: float64 [n]
+
+
+def average_precisions(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """(sizes, AP@10 [draws, sizes, n]) of val against train."""
+    outcomes = run.outcomes("neighbours")
+    found = run.world.labels("train")[outcomes["val/train/ids"][..., :10]]
+    return outcomes["sizes"], average_precision(relevance(found, run.world.labels("val")), 10)
+
+
+READ: dict[str, Callable] = {"linear top1": linear_hits, "1-NN top1": knn.hits, "map@10": average_precisions}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Outcomes of a study's methods, and how they are compared."""
+
+    runs: dict[str, list[Run]]
+    seed: int
+    read: dict[str, Callable]  # metric → (run → (sizes, outcomes [draws, sizes, n]))
+
+    def outcomes(self, method: str, metric: str) -> Outcomes:
+        """Raises KeyError for a method that the study does not have."""
+        return read_seeds(self.runs[method], self.read[metric])
+
+    def rng(self) -> np.random.Generator:
+        """The same draws for every claim, whatever the order of the claims."""
+        return np.random.default_rng(self.seed)
+
+    def decide(self, new: Outcomes, base: Outcomes, dims: list[int]) -> dict:
+        """The difference of the means over `dims`, and `numbers`, the same size by size."""
+        pair = [np.mean([values[m] for m in dims], axis=0) for values in (new, base)]
+        found = compare_paired(*pair, MARGIN, rng=self.rng())
+        by_size = self.by_size(new, base, dims)
+        numbers = [
+            f"{row.dim}: {signed(row.difference)} [{signed(row.low)}, {signed(row.high)}]"
+            for row in by_size.itertuples()
+        ]
+        return {
+            "value": float(found.difference),
+            "low": float(found.low),
+            "high": float(found.high),
+            "verdict": verdict(found.low, found.high, found.p, found.p_equivalence),
+            "dims": " ".join(map(str, dims)),
+            "numbers": "; ".join(numbers),
+        }
+
+    def by_size(self, new: Outcomes, base: Outcomes, dims: list[int]) -> pd.DataFrame:
+        """`compare_outcomes` at each of `dims`."""
+        pair = [np.stack([values[m] for m in dims]) for values in (new, base)]
+        return compare_outcomes(*pair, dims, rng=self.rng(), resamples=RESAMPLES)
+
+
+def signed(value: float) -> str:
+    """A difference in points.
+
+    >>> signed(-0.0123)
+    '−1.2'
+    """
+    return f"{100 * value:+.1f}".replace("-", "−")
+
+
+# --- rules: evidence → what was found, with `shown` -------------------------------------------------
+
+
+def split_sizes(sizes) -> tuple[list[int], list[int]]:
+    """(small: up to d/8, large: above) of increasing sizes that end at d.
+
+    >>> split_sizes([8, 16, 32, 64, 128, 256])
+    ([8, 16, 32], [64, 128, 256])
+    """
+    return [m for m in sizes if 8 * m <= max(sizes)], [m for m in sizes if 8 * m > max(sizes)]
+
+
+def not_worse_when_small(evidence: Evidence, method: str, against: str, metric: str) -> dict:
+    """Shown when the interval of the difference over the small sizes lies above −margin."""
+    new, base = evidence.outcomes(method, metric), evidence.outcomes(against, metric)
+    found = evidence.decide(new, base, split_sizes([m for m in new if m in base])[0])
+    return found | {"shown": found["low"] > -MARGIN}
+
+
+def equivalent_when_large(evidence: Evidence, method: str, against: str, metric: str) -> dict:
+    """Shown when two one-sided tests put the difference over the large sizes inside ± margin."""
+    new, base = evidence.outcomes(method, metric), evidence.outcomes(against, metric)
+    found = evidence.decide(new, base, split_sizes([m for m in new if m in base])[1])
+    return found | {"shown": found["verdict"] == "equivalent"}
+
+
+def not_worse_from_an_eighth(evidence: Evidence, method: str, against: str, metric: str) -> dict:
+    """Shown when the interval of the difference over sizes ≥ d/8 lies above −margin."""
+    new, base = evidence.outcomes(method, metric), evidence.outcomes(against, metric)
+    found = evidence.decide(new, base, from_an_eighth([m for m in new if m in base]))
+    return found | {"shown": found["low"] > -MARGIN}
+
+
+def behind_from_an_eighth(evidence: Evidence, method: str, against: str, metric: str) -> dict:
+    """Shown when the interval of the difference over sizes ≥ d/8 lies below 0."""
+    found = not_worse_from_an_eighth(evidence, method, against, metric)
+    return found | {"shown": found["high"] < 0}
+
+
+def from_an_eighth(sizes) -> list[int]:
+    """Sizes ≥ d/8."""
+    return [m for m in sizes if 8 * m >= max(sizes)]
+
+
+def collapses(evidence: Evidence, method: str, against: str, metric: str) -> dict:
+    """Shown when the smallest size keeps less than half of the largest size's accuracy."""
+    outcomes = evidence.outcomes(method, metric)
+    small, full = min(outcomes), max(outcomes)
+    found = evidence.decide({small: outcomes[small]}, {small: outcomes[full] / 2}, [small])
+    numbers = "; ".join(f"{m}: {100 * values.mean():.1f}" for m, values in outcomes.items())
+    return found | {"numbers": numbers, "shown": found["high"] < 0}
+
+
+def not_monotone(evidence: Evidence, method: str, against: str, metric: str) -> dict:
+    """Shown when some size is worse than the size before it, tests Holm-adjusted over the steps."""
+    outcomes = evidence.outcomes(method, metric)
+    sizes = sorted(outcomes)
+    steps = evidence.by_size(
+        {m: outcomes[m] for m in sizes[1:]},
+        {m: outcomes[before] for before, m in pairwise(sizes)},
+        sizes[1:],
+    )
+    worst = steps.loc[steps["difference"].idxmin()]
+    return {
+        "value": worst["difference"],
+        "low": worst["low"],
+        "high": worst["high"],
+        "verdict": worst["verdict"],
+        "dims": str(worst["dim"]),
+        "numbers": "; ".join(f"{m}: {100 * outcomes[m].mean():.1f}" for m in sizes),
+        "shown": bool((steps["verdict"] == "worse").any()),
+    }
+
+
+def weakest_when_smallest(evidence: Evidence, method: str, against: str, metric: str) -> dict:
+    """Shown when the gap at the smallest size is larger than the mean gap at the others."""
+    new, base = evidence.outcomes(method, metric), evidence.outcomes(against, metric)
+    first, *others = [m for m in new if m in base]
+    gap = {m: new[m] - base[m] for m in (first, *others)}
+    found = evidence.decide({first: gap[first]}, {first: np.mean([gap[m] for m in others], axis=0)}, [first])
+    numbers = "; ".join(f"{m}: {signed(values.mean())}" for m, values in gap.items())
+    return found | {"numbers": numbers, "shown": found["high"] < 0}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One expected shape: what it says, and the rule that decides it."""
+
+    name: str
+    text: str
+    rule: Callable[[Evidence, str, str, str], dict]
+    method: str
+    against: str
+    metric: str
+
+
+SMALL, LARGE = "at small sizes (≤ d/8)", "at large sizes (> d/8)"
+COLLAPSE = "keeps less than half of its accuracy at the smallest size"
+FF = "fixed_feature"
+CLAIMS = (
+    Claim(
+        "mrl_small",
+        f"MRL is at least as accurate as FF {SMALL}",
+        not_worse_when_small,
+        "mrl",
+        FF,
+        "linear top1",
+    ),
+    Claim("mrl_large", f"MRL is as accurate as FF {LARGE}", equivalent_when_large, "mrl", FF, "linear top1"),
+    Claim(
+        "mrl_small_knn",
+        f"MRL is at least as accurate as FF {SMALL}",
+        not_worse_when_small,
+        "mrl",
+        FF,
+        "1-NN top1",
+    ),
+    Claim(
+        "mrl_large_knn", f"MRL is as accurate as FF {LARGE}", equivalent_when_large, "mrl", FF, "1-NN top1"
+    ),
+    Claim("svd_collapses", f"SVD of the classifier {COLLAPSE}", collapses, "svd", "itself", "linear top1"),
+    Claim(
+        "slimmable_collapses",
+        f"Slimmable, truncated, {COLLAPSE}",
+        collapses,
+        "slimmable",
+        "itself",
+        "linear top1",
+    ),
+    Claim(
+        "truncation_collapses",
+        f"FF, truncated, {COLLAPSE}",
+        collapses,
+        "first_features",
+        "itself",
+        "linear top1",
+    ),
+    Claim(
+        "ff_not_monotone", "FF's mAP@10 falls from one size to the next", not_monotone, FF, "itself", "map@10"
+    ),
+    Claim(
+        "pca_knn",
+        "PCA is as good as MRL on 1-NN from d/8 on",
+        not_worse_from_an_eighth,
+        "pca",
+        "mrl",
+        "1-NN top1",
+    ),
+    Claim(
+        "pca_map", "PCA is behind MRL on mAP@10 from d/8 on", behind_from_an_eighth, "pca", "mrl", "map@10"
+    ),
+    Claim(
+        "mrl_e_smallest",
+        "MRL-E is furthest behind MRL at the smallest size",
+        weakest_when_smallest,
+        "mrl_e",
+        "mrl",
+        "linear top1",
+    ),
+)
+
+
+def compare(runs: list[Run]) -> Iterator[dict]:
+    """A row per claim: value is the deciding difference (a fraction), `shown` what it says of the claim."""
+    yield from judge(runs, CLAIMS, READ)
+
+
+def judge(runs: list[Run], claims: Sequence[Claim], read: dict[str, Callable]) -> Iterator[dict]:
+    """The rows of `compare` for any claims, over the metrics that `read` reads outcomes of."""
+    methods = by_method(runs)
+    evidence = Evidence(methods, runs[0].options["seed"], read)
+    n = len(runs[0].world.labels("val"))
+    for claim in claims:
+        missing = [name for name in (claim.method, claim.against) if name not in (*methods, "itself")]
+        if missing:
+            found = {"value": np.nan, "shown": "not tested", "numbers": f"the study has no {missing[0]}"}
+        else:
+            found = claim.rule(evidence, claim.method, claim.against, claim.metric)
+            found["shown"] = {None: "not tested", True: "shown", False: "not shown"}[found["shown"]]
+        keys = {"finding": claim.name, "claim": claim.text, "baseline": claim.against}
+        row = runs[0].row(0, "val", claim.metric, found.pop("value"), n, **keys, **found)
+        yield row | {"method": claim.method}
+
+
+# --- as a page --------------------------------------------------------------------------------------
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """The findings as a Markdown table; differences in points."""
+    lines = ["| claim | | deciding difference [95 %] | size by size |", "|---|---|---|---|"]
+    for row in table.itertuples():
+        interval = (
+            "" if np.isnan(row.value) else f"{signed(row.value)} [{signed(row.low)}, {signed(row.high)}]"
+        )
+        lines.append(f"| {row.claim} ({row.metric}) | **{row.shown}** | {interval} | {row.numbers} |")
+    lines.append("")
+    lines.append(
+        f"n = {table['n'].iloc[0]:,} test images; points of accuracy or mAP@10; “as accurate as” is an "
+        f"equivalence test with a margin of {100 * MARGIN:g} points."
+    )
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Print a findings table as Markdown."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--markdown", type=Path, required=True, help="results/tables/<study>/findings.csv")
+    args = parser.parse_args(argv)
+    print(markdown(pd.read_csv(args.markdown)))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,64 @@
+"""Which of the paper's claims about image–text models (ALIGN) a study shows, by the rules of findings.py."""
+
+from collections.abc import Iterator
+
+from analysis import knn
+from analysis.findings import Claim, judge
+from analysis.outcomes import Run
+from analysis.web_scale import (
+    as_good_at_full_size,
+    better_at_every_size,
+    cosine_margins,
+    gains_most_when_small,
+    zero_shot_hits,
+)
+
+MEASURES = ("cross_modal", "neighbours")
+NEEDS = ("captions",)  # what the data must have beyond images and labels
+OPTIONS = {
+    "seed": 0,  # of the bootstrap
+}
+READ = {"zero-shot top1": zero_shot_hits, "1-NN top1": knn.hits, "cosine margin": cosine_margins}
+RANDOM, PLAIN = "random_features", "fixed_feature"
+CLAIMS = (
+    Claim(
+        "zero_shot_preserved",
+        "At d, zero-shot accuracy is as good as the plain model's",
+        as_good_at_full_size,
+        "mrl",
+        PLAIN,
+        "zero-shot top1",
+    ),
+    Claim(
+        "zero_shot_random",
+        "MRL beats random features at every size below d",
+        better_at_every_size,
+        "mrl",
+        RANDOM,
+        "zero-shot top1",
+    ),
+    Claim(
+        "knn_random",
+        "MRL beats random features at every size below d",
+        better_at_every_size,
+        "mrl",
+        RANDOM,
+        "1-NN top1",
+    ),
+    Claim(
+        "knn_small", "MRL gains most at the smallest size", gains_most_when_small, "mrl", RANDOM, "1-NN top1"
+    ),
+    Claim(
+        "margin_wider",
+        "At d, matching and random pairs are at least as far apart",
+        as_good_at_full_size,
+        "mrl",
+        PLAIN,
+        "cosine margin",
+    ),
+)
+
+
+def compare(runs: list[Run]) -> Iterator[dict]:
+    """A row per claim, as in findings.py."""
+    yield from judge(runs, CLAIMS, READ)

@@ -1,0 +1,41 @@
+"""Measures one method: `python -m analysis.measure --study glyphs --method mrl --measure neighbours`."""
+
+import argparse
+import importlib
+
+import numpy as np
+
+from analysis.outcomes import read_outcomes
+from baselines.representation import Representation
+from splits.store import World
+from suite import cli, files
+from suite.layout import Layout
+from suite.study import Study, load_study
+
+
+def measure(study: Study, layout: Layout, method: str, seed: int, measure: str) -> dict[str, np.ndarray]:
+    """Raw outcomes by name of one method, given what the measures in its READS saved before."""
+    module = importlib.import_module(f"analysis.{measure}")
+    read = {name: read_outcomes(layout, method, seed, name) for name in getattr(module, "READS", ())}
+    representation = Representation(layout.embeddings(method, seed))
+    # Embeddings from outside the suite may lack splits that the study has.
+    world = World(layout.data).only(representation.splits)
+    return module.measure(representation, world, study, study.measure_options(measure), **read)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    cli.add_study(parser)
+    parser.add_argument("--method", required=True, help="a name under `methods` in the study's file")
+    parser.add_argument("--measure", required=True, help="predict, neighbours, …: see analysis/")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the run (default 0)")
+    args = parser.parse_args(argv)
+    study = load_study(args.study)
+    method = study.method(args.method)
+    layout = Layout(study.name)
+    found = measure(study, layout, method.name, args.seed, args.measure)
+    files.write_npz(layout.outcomes(method.name, args.seed, args.measure), found)
+
+
+if __name__ == "__main__":
+    cli.run(main)

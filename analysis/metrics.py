@@ -1,0 +1,268 @@
+"""Metrics from raw outcomes: one value per query or image, so methods can be compared in pairs.
+
+Evaluations save what was found (labels of the neighbours, predicted classes); everything here is
+computed from that, so another k needs no second search. Functions return fractions; `METRICS` says
+how a metric is shown. Definitions: Kusupati et al. 2022, section 4.3 and appendices E and F; where
+the public reference code differs from the field's usual definition, each has its own name.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from suite.errors import UserError, unknown
+
+KS = (1, 5, 10, 25, 50, 100)
+REFERENCE_CLASS_SIZE = 1300
+"""What the reference code divides hits by, whatever the class: ImageNet-1K's largest class."""
+
+CASCADES = {
+    "A": (800, 400, 200, 50, 10),
+    "B": (400, 200, 50, 25, 10),
+    "C": (200, 100, 50, 25, 10),
+}
+"""Shortlist lengths of funnel retrieval, stage by stage."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is shown and compared.
+
+    label: for axes, without the unit. unit: "%", "dims" or "MFLOPs". direction: +1 when more is
+    better, -1 when less is. limits: of the shown values; None where there is no bound.
+    """
+
+    label: str
+    unit: str
+    direction: int
+    limits: tuple[float | None, float | None]
+
+    @property
+    def scale(self) -> float:
+        """Shown value divided by computed value: fractions are shown in percent."""
+        return 100.0 if self.unit == "%" else 1.0
+
+    @property
+    def axis(self) -> str:
+        """Label with its unit: "mAP@10 (%)"."""
+        return f"{self.label} ({self.unit})"
+
+
+def _percent(label: str) -> Metric:
+    return Metric(label, "%", +1, (0.0, 100.0))
+
+
+def _cost(label: str, unit: str) -> Metric:
+    return Metric(label, unit, -1, (0.0, None))
+
+
+_FAMILIES = {
+    "top{k}": "Top-{k} accuracy",
+    "p@{k}": "Precision@{k}",
+    "map@{k}": "mAP@{k}",
+    "map@{k}_standard": "mAP@{k}, divided by min(k, class size)",
+    "recall@{k}": "Recall@{k}",
+    "recall@{k}_reference": f"Recall@{{k}}, hits / {REFERENCE_CLASS_SIZE}",
+}
+
+METRICS = {name.format(k=k): _percent(label.format(k=k)) for name, label in _FAMILIES.items() for k in KS} | {
+    "mean_class_top1": _percent("Mean per-class top-1 accuracy"),
+    "superclass_top1": _percent("Superclass accuracy"),
+    "oracle_top1": _percent("Oracle accuracy (best size per image)"),
+    "expected_dim": _cost("Expected size", "dims"),
+    "expected_dim_cumulative": _cost("Expected size, all sizes tried", "dims"),
+    "mflops_per_query": _cost("Compute per query", "MFLOPs"),
+}
+"""Every metric of the tables; axis labels, Pareto fronts and comparisons read it."""
+
+
+def metric(name: str) -> Metric:
+    """The entry of METRICS for `name`, also for a k that is not in KS ("map@37").
+
+    Raises UserError for a name that no metric has.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    family = re.sub(r"(?<=@)[1-9]\d*|(?<=^top)[1-9]\d*$", "{k}", name, count=1)
+    if family != name and family in _FAMILIES:
+        k = re.search(r"\d+", name).group()
+        return _percent(_FAMILIES[family].format(k=k))
+    raise unknown("metric", name, METRICS, "METRICS in analysis/metrics.py")
+
+
+# --- hits -----------------------------------------------------------------------------------------
+
+
+def relevance(neighbour_labels: np.ndarray, query_labels: np.ndarray) -> np.ndarray:
+    """Whether each neighbour has its query's label, bool [..., n, k]: rel_i(r) of the protocol.
+
+    neighbour_labels: int64 [..., n, k], nearest first (leading axes: sizes, say); query_labels:
+    int64 [n]. Raises ValueError for shapes that do not fit, and for labels that are not integers:
+    half precision merges labels above 2048, single precision those above 2**24.
+    """
+    neighbours, queries = np.asarray(neighbour_labels), np.asarray(query_labels)
+    for name, labels in (("neighbour_labels", neighbours), ("query_labels", queries)):
+        if labels.dtype.kind not in "iu":
+            raise ValueError(f"{name} must be integers, got {labels.dtype}, which merges large labels")
+    if queries.ndim != 1 or neighbours.ndim < 2 or neighbours.shape[-2] != len(queries):
+        raise ValueError(
+            f"neighbour_labels {list(neighbours.shape)} and query_labels {list(queries.shape)} "
+            "do not fit; they must be [..., n, k] and [n]"
+        )
+    return neighbours == queries[:, None]
+
+
+def topk_hits(predicted_labels: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
+    """Whether the label is among the first k predictions, bool [..., n].
+
+    predicted_labels: int64 [..., n, K], most likely first, K >= k; labels: int64 [n].
+    """
+    return _first(relevance(predicted_labels, labels), k).any(axis=-1)
+
+
+def _first(rel: np.ndarray, k: int) -> np.ndarray:
+    """The first k columns of a relevance matrix; UserError when there are fewer or no queries."""
+    rel = np.asarray(rel)
+    if rel.ndim < 2 or rel.dtype != bool:
+        raise ValueError(f"rel must be bool [..., n, k], got {rel.dtype} {list(rel.shape)}; see relevance()")
+    if rel.shape[-2] == 0:
+        raise ValueError("rel has no queries: a metric of nothing is undefined")
+    if not 1 <= k <= rel.shape[-1]:
+        raise UserError(
+            f"k = {k} asked for, but {rel.shape[-1]} neighbours per query were saved; "
+            f"choose k from 1 to {rel.shape[-1]}, or save more neighbours"
+        )
+    return rel[..., :k]
+
+
+# --- values per query -----------------------------------------------------------------------------
+
+
+def precision_at(rel: np.ndarray, k: int) -> np.ndarray:
+    """Share of the first k neighbours that are relevant, float64 [..., n]: hits_i(k) / k."""
+    return _first(rel, k).mean(axis=-1)
+
+
+def top_k(rel: np.ndarray, k: int) -> np.ndarray:
+    """1.0 where any of the first k neighbours is relevant, else 0.0, float64 [..., n]."""
+    return _first(rel, k).any(axis=-1).astype(np.float64)
+
+
+def average_precision(rel: np.ndarray, k: int) -> np.ndarray:
+    """Average precision as the paper has it, float64 [..., n]: (1/k) sum_{r<=k} rel(r) hits(r) / r.
+
+    The divisor is k even when fewer than k relevant items exist. rel = [1, 0, 1], k = 3: 0.5556.
+    """
+    return _precision_sum(rel, k) / k
+
+
+def average_precision_standard(rel: np.ndarray, k: int, num_relevant: np.ndarray) -> np.ndarray:
+    """Average precision as the field has it, float64 [..., n]: the same sum over min(k, R_i).
+
+    num_relevant: integers [n], R_i, the database items of each query's class.
+    """
+    return _precision_sum(rel, k) / np.minimum(k, _checked_relevant(rel, k, num_relevant))
+
+
+def recall(rel: np.ndarray, k: int, num_relevant: np.ndarray) -> np.ndarray:
+    """Share of the query's class found among the first k, float64 [..., n]: hits_i(k) / R_i."""
+    return _first(rel, k).sum(axis=-1) / _checked_relevant(rel, k, num_relevant)
+
+
+def recall_reference(rel: np.ndarray, k: int) -> np.ndarray:
+    """Recall as the reference code has it, float64 [..., n]: hits_i(k) / 1300 for every class."""
+    return _first(rel, k).sum(axis=-1) / REFERENCE_CLASS_SIZE
+
+
+def _precision_sum(rel: np.ndarray, k: int) -> np.ndarray:
+    """sum_{r<=k} rel(r) hits(r) / r, float64 [..., n]; rank by rank, so that nothing is [n, k]."""
+    rel = _first(rel, k)
+    hits = np.zeros(rel.shape[:-1], dtype=np.int64)
+    total = np.zeros(rel.shape[:-1])
+    for rank in range(1, k + 1):
+        relevant = rel[..., rank - 1]
+        hits += relevant
+        total += relevant * hits / rank
+    return total
+
+
+def _checked_relevant(rel: np.ndarray, k: int, num_relevant: np.ndarray) -> np.ndarray:
+    """num_relevant as an array [n]; ValueError when it is not a possible class size per query."""
+    counts = np.asarray(num_relevant)
+    hits = _first(rel, k).sum(axis=-1)
+    if counts.shape != hits.shape[-1:] or counts.dtype.kind not in "iu":
+        raise ValueError(
+            f"num_relevant must be integers [{hits.shape[-1]}], one per query, "
+            f"got {counts.dtype} {list(counts.shape)}"
+        )
+    if np.any(counts < 1):
+        raise ValueError(
+            f"{int(np.sum(counts < 1))} queries have no database item of their class: recall and "
+            "map@k_standard are undefined for them; leave them out"
+        )
+    if np.any(hits > counts):
+        raise ValueError("more relevant neighbours found than num_relevant says exist")
+    return counts
+
+
+# --- cost -----------------------------------------------------------------------------------------
+
+
+def mflops_per_query(num_database: int, shortlist_dim: int, stages: Sequence[tuple[int, int]] = ()) -> float:
+    """Million multiply-accumulates per query: (N D_s + sum_t k_t D_t) / 10^6.
+
+    stages: (candidates, dim) of each re-ranking, in order; none for single-shot search, one for
+    adaptive retrieval, `funnel_stages` for a funnel. One multiply-accumulate counts as one;
+    normalising and sorting count nothing. A re-ranking at the size of the stage before it counts
+    in full, as in the paper's 8 -> 8 entry (10.250936 for N = 1,281,167 and 200 candidates).
+    """
+    numbers = [num_database, shortlist_dim, *(number for stage in stages for number in stage)]
+    if any(number < 1 for number in numbers):
+        raise ValueError(f"sizes and counts must be positive, got {numbers}")
+    return (num_database * shortlist_dim + sum(k * dim for k, dim in stages)) / 1e6
+
+
+def funnel_stages(shortlist_dim: int, cascade: str, dim: int) -> list[tuple[int, int]]:
+    """Stages (k_t, d_t) of a funnel from `shortlist_dim` up to the full size `dim`.
+
+    The lengths k_t are those of CASCADES[cascade]; sizes double from stage to stage, never beyond
+    `dim`, and the last stage is always at `dim` (8 in 2048: 16, 32, 64, 128, 2048). Where doubling
+    reaches `dim` early, the stages left over repeat it: they shorten the list, keep its order, and
+    stay, so that a cascade ends with the same number of candidates from every start.
+    Raises UserError for an unknown cascade and for a start beyond `dim`.
+    """
+    if cascade not in CASCADES:
+        raise unknown("cascade", cascade, CASCADES, "CASCADES in analysis/metrics.py")
+    if not 1 <= shortlist_dim <= dim:
+        raise UserError(
+            f"a funnel cannot start at size {shortlist_dim} in an embedding of {dim} dimensions; "
+            f"shortlist_dim must be from 1 to {dim}"
+        )
+    lengths = CASCADES[cascade]
+    sizes = [min(shortlist_dim * 2**stage, dim) for stage in range(1, len(lengths))]
+    return list(zip(lengths, [*sizes, dim]))
+
+
+# --- whole curves ---------------------------------------------------------------------------------
+
+
+def normalised_area(dims: Sequence[int], values: np.ndarray) -> np.ndarray:
+    """Mean height of the curve of values against log2(dim), in the unit of `values`, [...].
+
+    Trapezoids in log2 size, divided by the range: a constant curve has its own value. dims: [S] in
+    any order; values: [..., S]. Raises ValueError for fewer than two sizes, repeated sizes or NaN.
+    """
+    dims, values = np.asarray(dims, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    if dims.ndim != 1 or values.shape[-1:] != dims.shape:
+        raise ValueError(
+            f"dims {list(dims.shape)} and values {list(values.shape)} do not fit: [S] and [..., S]"
+        )
+    if len(dims) < 2 or len(np.unique(dims)) < len(dims) or dims.min() <= 0:
+        raise ValueError(f"an area needs two or more different positive sizes, got {dims.tolist()}")
+    if not np.isfinite(values).all():
+        raise ValueError("values contain NaN or infinity")
+    order = np.argsort(dims)
+    position = np.log2(dims[order])
+    return np.trapezoid(values[..., order], position, axis=-1) / (position[-1] - position[0])

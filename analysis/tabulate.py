@@ -1,0 +1,46 @@
+"""Writes one table of a study: `python -m analysis.tabulate --study glyphs --task knn`."""
+
+import argparse
+import importlib
+
+import pandas as pd
+
+from analysis.outcomes import COLUMNS, Run
+from splits.store import World
+from suite import cli, files
+from suite.layout import Layout
+from suite.study import Study
+
+
+def tabulate(study: Study, task: str, layout: Layout) -> pd.DataFrame:
+    """The tidy table of one evaluation: every method that takes part, every seed."""
+    module = importlib.import_module(f"analysis.{task}")
+    world = World(layout.data)
+    runs = [
+        Run(study, world, method, seed, task, study.tasks[task], layout)
+        for method in study.task_methods(task)
+        for seed in study.seeds
+    ]
+    rows = [row for run in runs for row in module.score(run)] if hasattr(module, "score") else []
+    if hasattr(module, "compare"):
+        rows += module.compare(runs)
+    table = pd.DataFrame(rows)
+    # A study without the splits a task is about gets a table without rows.
+    return table.reindex(columns=COLUMNS + [column for column in table if column not in COLUMNS])
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    cli.add_study(parser)
+    parser.add_argument("--task", required=True, help="a name under `tasks` in the study's file")
+    cli.add_seeds(parser)
+    args = parser.parse_args(argv)
+    study = cli.study(args)
+    layout = Layout(study.name)
+    table = tabulate(study, args.task, layout)
+    with files.write_aside(layout.table(args.task)) as path:
+        table.to_csv(path, index=False)
+
+
+if __name__ == "__main__":
+    cli.run(main)
