@@ -1,0 +1,41 @@
+# The Matryoshka suite. `snakemake --cores all results/figures` makes everything for the configured study;
+# any file below results/ can be asked for by name. config/config.yaml chooses the study.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/imagenet4k.smk"
+include: "workflow/rules/baselines.smk"
+include: "workflow/rules/analysis.smk"
+include: "workflow/rules/common_compare.smk"
+include: "workflow/rules/compare.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        FIGURES,
+        TABLES,
+
+
+# Unnamed by decorator and named by string: a rule may not be called like a path otherwise, and a rule with
+# the folder as its output would go stale or swallow what others write there.
+rule:
+    name:
+        "results/figures"
+    input:
+        FIGURES,
+        TABLES,
+
+
+rule:
+    name:
+        "results/tables"
+    input:
+        TABLES,

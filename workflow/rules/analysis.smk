@@ -1,0 +1,68 @@
+rule measure:
+    """Save raw outcomes per test item of one method: predictions, neighbour ids, …"""
+    input:
+        data=LAYOUT.data / "manifest.json",
+        embeddings=LAYOUT.embeddings("{method}", "{seed}") / "meta.json",
+        classifiers=LAYOUT.embeddings("{method}", "{seed}") / "classifiers.npz",
+        before=measured_before,
+        code="analysis/{measure}.py",
+    output:
+        LAYOUT.outcomes("{method}", "{seed}", "{measure}"),
+    log:
+        f"results/logs/{STUDY.name}/measure-{{measure}}-{{method}}-{{seed}}.log",
+    benchmark:
+        f"results/benchmarks/{STUDY.name}/measure-{{measure}}-{{method}}-{{seed}}.jsonl"
+    conda:
+        "../../environment.yml"
+    threads: measure_threads
+    params:
+        settings=measure_settings,
+        study=STUDY_ARGUMENT,
+    shell:
+        "python -m analysis.measure {params.study} --measure {wildcards.measure}"
+        " --method {wildcards.method} --seed {wildcards.seed} 2>&1 | tee {log:q}"
+
+
+rule tabulate:
+    """Score raw outcomes into one tidy table: every method and seed of one evaluation."""
+    input:
+        table_inputs,
+        data=LAYOUT.data / "manifest.json",
+        code=["analysis/{task}.py", "analysis/metrics.py", "analysis/statistics.py"],
+    output:
+        LAYOUT.table("{task}"),
+    log:
+        f"results/logs/{STUDY.name}/tabulate-{{task}}.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        settings=lambda w: settings([STUDY.tasks[w.task], STUDY.interpolated]),
+        study=STUDY_ARGUMENT,
+        seeds=SEEDS_ARGUMENT,
+    shell:
+        "python -m analysis.tabulate {params.study} --task {wildcards.task} {params.seeds}"
+        " 2>&1 | tee {log:q}"
+
+
+rule draw:
+    """Draw one figure from the tables."""
+    input:
+        figure_inputs,
+        code=lambda w: f"analysis/figures/{STUDY.figure_module(w.figure)[0]}.py",
+        style="analysis/drawing.py",
+    output:
+        png=LAYOUT.figure("{figure}"),
+        pdf=LAYOUT.figure("{figure}", "pdf"),
+    log:
+        f"results/logs/{STUDY.name}/draw-{{figure}}.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
+    params:
+        settings=settings([STUDY.title, STUDY.nesting]),
+        study=STUDY_ARGUMENT,
+        seeds=SEEDS_ARGUMENT,
+    shell:
+        "SOURCE_DATE_EPOCH=0 python -m analysis.draw {params.study} --figure {wildcards.figure}"
+        " {params.seeds} 2>&1 | tee {log:q}"

@@ -1,0 +1,184 @@
+"""The study, and what follows from it; read once, before any job."""
+
+import json
+import os
+import sys
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, workflow.basedir)
+
+from suite import modules
+from suite.cli import has_gpu
+from suite.errors import UserError, unknown
+from suite.layout import Layout
+from suite.study import load_study
+
+ALLOWED = ("study", "seeds", "method", "against", "imagenet21k")
+
+
+def chosen_seeds(config):
+    """The seeds of the command line or config.yaml as a key to replace in the study, if there are any."""
+    if "seeds" not in config:
+        return {}
+    given = config["seeds"] if isinstance(config["seeds"], list) else [config["seeds"]]
+    try:
+        return {"seeds": [int(seed) for seed in given]}
+    except ValueError:
+        raise UserError(
+            f"seeds must be whole numbers, as in seeds=[0,1,2], not {config['seeds']}"
+        )
+
+
+try:
+    for key in config:
+        if key not in ALLOWED:
+            raise unknown("key", key, ALLOWED, "config/config.yaml")
+    STUDY = load_study(config["study"], **chosen_seeds(config))
+except UserError as error:
+    raise WorkflowError(str(error))
+
+LAYOUT = Layout(STUDY.name)
+# Put behind every command, so that what a job runs can be read, copied and run by hand.
+STUDY_ARGUMENT = f"--study {config['study']}"
+SEEDS_ARGUMENT = f"--seeds {' '.join(map(str, STUDY.seeds))}"
+
+# One job per GPU where this machine has any (the default profile sets how many jobs may hold one), and none
+# asked for where it has not: jobs then run side by side on the cores.
+GPU = int(has_gpu())
+
+TABLES = [LAYOUT.table(task) for task in STUDY.tasks]
+FIGURES = [
+    LAYOUT.figure(figure, suffix)
+    for figure in STUDY.figures
+    for suffix in ("png", "pdf")
+]
+
+
+wildcard_constraints:
+    network="|".join(STUDY.networks) or "none",
+    method="|".join(STUDY.methods),
+    seed=r"\d+",
+    measure="|".join(modules.names("analysis", "MEASURE")),
+    task="|".join(STUDY.tasks),
+    figure="|".join(STUDY.figures) or "none",
+
+
+def settings(value):
+    """A parameter that makes a job run again when, and only when, what decides its result has changed."""
+    return json.dumps(value, sort_keys=True)
+
+
+LEARNING_CODE = [
+    "baselines/learner.py",
+    "baselines/nested.py",
+    "baselines/backbones.py",
+    "baselines/slimming.py",
+    "baselines/batches.py",
+    "baselines/training.py",
+    *(["baselines/resnet.py"] if STUDY.backbone["name"].startswith("resnet") else []),
+]
+
+
+def uses(package, name, marker, kind):
+    """Further files that a module is made of, as it says itself (USES)."""
+    return modules.declared(package, name, marker, kind).get("USES", ())
+
+
+def learning_code(wildcards):
+    """What decides how a network learns: its method, its backbone if that has a file of its own, and the rest."""
+    baseline = STUDY.methods[STUDY.networks[wildcards.network].method].baseline
+    backbone = f"baselines/{STUDY.backbone['name']}.py"
+    return [
+        f"baselines/{baseline}.py",
+        *uses("baselines", baseline, "KIND", "method"),
+        *([backbone] if (modules.ROOT / backbone).exists() else []),
+        *LEARNING_CODE,
+    ]
+
+
+def starting_point(wildcards):
+    """The network a training starts from, where it does not start from random weights."""
+    method = STUDY.methods[STUDY.networks[wildcards.network].method]
+    if method.starts_from is None:
+        return []
+    first = STUDY.methods[method.starts_from].networks[-1].name
+    return LAYOUT.network(first, wildcards.seed) / "meta.json"
+
+
+def embedded_from(wildcards):
+    """What a method's embeddings are made from: its networks, or its source's embeddings."""
+    method = STUDY.methods[wildcards.method]
+    needs = [
+        LAYOUT.network(net.name, wildcards.seed) / "meta.json"
+        for net in method.networks
+    ]
+    if method.source is not None:
+        needs.append(LAYOUT.embeddings(method.source, wildcards.seed) / "meta.json")
+    return needs
+
+
+def table_inputs(wildcards):
+    """Embeddings and raw outcomes of every method and seed that a table is about."""
+    for method in STUDY.task_methods(wildcards.task):
+        for seed in STUDY.seeds:
+            yield LAYOUT.embeddings(method.name, seed) / "meta.json"
+            for measure in STUDY.measures(wildcards.task):
+                yield LAYOUT.outcomes(method.name, seed, measure)
+
+
+def figure_inputs(wildcards):
+    """Tables a figure is drawn from, and what else its module says it reads."""
+    drawn_by, _ = STUDY.figure_module(wildcards.figure)
+    facts = modules.declared("analysis/figures", drawn_by, "TABLES", "figure")
+    for task in facts["TABLES"]:
+        yield LAYOUT.table(task)
+    if "data" in facts["INPUTS"]:
+        yield LAYOUT.data / "manifest.json"
+    if "logs" in facts["INPUTS"]:
+        for network in STUDY.networks:
+            for seed in STUDY.seeds:
+                yield LAYOUT.network(network, seed) / "log.csv"
+    for measure in facts.get("MEASURES", ()):
+        for method, needed in STUDY.measured():
+            if needed == measure:
+                for seed in STUDY.seeds:
+                    yield LAYOUT.outcomes(method, seed, measure)
+
+
+def measured_before(wildcards):
+    """Outcomes of other measures that this one starts from."""
+    return [
+        LAYOUT.outcomes(wildcards.method, wildcards.seed, other)
+        for other in measure_facts(wildcards).get("READS", ())
+    ]
+
+
+def measure_threads(wildcards):
+    """One thread, or all of them where a job that runs beside it would spoil what is timed."""
+    return os.cpu_count() if measure_facts(wildcards).get("ALONE") else 1
+
+
+def measure_facts(wildcards):
+    """What the module of a measure declares."""
+    return modules.declared("analysis", wildcards.measure, "MEASURE", "measure")
+
+
+def measure_settings(wildcards):
+    """What decides a measure: its options and, for neighbours, the sizes in between."""
+    extra = (
+        [*STUDY.nesting, *STUDY.interpolated]
+        if wildcards.measure == "neighbours"
+        else ()
+    )
+    return settings([STUDY.measure_options(wildcards.measure), extra])
+
+
+def imagenet21k(wildcards):
+    """Where the user's ImageNet-21K is: only this rule needs it."""
+    if "imagenet21k" not in config:
+        raise WorkflowError(
+            "ImageNet-4K is built from ImageNet-21K: add --config imagenet21k=PATH, a folder of class folders, "
+            "of tars, or a manifest (path, wnid)"
+        )
+    return config["imagenet21k"]

@@ -1,0 +1,22 @@
+rule build_splits:
+    """Draw or read the images of every split; the manifest is written when all of them are whole."""
+    input:
+        code=[
+            f"splits/{STUDY.source}.py",
+            "splits/store.py",
+            *uses("splits", STUDY.source, "OPTIONS", "data source"),
+        ],
+    output:
+        LAYOUT.data / "manifest.json",
+    log:
+        f"results/logs/{STUDY.name}/build_splits.log",
+    benchmark:
+        f"results/benchmarks/{STUDY.name}/build_splits.jsonl"
+    conda:
+        "../../environment.yml"
+    threads: 2
+    params:
+        settings=settings(STUDY.source_options),
+        study=STUDY_ARGUMENT,
+    shell:
+        "python -m splits.build {params.study} --threads {threads} 2>&1 | tee {log:q}"
