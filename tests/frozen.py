@@ -1,0 +1,75 @@
+"""A finished study of random numbers with everything that freezing and comparing read; made in a second.
+
+Below the working directory, as every command expects it: tests change into a folder of their own first.
+Embeddings are planted (tests/synthetic.py), networks have random weights: good for what is restored and run
+again, not for accuracy.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import synthetic
+import yaml
+
+from analysis.tabulate import main as tabulate
+from baselines.batches import Normalise
+from baselines.networks import build_learner, macs_per_image, save_network
+from splits.store import World
+from suite import files
+from suite.layout import Layout
+from suite.provenance import provenance
+from suite.study import Study
+
+METHODS = {"mrl": None, "fixed_feature": None, "pca": None, "control_random": None}
+TASKS = {"linear": None, "knn": None, "cost": None, "longtail": None}
+BACKBONE = {"name": "small_resnet", "dim": 16, "widths": [4, 4]}
+STUDY = "synthetic.yaml"
+
+
+def build(seeds: tuple[int, ...] = (0,)) -> tuple[Study, Layout]:
+    """Write data, networks, embeddings, outcomes, tables and the study's file below the working directory."""
+    given = {"methods": METHODS, "tasks": TASKS, "figures": [], "backbone": BACKBONE, "seeds": list(seeds)}
+    training = {"epochs": 1, "batch_size": 40, "learning_rate": 0.1, "augment": {}, "precision": "float32"}
+    study, layout = synthetic.build(Path(), **given, training=training)
+    Path(STUDY).write_text(yaml.safe_dump(study.config))
+    world = World(layout.data)
+    for seed in study.seeds:
+        for method in study.methods.values():
+            finish(layout.embeddings(method.name, seed), seed)
+        for network in ("mrl", "fixed_feature_16"):
+            write_network(study, layout, world, network, seed)
+    synthetic.measure(study, layout)
+    for task in study.tasks:
+        tabulate(["--study", STUDY, "--task", task])
+    return study, layout
+
+
+def finish(folder: Path, seed: int) -> None:
+    """Give embeddings a provenance, and make every row unlike all others: planted noise is reused."""
+    rng = np.random.default_rng(seed)
+    for path in sorted(folder.glob("*.npy")):
+        array = np.load(path)
+        files.write_npy(path, array + 1e-3 * rng.standard_normal(array.shape, dtype=np.float32))
+    meta = folder / "meta.json"
+    files.write_json(meta, files.read_json(meta) | {"provenance": provenance(seed=seed)})
+
+
+def write_network(study: Study, layout: Layout, world: World, network: str, seed: int) -> None:
+    """An untrained network, saved as trained ones are."""
+    settings, images = study.trained_with(network), world["train"].images
+    learner = build_learner(settings, world.num_classes, images.shape[-1], seed).eval()
+    normalise = Normalise.of(images)
+    meta = {
+        "network": network,
+        "seed": seed,
+        "settings": settings,
+        "num_classes": world.num_classes,
+        "channels": int(images.shape[-1]),
+        "train_seconds": 1.0,
+        "train_images": 10,
+        "parameters": 1,
+        **macs_per_image(learner, normalise(images[:2])),
+        "starts_from": None,
+        "provenance": provenance(seed=seed, precision="float32"),
+    }
+    save_network(layout.network(network, seed), learner, normalise, meta)

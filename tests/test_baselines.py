@@ -1,0 +1,460 @@
+"""Every registered method keeps its contract; the identities that tie the learned alternatives to MRL."""
+
+import importlib
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from baselines import control_label, control_random, linear_map
+from baselines.backbones import Block, build_backbone, spatial_mean
+from baselines.batches import Normalise
+from baselines.fitting import Fit, Source
+from baselines.nested import logits
+from baselines.nested_dropout import draw_prefix
+from baselines.networks import build_learner, macs_per_image
+from baselines.representation import View
+from baselines.slimming import Slimmable, SwitchableBatchNorm2d
+from baselines.training import train
+from suite import modules
+from suite.errors import UserError
+
+SIZES = [4, 8, 16]
+CLASSES = 4
+BACKBONE = {"name": "small_resnet", "dim": 16, "widths": [8, 16]}
+
+# Methods that learn from something else than labelled images, or are restored from files: tested elsewhere.
+OTHER_INPUT = {"masked_lm", "masked_lm_fixed", "contrastive", "contrastive_fixed"}
+REGISTERED = {
+    name: modules.declared("baselines", name, "KIND", "method") for name in modules.names("baselines", "KIND")
+}
+TRAINED = [
+    (name, {})
+    for name, facts in REGISTERED.items()
+    if facts["KIND"] == "trained"
+    and name not in OTHER_INPUT
+    and not facts.get("READY")
+    and not facts.get("NEEDS_CAPTIONS")
+]
+VARIANTS = [
+    ("slimmable", {"variant": "fair"}),
+    *(("finetune", {"unfreeze": depth}) for depth in ("expand", "conv2", "block", "all")),
+]
+FITTED = [name for name, facts in REGISTERED.items() if facts["KIND"] == "fitted" and "SOURCE" in facts]
+
+
+def learner(name, sizes=None, seed=0, backbone=BACKBONE, **options):
+    defaults = REGISTERED[name].get("OPTIONS", {})
+    settings = {
+        "backbone": backbone,
+        "baseline": name,
+        "options": defaults | options,
+        "sizes": sizes or ([8] if REGISTERED[name].get("NETWORK_PER_SIZE") else SIZES),
+    }
+    return build_learner(settings, CLASSES, 1, seed)
+
+
+def data(n=64, seed=0):
+    """Images whose brightness tells the class."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, CLASSES, n)
+    images = rng.integers(0, 40, (n, 16, 16, 1)) + 50 * labels[:, None, None, None]
+    return images.astype(np.uint8), labels.astype(np.int64)
+
+
+def batch(dtype=torch.float32):
+    images, labels = data()
+    return Normalise.of(images)(images).to(dtype), torch.from_numpy(labels)
+
+
+def step_rng(step=0):
+    return np.random.default_rng([0, step, 2])
+
+
+# --- contracts ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "options"), TRAINED + VARIANTS)
+def test_a_trained_method_learns_and_serves_every_size(name, options):
+    model = learner(name, **options)
+    images, labels = batch()
+    model.train()
+    _, by_size = model.loss(images, labels, 0.1, step_rng())
+    assert {m: tuple(z.shape) for m, z in by_size.items()} == {m: (len(labels), CLASSES) for m in model.sizes}
+
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    raw, raw_labels = data()
+    settings = {"epochs": 12, "batch_size": 16, "learning_rate": 0.1, "precision": "float32"}
+    log = train(model, raw, raw_labels, Normalise.of(raw), settings, 0).log
+    assert np.isfinite(log["loss"]).all()
+    assert log["loss"].iloc[-1] < log["loss"].iloc[0]
+    assert any(not torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+    with torch.inference_mode():
+        features = model.features(images)
+    assert torch.isfinite(features).all()
+    served = [m for view in model.views for m in view.sizes]
+    assert sorted(served) == list(model.sizes)
+    for view in model.views:
+        assert view.stop <= features.shape[1]
+        for m in view.sizes:
+            weight, bias = model.classifier(m)
+            assert (tuple(weight.shape), tuple(bias.shape)) == ((CLASSES, m), (CLASSES,))
+            with torch.inference_mode():
+                scores = features[:, view.start : view.start + m] @ weight.T + bias
+            # Brightness alone tells the classes: what serves the largest size has learned it.
+            if m == max(model.sizes) and name != "finetune":
+                assert (scores.argmax(1) == labels).float().mean() > 0.7
+    assert model.forwards >= 1
+
+
+@pytest.mark.parametrize(("name", "options"), TRAINED + VARIANTS)
+def test_cost_is_counted_by_size(name, options):
+    model = learner(name, **options)
+    cost = macs_per_image(model, torch.zeros(2, 1, 16, 16))
+    assert set(cost["macs"]) == {str(m) for m in model.sizes}
+    together = sum(cost["macs"].values()) if model.forwards > 1 else max(cost["macs"].values())
+    assert cost["macs_all_sizes"] == together
+    assert cost["macs_training"] > cost["macs"][str(max(model.sizes))]
+
+
+def source(n=120, dim=16, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, CLASSES, n)
+    centres = rng.normal(size=(CLASSES, dim))
+    features = (rng.normal(size=(n, dim)) + 3 * centres[labels]).astype(np.float32)
+    weight, bias = centres.astype(np.float32), (-1.5 * (centres**2).sum(1)).astype(np.float32)
+    return Source(features, labels, CLASSES, weight, bias, View((dim,), 0, dim))
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_a_fitted_method_serves_every_size_from_the_training_side_alone(name):
+    given, rng = source(), np.random.default_rng(0)
+    module = importlib.import_module(f"baselines.{name}")
+    kept = given.features.copy()
+    found = module.fit(given, SIZES, module.OPTIONS, rng)
+    assert isinstance(found, Fit)
+    np.testing.assert_array_equal(given.features, kept)
+    array = given.features if found.transform is None else found.transform(given.features)
+    assert np.isfinite(array).all() and array.dtype == np.float32
+    for draw in {view.draw for view in found.views}:
+        assert sorted(m for view in found.views if view.draw == draw for m in view.sizes) == SIZES
+    for place, view in enumerate(found.views):
+        for m in view.sizes:
+            weight, bias = found.classifiers[place, m]
+            assert weight.shape[0] == CLASSES and bias.shape == (CLASSES,) and weight.shape[1] >= m
+            scores = array[:, view.columns][:, : weight.shape[1]] @ weight.T + bias
+            if m == SIZES[-1]:
+                assert (scores.argmax(1) == given.labels).mean() > 0.9
+    again = module.fit(source(), SIZES, module.OPTIONS, np.random.default_rng(0))
+    for key, (weight, _) in found.classifiers.items():
+        np.testing.assert_array_equal(weight, again.classifiers[key][0])
+
+
+@pytest.mark.parametrize("module", [control_label, control_random])
+def test_controls_give_an_embedding_per_label(module):
+    rng = np.random.default_rng(0)
+    codes = rng.standard_normal((CLASSES, 16)).astype(np.float32)
+    assert module.embed(np.array([0, 3, 3]), codes, rng).shape == (3, 16)
+
+
+# --- one size per step ----------------------------------------------------------------------------------
+
+
+class Drawn:
+    """A generator whose `choice` gives what it is told."""
+
+    def __init__(self, size):
+        self.size = size
+
+    def choice(self, sizes):
+        assert self.size in sizes
+        return self.size
+
+
+def test_the_expected_gradient_of_one_size_per_step_is_that_of_mrl_e_over_its_number_of_sizes():
+    sampled, tied = learner("mrl_sampled").double(), learner("mrl_e").double()
+    tied.load_state_dict(sampled.state_dict())
+    images, labels = batch(torch.float64)
+    expected = [torch.zeros_like(p) for p in sampled.parameters()]
+    for m in SIZES:  # every outcome of the draw, each with probability 1 / |M|
+        loss, _ = sampled.loss(images, labels, 0.1, Drawn(m))
+        for total, gradient in zip(expected, gradients(loss, sampled)):
+            total += gradient / len(SIZES)
+    loss, _ = tied.loss(images, labels, 0.1, step_rng())
+    for ours, theirs in zip(expected, gradients(loss, tied)):
+        torch.testing.assert_close(ours, theirs / len(SIZES), rtol=1e-10, atol=1e-12)
+
+
+def gradients(loss, model):
+    return torch.autograd.grad(loss, list(model.parameters()))
+
+
+def test_every_size_is_drawn_equally_often():
+    model = learner("mrl_sampled")
+    counts = dict.fromkeys(SIZES, 0)
+    for step in range(600):
+        counts[int(step_rng(step).choice(model.sizes))] += 1
+    assert all(abs(count - 200) < 60 for count in counts.values())  # five standard deviations
+
+
+# --- slimmable ------------------------------------------------------------------------------------------
+
+
+def slim(widths=(0.25, 0.5, 1.0), seed=0):
+    torch.manual_seed(seed)
+    return Slimmable(build_backbone(BACKBONE, 1), widths, lambda full, width: max(1, round(full * width)))
+
+
+def test_a_slimmable_network_at_full_width_is_the_plain_network():
+    torch.manual_seed(0)
+    plain = build_backbone(BACKBONE, 1)
+    slimmable = slim()
+    images, _ = batch()
+    for mode in (True, False):  # in training mode the running statistics move, then evaluation uses them
+        plain.train(mode), slimmable.train(mode)
+        assert torch.equal(slimmable(images), plain(images))
+        assert torch.equal(slimmable(images, 2), plain(images))
+
+
+def test_a_narrow_network_is_made_of_the_leading_filters():
+    slimmable = slim((0.5, 1.0)).eval()
+    torch.manual_seed(1)
+    narrow = build_backbone({"name": "small_resnet", "dim": 8, "widths": [4, 8]}, 1).eval()
+    wide = dict(slimmable.backbone.named_parameters())
+    for name, parameter in narrow.named_parameters():
+        if parameter.ndim == 4:
+            parameter.data = wide[name].data[: parameter.shape[0], : parameter.shape[1]]
+    images, _ = batch()
+    assert slimmable(images, 0).shape == (len(images), 8)
+    torch.testing.assert_close(slimmable(images, 0), narrow(images))
+
+
+def test_each_width_has_batch_norm_statistics_of_its_own():
+    slimmable = slim().train()
+    images, _ = batch()
+    norms = [module for module in slimmable.modules() if isinstance(module, SwitchableBatchNorm2d)]
+    untouched = [[norm[2].running_mean.clone() for norm in norms], [norm[0].weight for norm in norms]]
+    slimmable(images, 0), slimmable(images, 1)
+    for norm, full in zip(norms, untouched[0]):
+        assert torch.equal(norm[2].running_mean, full)  # the width that did not run
+        narrow, half = norm[0].running_mean, norm[1].running_mean
+        assert len(narrow) < len(half) < len(full)
+        assert not torch.equal(narrow, torch.zeros_like(narrow))
+        assert not torch.allclose(narrow, half[: len(narrow)]) or norm is norms[0]  # the stem sees the image
+        assert norm[0].weight is not norm[1].weight
+
+
+@pytest.mark.parametrize("variant", ["paper", "fair"])
+def test_slimmable_adds_up_the_gradients_of_all_widths(variant):
+    model = learner("slimmable", variant=variant).double()
+    images, labels = batch(torch.float64)
+    loss, _ = model.loss(images, labels, 0.1, step_rng())
+    apart = 0
+    for width in range(len(model.backbone.widths)):
+        z = model.backbone(images, width)
+        weight, bias = model.head.linear(z.shape[1])
+        apart = apart + F.cross_entropy(z @ weight.T + bias, labels, label_smoothing=0.1)
+    torch.testing.assert_close(loss, apart, rtol=1e-10, atol=1e-12)
+
+
+def test_the_fair_variant_has_a_sub_network_with_exactly_each_size():
+    model = learner("slimmable", variant="fair").eval()
+    images, _ = batch()
+    features = model.features(images)
+    assert features.shape == (len(images), sum(SIZES))
+    assert model.forwards == len(SIZES) and not any(view.nested for view in model.views)
+    for view in model.views:
+        (m,) = view.sizes
+        own = model.features_at(images, m)
+        assert own.shape == (len(images), m)
+        assert torch.equal(features[:, view.start : view.stop], own)
+    macs = macs_per_image(model, images[:2])["macs"]
+    assert macs["4"] < macs["8"] < macs["16"]
+
+
+def test_the_paper_variant_truncates_the_widest_network():
+    model = learner("slimmable").eval()
+    images, _ = batch()
+    assert torch.equal(model.features(images), model.backbone(images, len(model.backbone.widths) - 1))
+    weight, _ = model.classifier(4)
+    assert torch.equal(weight, model.head.weight[:, :4])
+
+
+def test_what_cannot_be_slimmed_says_so():
+    class Mixed(nn.Module):
+        dim = 4
+
+        def __init__(self, layer):
+            super().__init__()
+            self.layer = layer
+
+    for layer in (nn.Linear(4, 4), nn.Conv2d(4, 4, 3, groups=2)):
+        with pytest.raises(UserError, match="another backbone"):
+            Slimmable(Mixed(layer), (0.5, 1.0), lambda full, width: round(full * width))
+    with pytest.raises(UserError, match=r"fair, paper"):
+        learner("slimmable", variant="fast")
+
+
+# --- nested dropout ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("rho", "longest"), [(0.5, 6), (0.9, 16), (0.99, 5)])
+def test_prefixes_are_drawn_from_the_truncated_geometric_distribution(rho, longest):
+    n = 200_000
+    drawn = draw_prefix(np.random.default_rng(0), n, rho, torch.tensor(longest)).numpy()
+    share = np.bincount(drawn, minlength=longest + 1)[1:] / n
+    expected = rho ** np.arange(longest) * (1 - rho)
+    expected /= expected.sum()
+    assert drawn.min() == 1 and drawn.max() == longest
+    np.testing.assert_allclose(share, expected, atol=5 * np.sqrt(0.25 / n))
+
+
+def test_nested_dropout_is_the_loss_of_masked_embeddings():
+    model = learner("nested_dropout", rho=0.8, window=0).double()
+    images, labels = batch(torch.float64)
+    loss, _ = model.loss(images, labels, 0.1, step_rng())
+    lengths = draw_prefix(step_rng(), len(labels), 0.8, torch.tensor(16))
+    z = model.backbone(images)
+    apart = [
+        F.cross_entropy(logits(model.head, z[i : i + 1], int(b)), labels[i : i + 1], label_smoothing=0.1)
+        for i, b in enumerate(lengths)
+    ]
+    torch.testing.assert_close(loss, torch.stack(apart).mean(), rtol=1e-10, atol=1e-12)
+
+
+def test_unit_sweeping_freezes_the_prefix_and_nothing_else():
+    model = learner(
+        "nested_dropout", rho=0.9, window=1, tolerance=2.0
+    ).train()  # converged at every second step
+    images, labels = batch()
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
+
+    def step(number):
+        loss, _ = model.loss(images, labels, 0.1, step_rng(number))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        model.after_step(number, 100)
+
+    number = 0
+    while int(model.swept) < 3:
+        step(number := number + 1)
+        assert number < 20
+    model.tolerance = -1.0  # freeze nothing more
+    step(number + 1)
+    kept = {place: parameter.detach().clone() for place, (parameter, _) in enumerate(model.rows())}
+    trunk = model.backbone.stem[0].weight.detach().clone()
+    for extra in range(3):  # momentum and weight decay would move them even without a gradient
+        step(number + 2 + extra)
+    for place, (parameter, axis) in enumerate(model.rows()):
+        front, behind = parameter.narrow(axis, 0, 3), parameter.narrow(axis, 3, 13)
+        assert torch.equal(parameter.grad.narrow(axis, 0, 3), torch.zeros_like(front))
+        assert torch.equal(front, kept[place].narrow(axis, 0, 3))
+        assert parameter.grad.narrow(axis, 3, 13).abs().sum() > 0
+        assert not torch.equal(behind, kept[place].narrow(axis, 3, 13))
+    assert not torch.equal(model.backbone.stem[0].weight, trunk)
+    assert {parameter.shape[axis] for parameter, axis in model.rows()} == {16}
+
+
+def test_frozen_units_are_always_part_of_the_prefix():
+    model = learner("nested_dropout", rho=0.5).train()
+    model.swept.fill_(6)
+    lengths = []
+    model.truncated_loss = lambda z, length, *rest: lengths.append(length) or z.sum()
+    model.loss(*batch(), 0.1, step_rng())
+    assert int(lengths[0].min()) == 7 and int(lengths[0].max()) <= 16
+
+
+def test_sweeping_waits_while_the_loss_still_falls():
+    model = learner("nested_dropout", window=2, tolerance=0.01)
+    history = []
+    for step, loss in enumerate([4.0, 4.0, 3.0, 3.0, 2.995, 2.995, 1.0, 1.0], 1):
+        model.window_loss += loss
+        model.after_step(step, 8)
+        history.append(int(model.swept))
+    # Windows: 4.0, 3.0 (falls), 2.995 (converged: unit 1 is frozen), 1.0 (the next prefix's first).
+    assert history == [0, 0, 0, 0, 0, 1, 1, 1]
+
+
+def test_the_state_of_the_sweep_is_saved_with_the_weights():
+    model = learner("nested_dropout")
+    model.swept.fill_(5)
+    other = learner("nested_dropout", seed=1)
+    other.load_state_dict(model.state_dict())
+    assert int(other.swept) == 5
+
+
+@pytest.mark.parametrize("rho", [0.0, 1.0, -1])
+def test_a_rho_that_is_no_probability_is_refused(rho):
+    with pytest.raises(UserError, match="between 0 and 1"):
+        learner("nested_dropout", rho=rho)
+
+
+# --- fine-tuning --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unfreeze", ["head", "expand", "conv2", "block", "all"])
+def test_fine_tuning_moves_what_it_unfreezes_and_nothing_else(unfreeze):
+    first, model = learner("fixed_feature", sizes=[16]), learner("finetune", unfreeze=unfreeze, seed=1)
+    model.start_from(first)
+    for name, value in first.backbone.state_dict().items():
+        assert torch.equal(model.backbone.state_dict()[name], value)
+    raw, labels = data()
+    settings = {"epochs": 1, "batch_size": 32, "learning_rate": 0.1, "precision": "float32"}
+    train(model, raw, labels, Normalise.of(raw), settings, 0)
+    free = {
+        "head": (),
+        "expand": ("expand.",),
+        "conv2": ("expand.", "stages.1.conv2", "stages.1.norm2"),
+        "block": ("expand.", "stages.1."),
+        "all": ("",),
+    }[unfreeze]
+    for name, value in first.backbone.state_dict().items():  # running statistics of batch norm among them
+        moved = not torch.equal(model.backbone.state_dict()[name], value)
+        assert moved == (free != () and name.startswith(free)), name
+
+
+def test_an_unknown_depth_names_those_there_are():
+    with pytest.raises(UserError, match=r"expend.*expand"):
+        learner("finetune", unfreeze="expend")
+
+
+# --- learned linear map -------------------------------------------------------------------------------------
+
+
+def test_a_linear_map_finds_the_direction_that_tells_the_classes_and_pca_does_not():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 400)
+    features = rng.normal(size=(400, 6)) * [10, 9, 8, 7, 6, 1]
+    features[:, 5] += 6 * labels  # the classes differ in the axis with the least variance
+    features = (features @ np.linalg.qr(rng.normal(size=(6, 6)))[0]).astype(np.float32)
+    given = Source(
+        features, labels, 2, np.zeros((2, 6), np.float32), np.zeros(2, np.float32), View((6,), 0, 6)
+    )
+    found = linear_map.fit(given, [1, 2], linear_map.OPTIONS, np.random.default_rng(0))
+    weight, bias = found.classifiers[0, 1]
+    top1 = ((found.transform(features)[:, :1] @ weight.T + bias).argmax(1) == labels).mean()
+    principal = (features - features.mean(0)) @ np.linalg.eigh(np.cov(features.T))[1][:, -1:]
+    best = max(np.mean((principal[:, 0] > cut) == labels) for cut in principal[:, 0])
+    assert top1 > 0.97 and max(best, 1 - best) < 0.65
+
+
+def test_rows_of_the_feature_layer_are_named_by_the_backbone():
+    backbone = build_backbone(BACKBONE, 1)
+    assert [parameter.shape[0] for parameter in backbone.own_rows] == [16, 16, 16]
+    assert isinstance(backbone.depths["block"][0], Block)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_the_mean_over_positions_does_not_depend_on_layout_and_is_never_bfloat16(layout, dtype):
+    x = torch.randn(5, 8, 3, 4, generator=torch.Generator().manual_seed(0)).to(dtype)
+    x = x.contiguous(memory_format=layout).requires_grad_()
+    pooled = spatial_mean(x)
+    assert pooled.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    torch.testing.assert_close(pooled.double(), x.double().mean((2, 3)), rtol=1e-5, atol=1e-6)
+    pooled.sum().backward()
+    torch.testing.assert_close(x.grad, torch.full_like(x, 1 / 12))

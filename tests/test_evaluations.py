@@ -1,0 +1,506 @@
+"""Evaluations that need no index, against brute force and cases worked by hand, and a contract over all."""
+
+import importlib
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+from sklearn.neighbors import NearestCentroid
+
+from analysis import adaptive_classification as adaptive
+from analysis import classmeans, disagreement, longtail, predict, superclass
+from analysis.drawing import Drawing, use_style
+from analysis.outcomes import COLUMNS, Run
+from analysis.statistics import mcnemar_exact
+from analysis.tabulate import tabulate
+from baselines import embed
+from baselines.representation import Representation
+from splits.store import World
+from suite import modules
+from suite.errors import UserError
+from suite.study import Study
+
+SIZES = (2, 4, 8)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """(study, layout) with raw outcomes and tables of everything registered."""
+    study, layout = synthetic.build(tmp_path_factory.mktemp("synthetic"))
+    synthetic.measure(study, layout)
+    for task in study.tasks:
+        layout.table(task).parent.mkdir(parents=True, exist_ok=True)
+        tabulate(study, task, layout).to_csv(layout.table(task), index=False)
+    return study, layout
+
+
+def run_of(study, layout, task, method="mrl", seed=0, **options):
+    world = World(layout.data)
+    return Run(study, world, study.methods[method], seed, task, study.tasks[task] | options, layout)
+
+
+def values(rows, metric, **where):
+    """dim → value of the rows with this metric and these keys."""
+    kept = [row for row in rows if row["metric"] == metric and all(row.get(k) == v for k, v in where.items())]
+    return {row["dim"]: row["value"] for row in kept}
+
+
+# --- contracts over everything registered ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("measure", modules.names("analysis", "MEASURE"))
+def test_a_measure_saves_outcomes_for_every_method(finished, measure):
+    study, layout = finished
+    measured = [method for method, name in study.measured() if name == measure]
+    for method in measured:
+        for seed in study.seeds:
+            with np.load(layout.outcomes(method, seed, measure)) as outcomes:
+                assert set(outcomes["sizes"]) >= set(study.methods[method].nesting)
+                for name in outcomes.files:
+                    values = outcomes[name]
+                    assert values.dtype.kind in "biuf", f"{measure}: {name} is not numbers"
+                    assert values.dtype.kind != "f" or np.isfinite(values).all(), f"{measure}: {name}"
+
+
+@pytest.mark.parametrize("task", synthetic.tasks())
+def test_a_task_gives_a_tidy_table(finished, task):
+    study, layout = finished
+    table = tabulate(study, task, layout)
+    assert list(table)[: len(COLUMNS)] == COLUMNS
+    assert len(table), f"{task} has no rows on a study with every split"
+    assert (table["task"] == task).all() and (table["study"] == study.name).all()
+    # A row without a value may be about a method that the study lacks: a claim that cannot be tested.
+    assert set(table.dropna(subset=["value"])["method"]) <= set(study.methods)
+    assert set(table["seed"]) <= set(study.seeds)
+    assert set(table["split"].fillna("").str.split("@").str[0]) <= {*World(layout.data).splits, ""}
+    both = table.dropna(subset=["low", "high"])
+    assert (both["low"] <= both["value"] + 1e-9).all() and (both["value"] <= both["high"] + 1e-9).all()
+    keys = [column for column in table if column not in ("value", "low", "high")]
+    assert not table.duplicated(keys).any(), f"{task}: rows that nothing tells apart"
+
+
+@pytest.mark.parametrize("figure", synthetic.config()["figures"])
+def test_a_figure_is_drawn_and_is_the_same_again(finished, figure, tmp_path):
+    study, layout = finished
+    use_style()
+    module, argument = study.figure_module(figure)
+    draw = importlib.import_module(f"analysis.figures.{module}").draw
+    for copy in ("a", "b"):
+        drawn = draw(Drawing(study, layout, argument))
+        assert drawn.axes, "an empty figure"
+        drawn.savefig(tmp_path / copy, format="pdf", metadata={"CreationDate": None})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_study_without_the_extra_splits_gets_empty_tables(tmp_path, monkeypatch):
+    counts = {name: synthetic.COUNTS[name] for name in ("train", "val")}
+    monkeypatch.setattr(synthetic, "COUNTS", counts)
+    tasks = dict.fromkeys(["fewshot", "longtail", "robustness", "superclass"])
+    study, layout = synthetic.build(tmp_path, tasks=tasks, seeds=[0], methods={"mrl": None}, figures=[])
+    synthetic.measure(study, layout)
+    assert tabulate(study, "fewshot", layout).empty and tabulate(study, "longtail", layout).empty
+    assert set(tabulate(study, "robustness", layout)["split"]) == {"val"}
+
+
+# --- predictions ----------------------------------------------------------------------------------
+
+
+def test_best_is_a_stable_sort(rng):
+    scores = rng.integers(0, 4, (50, 12)).astype(np.float32)  # full of ties
+    expected = np.argsort(-scores, axis=1, kind="stable")[:, :5]
+    np.testing.assert_array_equal(predict.best(scores, 5), expected)
+
+
+def test_predictions_are_those_of_the_classifier(finished):
+    _, layout = finished
+    world, method = World(layout.data), "fixed_feature"
+    representation = Representation(layout.embeddings(method, 1))
+    with np.load(layout.outcomes(method, 1, "predict")) as outcomes:
+        for size, view in enumerate(representation.views):
+            logits = representation.logits("val", view, view.sizes[0])
+            shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+            np.testing.assert_array_equal(outcomes["val/top5"][0, size, :, 0], shares.argmax(1))
+            np.testing.assert_allclose(outcomes["val/confidence"][0, size], shares.max(1), rtol=1e-5)
+            both = logits + representation.logits("val_flip", view, view.sizes[0])
+            np.testing.assert_array_equal(outcomes["val+flip/top5"][0, size, :, 0], both.argmax(1))
+            few = np.unique(world.labels("r"))
+            rows = np.isin(world.labels("val"), few)
+            np.testing.assert_array_equal(
+                outcomes["val@r/restricted"][0, size], few[logits[rows][:, few].argmax(1)]
+            )
+
+
+def test_restriction_changes_the_answer(tmp_path):
+    """An image of class 0 that looks most like class 2: right once class 2 is not among the answers."""
+
+    class Toy:
+        sizes, draws, splits, method = (1,), 1, ["r"], "toy"
+        views = (type("View", (), {"sizes": (1,), "draw": 0})(),)
+
+        def logits(self, split, view, dim, rows):
+            return np.array([[1.0, 0.0, 2.0], [0.0, 1.0, 2.0]], np.float32)[rows]
+
+    class Labels:
+        num_classes = 3
+
+        def labels(self, split):
+            return np.array([0, 1])
+
+    found = predict.predict(Toy(), "r", ("r",), Labels(), predict.class_restrictions(Labels(), "r"))
+    assert found["r/top5"][0, 0, :, 0].tolist() == [2, 2]
+    assert found["r/restricted"][0, 0].tolist() == [0, 1]
+
+
+def test_robustness_compares_with_clean_images_of_the_same_classes(finished):
+    _, layout = finished
+    table = pd.read_csv(layout.table("robustness"))
+    world = World(layout.data)
+    for name in ("r", "a"):
+        few = np.unique(world.labels(name))
+        clean = table[table["split"] == f"val@{name}"]
+        assert (clean["n"] == np.isin(world.labels("val"), few).sum()).all()
+        assert (clean["classes"] == len(few)).all()
+        restricted = table[(table["split"] == name) & (table["classes"] == len(few))]
+        free = table[(table["split"] == name) & (table["classes"] == 12)]
+        # A right answer among all classes stays right among some that include it.
+        assert (restricted["value"].to_numpy() >= free["value"].to_numpy()).all()
+        assert restricted["value"].mean() > free["value"].mean()
+
+
+# --- class means ----------------------------------------------------------------------------------
+
+
+def test_few_shot_is_scikit_learns_nearest_centroid(rng):
+    labels = np.repeat(np.arange(6), 8)
+    features = (rng.standard_normal((6, 8))[labels] + rng.standard_normal((48, 8))).astype(np.float32)
+    shuffle = rng.permutation(48)
+    labels, features = labels[shuffle] + 3, features[shuffle]  # labels that are not 0 … C − 1
+    chosen = classmeans.choose_labelled(labels, 5, 4, seed=1)
+    hits = classmeans.few_shot(features, labels, SIZES, chosen, [2, 5])
+    assert hits.shape == (3, 2, 4, 48)
+    for choice in range(4):
+        for place, shots in enumerate([2, 5]):
+            labelled = chosen[choice, :, :shots].ravel()
+            tested = np.setdiff1d(np.arange(48), labelled)
+            assert (hits[:, place, choice, labelled] == -1).all()
+            for size, m in enumerate(SIZES):
+                model = NearestCentroid().fit(features[labelled, :m], labels[labelled])
+                expected = model.predict(features[tested, :m]) == labels[tested]
+                np.testing.assert_array_equal(hits[size, place, choice, tested], expected)
+
+
+def test_labelled_images_are_of_their_class_and_all_different(rng):
+    labels = rng.permutation(np.repeat(np.arange(5), 6))
+    chosen = classmeans.choose_labelled(labels, 4, 10, seed=0)
+    assert (labels[chosen] == np.arange(5)[:, None]).all()
+    assert all(len(np.unique(rows)) == 20 for rows in chosen)
+    assert len(np.unique(chosen.reshape(10, -1), axis=0)) == 10
+    with pytest.raises(UserError, match="6-shot classification needs 7 images"):
+        classmeans.choose_labelled(labels, 6, 1, seed=0)
+
+
+def stream(rng, n=150):
+    """Features and labels of a stream over 5 known and 4 new classes; sums and counts of the known."""
+    labels = rng.integers(0, 9, n)
+    centres = 1.5 * rng.standard_normal((9, 8))
+    features = (centres[labels] + rng.standard_normal((n, 8))).astype(np.float32)
+    counts = np.array([3, 4, 5, 6, 7, 0, 0, 0, 0])
+    return features, labels, centres * counts[:, None], counts
+
+
+def test_stream_predicts_then_stores(rng):
+    """Against the definition, one item at a time."""
+    features, labels, sums, counts = stream(rng)
+    found = classmeans.predict_stream(features, labels, sums, counts, SIZES, interval=20)
+    total, number = sums.copy(), counts.copy()
+    waiting = []
+    for row in range(len(labels)):
+        if row % 20 == 0:
+            for old in waiting:
+                total[labels[old]] += features[old]
+                number[labels[old]] += 1
+            waiting = []
+            known = np.flatnonzero(number)
+            means = total[known] / number[known, None]
+        for size, m in enumerate(SIZES):
+            distances = ((features[row, :m] - means[:, :m]) ** 2).sum(1)
+            assert found[size, row] == known[distances.argmin()]
+        waiting.append(row)
+
+
+def test_stream_does_not_depend_on_the_block(rng):
+    features, labels, sums, counts = stream(rng)
+    one, some, all_ = (
+        classmeans.predict_stream(features, labels, sums, counts, SIZES, 40, block=block)
+        for block in (1, 7, 1000)
+    )
+    np.testing.assert_array_equal(one, some)
+    np.testing.assert_array_equal(one, all_)
+    assert counts.tolist() == [3, 4, 5, 6, 7, 0, 0, 0, 0], "the caller's arrays are left as they were"
+
+
+def test_classes_without_a_mean_cannot_be_predicted(rng):
+    features, labels, sums, counts = stream(rng)
+    found = classmeans.predict_stream(features, labels, sums, counts, SIZES, interval=50)
+    assert (found[:, :50] < 5).all(), "no novel class has a mean before the first update"
+    assert (found[:, 50:] >= 5).any()
+    first = {label: np.flatnonzero(labels == label)[0] for label in range(5, 9)}
+    for label, row in first.items():
+        assert not (found[:, : (row // 50 + 1) * 50] == label).any()
+
+
+def test_class_sums_do_not_depend_on_the_block(finished, monkeypatch):
+    _, layout = finished
+    world, representation = World(layout.data), Representation(layout.embeddings("random_features", 0))
+    view = representation.views[1]
+    monkeypatch.setattr(classmeans, "BLOCK", 7)
+    sums, counts = classmeans.pretrained_sums(representation, view, 5, world)
+    features, labels = representation.features("train", view, 5), world.labels("train")
+    for label in range(len(world.classes)):
+        np.testing.assert_allclose(sums[label], features[labels == label].sum(0), rtol=1e-5, atol=1e-5)
+        assert counts[label] == (labels == label).sum()
+
+
+def test_long_tail_groups_by_hand():
+    labels = np.array([0] * 4 + [1] * 2 + [2] * 3 + [3])
+    groups = longtail.groups(labels, num_pretrained=2, head=2)
+    assert {name: np.unique(labels[rows]).tolist() for name, rows in groups.items()} == {
+        "all": [0, 1, 2, 3],
+        "pretrain_head": [0],
+        "pretrain_tail": [1],
+        "novel_head": [2],
+        "novel_tail": [3],
+    }
+
+
+def test_long_tail_means_are_over_classes(finished):
+    run = run_of(*finished, "longtail")
+    rows = list(longtail.score(run))
+    labels = run.world.labels("stream")
+    hits = run.outcomes("classmeans")["stream/predicted"][0] == labels
+    for size, m in enumerate(SIZES[:2]):
+        expected = pd.Series(hits[size]).groupby(labels).mean().mean()
+        assert values(rows, "mean_class_top1", group="all")[m] == pytest.approx(expected)
+        assert values(rows, "top1", group="all")[m] == pytest.approx(hits[size].mean())
+    along = [row for row in rows if row["metric"] == "top1_along_stream" and row["dim"] == 2]
+    assert [row["n"] for row in along] == [8] * 20 and along[-1]["until"] == len(labels)
+    assert np.mean([row["value"] for row in along]) == pytest.approx(hits[0].mean())
+
+
+# --- superclass, disagreement ---------------------------------------------------------------------
+
+
+class ByHand:
+    """A run whose outcomes and classes are given; rows come out as dictionaries."""
+
+    row, mean = Run.row, Run.mean
+    task, seed, layout = "task", 0, None
+
+    def __init__(self, predicted, labels, superclasses, **options):
+        self.predicted, self.options = np.array(predicted), options
+        self.study = self.method = type("Named", (), {"name": "by hand"})
+        names = [f"class {label}" for label in range(len(superclasses))]
+        classes = pd.DataFrame({"name": names, "superclass": superclasses})
+        self.world = type(
+            "World",
+            (),
+            {"classes": classes, "num_classes": len(names), "labels": lambda _, name: np.array(labels)},
+        )()
+
+    def outcomes(self, measure):
+        sizes = np.array([8, 16, 32])[: self.predicted.shape[1]]
+        return {"sizes": sizes, "val/top5": self.predicted[..., None]}
+
+
+def test_superclasses_by_hand():
+    # Classes 0, 1 are "a"; 2, 3 are "b"; 4 has none.
+    run = ByHand([[[1, 0, 3, 0, 2], [0, 1, 2, 4, 2]]], [0, 1, 2, 2, 4], ["a", "a", "b", "b", ""])
+    rows = list(superclass.score(run))
+    assert values(rows, "superclass_top1", superclass="all", reject=False) == {8: 3 / 4, 16: 3 / 4}
+    assert values(rows, "superclass_top1", superclass="all", reject=True) == {8: 3 / 5, 16: 3 / 5}
+    assert values(rows, "superclass_top1", superclass="b") == {8: 1 / 2, 16: 1 / 2}
+    assert values(rows, "superclass_top1", superclass="reject", reject=True) == {8: 0, 16: 0}
+    assert values(rows, "superclass_gain", superclass="a") == {16: 0}
+    # Wrong at 8: all four, three of them inside; at 16 only the one taken for class 4.
+    assert values(rows, "errors_within_superclass") == {8: 3 / 4, 16: 0}
+
+
+def test_disagreement_by_hand():
+    labels = [0, 0, 0, 1, 1]
+    predicted = [[0, 1, 1, 1, 1], [1, 0, 1, 1, 0], [0, 0, 1, 1, 0]]
+    rows = list(disagreement.score(ByHand([predicted], labels, ["", ""], named=5)))
+    assert values(rows, "first_correct") == {8: 3 / 5, 16: 1 / 5, 32: 0}
+    assert values(rows, "never_correct") == {0: 1 / 5}
+    assert values(rows, "oracle_top1") == {0: 4 / 5}
+    assert values(rows, "best_top1") == {0: 3 / 5}
+    assert values(rows, "smallest_sufficient_dim", never_correct="left out") == {0: (3 * 8 + 16) / 4}
+    assert values(rows, "smallest_sufficient_dim", never_correct="full size") == {0: (3 * 8 + 16 + 32) / 5}
+    assert values(rows, "classes_falling") == {16: 1 / 2, 32: 1 / 2}
+    assert values(rows, "class_change", class_name="class 1") == {32: -1 / 2}
+    assert values(rows, "class_change", class_name="class 0") == {}
+
+
+def test_the_oracle_is_at_least_as_good_as_any_size(finished):
+    _, layout = finished
+    table = pd.read_csv(layout.table("disagreement"))
+    linear = pd.read_csv(layout.table("linear"))
+    best = linear[linear["metric"] == "top1"].groupby(["method", "seed"])["value"].max()
+    whole = table[table["dim"] == 0].pivot_table(index=["method", "seed"], columns="metric", values="value")
+    assert (whole["oracle_top1"] >= whole["best_top1"]).all()
+    np.testing.assert_allclose(whole["best_top1"], best[whole.index])
+    shares = table[table["metric"] == "first_correct"].groupby(["method", "seed"])["value"].sum()
+    np.testing.assert_allclose(shares + whole["never_correct"], 1)
+
+
+# --- adaptive classification ----------------------------------------------------------------------
+
+
+def toy(rng, sizes=4, n=60):
+    return rng.random((sizes, n)).astype(np.float32), rng.random((sizes, n)) < 0.6
+
+
+def test_thresholds_are_those_of_exhaustive_search(rng):
+    for _ in range(20):
+        confidence, right = toy(rng)
+        # Confidences that equal a threshold are not above it.
+        confidence[:, ::3] = rng.choice(adaptive.THRESHOLDS, confidence[:, ::3].shape)
+        confidence = confidence.astype(np.float64)
+        expected = []
+        for j in range(len(right) - 1):
+            accuracy = [
+                np.where(confidence[j] > t, right[j], right[j + 1]).sum() for t in adaptive.THRESHOLDS
+            ]
+            expected.append(adaptive.THRESHOLDS[int(np.argmax(accuracy))])
+        np.testing.assert_array_equal(adaptive.learn_thresholds(confidence, right), expected)
+
+
+def test_the_policy_stops_where_its_definition_says(rng):
+    confidence, _ = toy(rng)
+    thresholds = np.array([0.7, 0.5, 0.8])
+    stops = adaptive.stopping(confidence, thresholds)
+    for cap in range(4):
+        for item in range(confidence.shape[1]):
+            stop = next((j for j in range(cap) if confidence[j, item] > thresholds[j]), cap)
+            assert stops[cap, item] == stop
+    assert adaptive.stopping(confidence[:1], np.array([])).tolist() == [[0] * 60]
+
+
+def test_cascade_by_brute_force(rng):
+    confidence, right = toy(rng, n=100)
+    sizes, options = np.array([2, 4, 8, 16]), {"share": 0.3, "splits": 5, "seed": 3}
+    found = adaptive.cascade_of(confidence, right, sizes, options)
+    order = np.random.default_rng(3)
+    per_item = [[] for _ in range(100)]
+    for split in range(5):
+        rows = order.permutation(100)
+        thresholds = adaptive.learn_thresholds(confidence[:, rows[:30]], right[:, rows[:30]])
+        hits, dims, tried = [], [], []
+        for item in rows[30:]:
+            stop = next((j for j in range(3) if confidence[j, item] > thresholds[j]), 3)
+            hits.append(right[stop, item])
+            dims.append(sizes[stop])
+            tried.append(sizes[: stop + 1].sum())
+            per_item[item].append(right[stop, item])
+        assert found.accuracy[split, 3] == pytest.approx(np.mean(hits))
+        assert found.dims[split, 3] == pytest.approx(np.mean(dims))
+        assert found.cumulative[split, 3] == pytest.approx(np.mean(tried))
+    np.testing.assert_allclose(found.hits[3], [np.mean(some) if some else np.nan for some in per_item])
+    np.testing.assert_allclose(found.accuracy[:, 0].mean(), right[0].mean(), atol=0.1)
+    assert found.tested == 70 and (found.dims[:, 0] == 2).all()
+    assert (np.diff(found.dims, axis=1) >= 0).all() and (found.cumulative >= found.dims).all()
+
+
+def test_flips_are_never_mixed(finished):
+    study, layout = finished
+    rows = list(adaptive.score(run_of(study, layout, "adaptive_classification")))
+    plain, flipped = ({row["dim"]: row for row in rows if row["flip"] is f and row["metric"] == "single_top1"}
+                      for f in (False, True))  # fmt: skip
+    labels = World(layout.data).labels("val")
+    with np.load(layout.outcomes("mrl", 0, "predict")) as outcomes:
+        for found, name in ((plain, "val"), (flipped, "val+flip")):
+            for size, m in enumerate(outcomes["sizes"]):
+                hits = outcomes[f"{name}/top5"][0, size, :, 0] == labels
+                assert found[m]["value"] == pytest.approx(hits.mean())
+    # The mirror image has noise of its own here, so two are better than one.
+    assert flipped[16]["value"] > plain[16]["value"]
+    table = pd.read_csv(layout.table("adaptive_classification"))
+    smaller = table[table["metric"] == "times_smaller"]
+    assert set(smaller["flip"]) == {False, True} and (smaller["baseline"] == "fixed_feature").all()
+
+
+def test_val_is_embedded_mirrored_where_the_study_trains_with_flips(finished):
+    study, layout = finished
+    world = World(layout.data)
+    images = embed.embedded_images(study, world)
+    np.testing.assert_array_equal(images["val_flip"], np.flip(world["val"].images, axis=2))
+    assert [*images] == [*world.splits, "val_flip"]
+    study = Study(synthetic.config(training=study.training | {"augment": {"shift": 1}}))
+    assert [*embed.embedded_images(study, world)] == world.splits
+
+
+def test_times_smaller_is_the_cheapest_policy_that_is_as_accurate(finished):
+    study, layout = finished
+    table = pd.read_csv(layout.table("adaptive_classification"))
+    rows = table[(table["metric"] == "times_smaller") & (table["method"] == "mrl") & ~table["flip"]]
+    own = table[(table["method"] == "mrl") & ~table["flip"]].groupby(["metric", "dim"])["value"].mean()
+    assert list(rows["dim"]) == list(study.nesting)
+    for row in rows.itertuples():
+        if np.isnan(row.value):
+            assert row.difference < 0
+        else:
+            assert row.difference >= 0
+            assert row.value == pytest.approx(row.dim / row.expected_dim)
+            assert row.expected_dim == pytest.approx(own["expected_dim", row.cap])
+
+
+def test_the_sentence_says_what_was_shown():
+    row = {"dim": 64, "value": 3.0, "expected_dim": 21.33, "difference": 0.001, "verdict": "equivalent"}
+    row |= {"difference_low": -0.002, "difference_high": 0.004}
+    rows = pd.DataFrame([row, row | {"dim": 128, "value": np.nan}])
+    assert adaptive.sentence(rows, "MRL", "FF") == (
+        "MRL cascade: the accuracy of FF at 64 with 21.3 dimensions expected, 3.0 × smaller\n"
+        "(paired difference +0.10 points [-0.20, +0.40]: equivalent)"
+    )
+    assert "equivalence not shown" in adaptive.sentence(rows.assign(verdict="undecided"), "MRL", "FF")
+    assert "does not reach" in adaptive.sentence(rows.assign(value=np.nan), "MRL", "FF")
+
+
+def test_an_unknown_baseline_is_named(finished):
+    study, layout = finished
+    for task in ("adaptive_classification", "paired"):
+        module = importlib.import_module(f"analysis.{task}")
+        against = "fixed_features" if task != "paired" else ["fixed_features"]
+        with pytest.raises(UserError, match="did you mean 'fixed_feature'"):
+            list(module.compare([run_of(study, layout, task, "fixed_feature", against=against)]))
+
+
+# --- paired tests ---------------------------------------------------------------------------------
+
+
+def test_paired_differences_are_those_of_the_items(tmp_path):
+    study, layout = synthetic.build(
+        tmp_path,
+        seeds=[0],
+        tasks={"paired": {"against": ["fixed_feature"]}},
+        methods={"mrl": None, "fixed_feature": None},
+        figures=[],
+    )
+    synthetic.measure(study, layout)
+    table = tabulate(study, "paired", layout)
+    assert set(table["method"]) == {"mrl"} and set(table["test"]) == {"mcnemar"}
+    labels = World(layout.data).labels("val")
+    ours, theirs = (
+        np.load(layout.outcomes(method, 0, "predict"))["val/top5"][0, :, :, 0] == labels
+        for method in ("mrl", "fixed_feature")
+    )
+    linear = table[table["outcome"] == "linear"].set_index("dim")
+    for size, m in enumerate(study.nesting):
+        assert linear.loc[m, "value"] == pytest.approx(ours[size].mean() - theirs[size].mean())
+        assert linear.loc[m, "p"] == pytest.approx(mcnemar_exact(ours[size], theirs[size]))
+    assert (linear["p_holm"] >= linear["p"]).all() and (linear["verdict"] != "").all()
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)

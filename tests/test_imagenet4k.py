@@ -1,0 +1,425 @@
+"""The ImageNet-4K builder: its two rules, its draw, the three layouts, and planted faults."""
+
+import gzip
+import io
+import tarfile
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from splits import facts, imagenet4k
+from splits.imagenet4k import PUBLISHED_SHA256, build, classes_sha256, draw, select_classes
+from splits.listing import list_images, open_source, read_bytes, read_image
+from suite import files
+from suite.errors import UserError
+
+PER_CLASS = {"query": 2, "database": 4}
+NEEDED = 6
+TENCH = "n01440764"  # in ImageNet-1K
+DOG = "n02084071"  # not a leaf
+STRANGE = "n99999999"
+KEPT = facts.synsets().index[facts.synsets()["in_4k"]][:3].tolist()
+SMALL = facts.synsets().index[facts.synsets()["in_4k"]][3]
+
+
+def jpeg(number: int) -> bytes:
+    """A small JPEG; its content depends on the number."""
+    pixels = np.random.default_rng(number).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def images() -> dict[str, bytes]:
+    """Path "wnid/wnid_i.JPEG" → content: three good classes, one of each kind that is refused."""
+    counts = {KEPT[0]: 6, KEPT[1]: 8, KEPT[2]: 9, SMALL: 5, TENCH: 7, DOG: 7, STRANGE: 7}
+    names = [f"{wnid}/{wnid}_{i}.JPEG" for wnid, n in counts.items() for i in range(n)]
+    return {name: jpeg(i) for i, name in enumerate(names)}
+
+
+def as_folder(root, images):
+    for name, content in images.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    return root
+
+
+def as_tars(root, images):
+    root.mkdir()
+    for wnid in {name.partition("/")[0] for name in images}:
+        with tarfile.open(root / f"{wnid}.tar", "w") as tar:
+            for name, content in images.items():
+                if name.startswith(wnid):
+                    member = tarfile.TarInfo(name.partition("/")[2])
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
+    return root
+
+
+def as_manifest(root, images, suffix=".csv", order=1):
+    as_folder(root, images)
+    return write_lines(root, list(images)[::order], suffix)
+
+
+def write_lines(root, names, suffix=".csv"):
+    separator = "\t" if "tsv" in suffix else ","
+    lines = [f"{name}{separator}{name.partition('/')[0]}" for name in names]
+    text = "\n".join([f"path{separator}wnid", *lines]) + "\n"
+    path = root / f"manifest{suffix}"
+    path.write_bytes(gzip.compress(text.encode()) if suffix.endswith(".gz") else text.encode())
+    return path
+
+
+def build_small(source, out, **options):
+    return build(source, out, **{"per_class": PER_CLASS, "counts": "found"} | options)
+
+
+def drawn(out) -> pd.DataFrame:
+    tables = [pd.read_csv(out / f"{split}.csv").assign(split=split) for split in PER_CLASS]
+    return pd.concat(tables, ignore_index=True)
+
+
+def drawn_names(out) -> list[str]:
+    """File names in the order drawn, without what a layout puts in front of them."""
+    return drawn(out)["path"].str.replace("::", "/").str.rpartition("/")[2].tolist()
+
+
+# -- Rules -----------------------------------------------------------------------------------
+
+
+def test_the_published_rule_gives_the_published_list():
+    selection = imagenet4k.select_imagenet(imagenet4k.imagenet_candidates(), "published")
+    chosen = selection.index[selection["kept"]].tolist()
+    assert len(chosen) == 4202
+    assert classes_sha256(chosen) == PUBLISHED_SHA256
+    assert set(chosen) == set(facts.synsets().index[facts.synsets()["in_4k"]])
+
+
+def test_the_stated_rule_gives_6167_classes():
+    selection = imagenet4k.select_imagenet(imagenet4k.imagenet_candidates(), "stated")
+    assert selection["kept"].sum() == 6167
+
+
+def test_1048_images_give_the_4214_of_the_lists_own_text():
+    candidates = imagenet4k.imagenet_candidates()
+    assert imagenet4k.select_imagenet(candidates, "published", 1048)["kept"].sum() == 4214
+
+
+def test_every_reason_is_given():
+    candidates = pd.DataFrame(
+        {"images": [9, 3, 9, 3], "unseen": [True, True, True, False], "leaf": [1, 1, 0, 0]},
+        index=["good", "few", "inner", "all"],
+    )
+    selection = select_classes(candidates, "published", 4)
+    assert selection["reason"].to_dict() == {
+        "good": "",
+        "few": "too few images",
+        "inner": "not a leaf",
+        "all": "too few images; seen in training; not a leaf",
+    }
+    assert selection.index[selection["kept"]].tolist() == ["good"]
+    assert select_classes(candidates, "stated", 4)["kept"].sum() == 2
+
+
+def test_an_unknown_rule_is_named():
+    with pytest.raises(UserError, match=r"did you mean 'stated'\?.*published, stated"):
+        select_classes(pd.DataFrame({"images": [1]}), "state", 1)
+
+
+# -- The draw --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def items() -> pd.DataFrame:
+    return pd.DataFrame({"class_id": list("ab") * 50, "item": [f"{i}.png" for i in range(100)]})
+
+
+def test_a_draw_has_its_numbers_and_no_item_twice(items):
+    result = draw(items, {"query": 3, "database": 20}, seed=0)
+    counts = result.groupby(["split", "class_id"]).size()
+    assert counts.to_dict() == {
+        ("database", "a"): 20,
+        ("database", "b"): 20,
+        ("query", "a"): 3,
+        ("query", "b"): 3,
+    }
+    assert not result.duplicated(["class_id", "item"]).any()
+
+
+def test_a_draw_does_not_depend_on_row_order_or_other_classes(items):
+    result = draw(items, {"query": 3, "database": 20}, seed=0).reset_index(drop=True)
+    shuffled = items.sample(frac=1, random_state=1)
+    again = draw(shuffled, {"query": 3, "database": 20}, seed=0).reset_index(drop=True)
+    pd.testing.assert_frame_equal(result, again)
+    alone = draw(items[items["class_id"] == "b"], {"query": 3, "database": 20}, seed=0)
+    assert alone["item"].tolist() == result.loc[result["class_id"] == "b", "item"].tolist()
+
+
+def test_a_larger_database_keeps_the_queries_and_another_seed_does_not(items):
+    def queries(database, seed):
+        result = draw(items, {"query": 10, "database": database}, seed)
+        return result.loc[result["split"] == "query", "item"].tolist()
+
+    assert queries(5, 0) == queries(30, 0)
+    assert queries(5, 0) != queries(5, 1)
+
+
+def test_a_draw_is_uniform(items):
+    first = [draw(items, {"query": 1}, seed)["item"].tolist() for seed in range(400)]
+    counts = np.bincount([int(a.partition(".")[0]) // 2 for a, _ in first], minlength=50)
+    chi_square = ((counts - 8) ** 2 / 8).sum()
+    assert chi_square < 85.4  # the 0.999 quantile at 49 degrees of freedom
+
+
+def test_a_draw_names_every_class_that_is_short(items):
+    items = pd.concat([items, pd.DataFrame({"class_id": ["c", "d"], "item": ["x", "y"]})])
+    with pytest.raises(UserError, match=r"needs 4 items; too few: c \(1\), d \(1\)"):
+        draw(items, {"query": 4}, seed=0)
+    with pytest.raises(ValueError, match="'x' of class c occurs twice"):
+        draw(pd.concat([items, items.tail(2)]), {"query": 1}, seed=0)
+
+
+def test_item_keys_are_siphash():
+    """SipHash-2-4's published vector (key 00…0f, message 00…0e), finished as SplitMix64 does.
+
+    A pandas that hashed otherwise would draw other images from the same seed.
+    """
+    message = np.array(["".join(map(chr, range(15)))], dtype=object)
+    key = "".join(map(chr, range(16)))
+    expected = 0xA129CA6149BE45E5
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
+        expected = (expected ^ expected >> shift) * factor % 2**64
+    assert pd.util.hash_array(message, hash_key=key, categorize=False) == expected
+    assert imagenet4k.item_keys(message, 1) != imagenet4k.item_keys(message, 2)
+    with pytest.raises(UserError, match="seed -1"):
+        imagenet4k.item_keys(message, -1)
+
+
+# -- The build -------------------------------------------------------------------------------
+
+
+def test_three_layouts_give_the_same_build(tmp_path, images):
+    sources = {
+        "folder": as_folder(tmp_path / "a", images),
+        "tars": as_tars(tmp_path / "b", images),
+        "csv": as_manifest(tmp_path / "c", images, order=-1),
+        "tsv": as_manifest(tmp_path / "d", images, ".tsv.gz"),
+    }
+    for name, source in sources.items():
+        manifest = build_small(source, tmp_path / "out" / name)
+        assert manifest["classes"] == 3 and not manifest["is_published_list"]
+        assert drawn_names(tmp_path / "out" / name) == drawn_names(tmp_path / "out" / "folder")
+    for name in ("database.csv", "query.csv", "classes.csv", "report.csv"):
+        assert (tmp_path / "out/csv" / name).read_bytes() == (tmp_path / "out/tsv" / name).read_bytes()
+
+
+def test_a_build_is_complete_and_its_checksums_hold(tmp_path, images):
+    source = as_folder(tmp_path / "images", images)
+    out = tmp_path / "out"
+    manifest = build_small(source, out, check="decode", threads=2)
+    assert manifest == files.read_json(out / "manifest.json")
+    assert {p.name for p in out.iterdir()} == {*manifest["files"], "manifest.json"}
+    for name, written in manifest["files"].items():
+        assert files.sha256(out / name) == written["sha256"]
+        assert len(pd.read_csv(out / name)) == written["rows"]
+    result = drawn(out)
+    assert result["label"].dtype == np.int64
+    assert not result["path"].duplicated().any()
+    assert result.groupby(["label", "split"]).size().unstack().to_numpy().tolist() == [[4, 2]] * 3
+    classes = pd.read_csv(out / "classes.csv", index_col="label")
+    assert classes["wnid"].tolist() == sorted(KEPT)
+    assert (classes["wnid"][result["label"]].to_numpy() == result["wnid"]).all()
+    assert classes["images_listed"].tolist() == [6, 8, 9]
+
+
+def test_the_report_says_why_classes_are_refused(tmp_path, images):
+    out = tmp_path / "out"
+    build_small(as_folder(tmp_path / "images", images), out)
+    report = pd.read_csv(out / "report.csv", index_col="wnid", keep_default_na=False)
+    assert report.index[report["kept"]].tolist() == sorted(KEPT)
+    reasons = report["reason"]
+    assert reasons[SMALL] == "too few images"
+    assert reasons[TENCH].startswith("in ImageNet-1K")
+    assert reasons[DOG] == "not a leaf"
+    assert reasons[STRANGE] == "unknown synset"
+    assert len(report) == 21_841 + 2  # the ImageNet-1K class without a count, and the strange one
+
+
+def test_the_stated_rule_keeps_inner_synsets(tmp_path, images):
+    source = as_folder(tmp_path / "images", images)
+    build_small(source, tmp_path / "out", rule="stated")
+    assert pd.read_csv(tmp_path / "out/classes.csv")["wnid"].tolist() == sorted([*KEPT, DOG])
+
+
+def test_by_published_counts_all_missing_classes_are_named_at_once(tmp_path, images):
+    source = as_folder(tmp_path / "images", images)
+    with pytest.raises(UserError, match="4199 of 4202 classes lack images") as error:
+        build_small(source, tmp_path / "out", counts="published")
+    assert "and 4179 more" in str(error.value)
+    assert not (tmp_path / "out").exists()
+    missing = pd.read_csv(tmp_path / "out.missing.csv")
+    assert len(missing) == 4199 and not set(missing["wnid"]) & set(KEPT)
+    assert missing.set_index("wnid").loc[SMALL, "detail"].endswith("5 usable of the 6 needed")
+
+
+@pytest.mark.parametrize("layout", [as_folder, as_tars, as_manifest])
+def test_unreadable_and_equal_images_are_replaced_and_named(tmp_path, images, layout):
+    wnid = KEPT[2]  # nine images, six needed
+    names = [name for name in images if name.startswith(wnid)]
+    build_small(layout(tmp_path / "good", images), tmp_path / "before")
+    first = [n for n in drawn_names(tmp_path / "before") if n.startswith(wnid)]
+    cut, copied, empty = (f"{wnid}/{name}" for name in first[:3])
+    images[cut] = images[cut][:-200]
+    images[copied] = images[f"{wnid}/{first[5]}"]
+    images[empty] = b""
+    source = layout(tmp_path / "bad", images)
+    out = tmp_path / "out"
+    build_small(source, out, check="decode")
+    faults = pd.read_csv(out / "faults.csv")
+    assert faults["fault"].value_counts().to_dict() == {"unreadable": 2, "duplicate": 1}
+    bad = set(faults["path"].str.replace(".tar::", "/"))
+    assert {cut, empty} < bad and len(bad & {copied, f"{wnid}/{first[5]}"}) == 1
+    used = {f"{wnid}/{name}" for name in drawn_names(out) if name.startswith(wnid)}
+    assert used == set(names) - bad
+    # Reading alone does not notice the cut image: its header is whole.
+    build_small(source, tmp_path / "read", check="read")
+    faults = pd.read_csv(tmp_path / "read/faults.csv")
+    assert faults["fault"].value_counts().to_dict() == {"unreadable": 1, "duplicate": 1}
+
+
+def test_too_few_after_faults_fails_and_leaves_the_last_build_alone(tmp_path, images):
+    source = as_folder(tmp_path / "images", images)
+    out = tmp_path / "out"
+    build_small(source, out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    broken = [name for name in images if name.startswith((KEPT[0], KEPT[1]))][:9]
+    for name in broken:
+        (source / name).write_bytes(b"not an image")
+    with pytest.raises(UserError, match="2 of 3 classes lack images") as error:
+        build_small(source, out, check="read")
+    assert f"{KEPT[0]}" in str(error.value) and "0 usable of the 6 needed" in str(error.value)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    missing = pd.read_csv(tmp_path / "out.missing.csv")
+    assert set(missing["path"].dropna()) == set(broken)
+    as_folder(source, images)
+    build_small(source, out, check="read")
+    assert not (tmp_path / "out.missing.csv").exists()
+
+
+def test_repeated_lines_of_a_manifest(tmp_path, images):
+    root = tmp_path / "images"
+    as_folder(root, images)
+    names = list(images)
+    mine = [name for name in names if name.startswith(KEPT[2])]
+    results = []
+    for order in (1, -1):
+        path = write_lines(root, [*names, mine[0], mine[0]][::order])
+        # The same file under two classes belongs to neither.
+        path.write_text(path.read_text() + f"{mine[1]},{KEPT[1]}\n")
+        out = tmp_path / f"out{order}"
+        build_small(path, out)
+        faults = pd.read_csv(out / "faults.csv").set_index("path").sort_index()
+        assert faults.loc[mine[0], "detail"] == "listed more than once"
+        assert faults.loc[mine[1], "detail"].tolist() == ["listed in several classes"] * 2
+        assert len(faults) == 3 and mine[1] not in set(drawn(out)["path"])
+        results.append(drawn(out))
+    pd.testing.assert_frame_equal(*results)
+
+
+def test_a_missing_file_is_named(tmp_path, images):
+    path = as_manifest(tmp_path / "images", images)
+    gone = f"{KEPT[0]}/{KEPT[0]}_3.JPEG"  # of a class that has none to spare
+    (tmp_path / "images" / gone).unlink()
+    with pytest.raises(UserError, match="1 of 3 classes lack images"):
+        build_small(path, tmp_path / "out", check="read")
+    missing = pd.read_csv(tmp_path / "out.missing.csv").set_index("path")
+    assert missing.loc[gone, ["fault", "detail"]].tolist() == ["missing", "no such file"]
+
+
+def test_equal_names_in_two_folders_of_a_class_are_two_images(tmp_path):
+    names = [f"{part}/{i}.JPEG" for part in ("x", "y") for i in range(3)]
+    lines = [f"{name},{KEPT[0]}" for name in names]
+    results = []
+    for order in (1, -1):
+        path = tmp_path / f"{order}.csv"
+        path.write_text("\n".join(["path,wnid", *lines[::order]]))
+        build_small(path, tmp_path / f"out{order}")
+        results.append(drawn(tmp_path / f"out{order}")["path"].tolist())
+    assert results[0] == results[1] and sorted(results[0]) == names
+
+
+def test_a_cut_tar_is_named(tmp_path, images):
+    source = as_tars(tmp_path / "tars", images)
+    tar = source / f"{KEPT[0]}.tar"
+    tar.write_bytes(tar.read_bytes()[:700])
+    out = tmp_path / "out"
+    assert build_small(source, out)["classes"] == 2
+    faults = pd.read_csv(out / "faults.csv")
+    assert faults[["wnid", "path", "fault"]].to_numpy().tolist() == [[KEPT[0], tar.name, "unreadable"]]
+
+
+# -- Reading and listing ---------------------------------------------------------------------
+
+
+def test_images_are_read_out_of_tars(tmp_path, images):
+    source = as_tars(tmp_path / "tars", images)
+    for name, content in images.items():
+        assert read_bytes(name.replace("/", ".tar::"), source) == content
+    image = read_image(f"{source}/{TENCH}.tar::{TENCH}_0.JPEG")
+    assert image.mode == "RGB" and image.size == (24, 24)
+    with pytest.raises(FileNotFoundError, match=r"no other\.JPEG in"):
+        read_bytes(f"{TENCH}.tar::other.JPEG", source)
+
+
+def test_only_wanted_classes_are_opened(tmp_path, images):
+    source = open_source(as_tars(tmp_path / "tars", images))
+    (source.path / f"{TENCH}.tar").write_bytes(b"never opened")
+    listing = list_images(source, {KEPT[0]})
+    assert listing.classes == sorted({*KEPT, SMALL, TENCH, DOG, STRANGE})
+    assert dict(zip(listing.classes, listing.listed))[TENCH] == -1
+    assert len(listing.paths) == 6 and not listing.broken
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,wnid\na,b\n", "a first line naming the columns path and wnid"),
+        ("path,wnid\na,n1\nb,\n", r"empty path or wnid in line \[3\]"),
+        ("path,wnid\na,n1\nb,n1,x\n", "line 3"),
+        ("path,wnid\na,b.JPEG,n1\n", "more fields than the first line names"),
+        ("path,wnid\n", "it lists no images"),
+    ],
+)
+def test_a_bad_manifest_is_refused_with_its_line(tmp_path, text, message):
+    path = tmp_path / "bad.csv"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        list_images(open_source(path))
+
+
+def test_a_bad_source_is_refused(tmp_path, images):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="neither class folders"):
+        open_source(tmp_path / "empty")
+    with pytest.raises(UserError, match="no such folder"):
+        open_source(tmp_path / "nowhere")
+    both = as_tars(tmp_path / "both", images)
+    as_folder(both, images)
+    with pytest.raises(UserError, match="both tars and folders"):
+        open_source(both)
+    with pytest.raises(UserError, match="is no manifest"):
+        open_source(both / f"{TENCH}.tar")
+
+
+def test_the_command_line(tmp_path, images, capsys):
+    source = as_folder(tmp_path / "images", images)
+    numbers = ["--database", "4", "--query", "2", "--counts", "found", "--check-images", "decode"]
+    out = tmp_path / "out"
+    imagenet4k.main(["--images", str(source), "--out", str(out), *numbers])
+    assert "3 classes (not the published list), rule published" in capsys.readouterr().out
+    assert files.read_json(out / "manifest.json")["checked"] == "decode"
+    with pytest.raises(UserError, match="numbers of images"):
+        imagenet4k.main(["--images", str(source), "--query", "0"])

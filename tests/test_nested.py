@@ -1,0 +1,144 @@
+"""The nested objective against plain loops, and the identities that tie the methods together."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from baselines import fixed_feature, mrl, mrl_e
+from baselines.nested import NestedHeads, TiedHead, nested_loss, prefix
+from suite.errors import UserError
+
+SIZES = (2, 4, 8)
+CLASSES, DIM, N = 5, 8, 7
+RNG = np.random.default_rng(0)
+
+
+class Flat(nn.Module):
+    """A backbone of one matrix, in float64."""
+
+    dim = DIM
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(12, DIM)
+
+    def forward(self, x):
+        return self.linear(x.flatten(1))
+
+
+def learner(module, sizes=SIZES, **options):
+    torch.manual_seed(0)
+    return module.build(Flat(), CLASSES, sizes, {"loss_weights": None} | options).double()
+
+
+def batch(seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(N, 1, 3, 4, generator=generator, dtype=torch.float64)
+    return images, torch.randint(0, CLASSES, (N,), generator=generator)
+
+
+def gradients(loss, model):
+    return torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
+
+
+def plain_loss(model, images, labels, weights):
+    """Written out: for each example and size, cross-entropy with smoothed targets."""
+    z = model.backbone(images)
+    target = torch.full((N, CLASSES), 0.1 / CLASSES, dtype=torch.float64)
+    target[torch.arange(N), labels] += 0.9
+    total = 0
+    for m, c in zip(SIZES, weights):
+        weight, bias = model.head.linear(m)
+        for i in range(N):
+            scores = torch.stack([(weight[k] * z[i, :m]).sum() + bias[k] for k in range(CLASSES)])
+            total = total - c * (target[i] * torch.log_softmax(scores, 0)).sum() / N
+    return total
+
+
+@pytest.mark.parametrize("module", [mrl, mrl_e])
+@pytest.mark.parametrize("weights", [None, [2.0, 1.5, 1.0], [0.0, 1.0, 0.5]])
+def test_loss_and_gradients_equal_a_plain_loop(module, weights):
+    model = learner(module, loss_weights=weights)
+    images, labels = batch()
+    loss, _ = model.loss(images, labels, 0.1, RNG)
+    expected = plain_loss(model, images, labels, weights or [1, 1, 1])
+    assert abs(loss - expected) < 1e-10
+    for ours, theirs in zip(gradients(loss, model), gradients(expected, model)):
+        if theirs is None or ours is None:  # a head of weight 0 may be left out of either graph
+            assert all(g is None or not g.any() for g in (ours, theirs))
+        else:
+            assert (ours - theirs).abs().max() < 1e-10
+
+
+def test_tied_head_has_dC_plus_C_parameters_and_its_sizes_are_slices():
+    head = TiedHead(CLASSES, SIZES)
+    assert sum(p.numel() for p in head.parameters()) == DIM * CLASSES + CLASSES
+    weight, bias = head.linear(4)
+    assert weight.data_ptr() == head.weight.data_ptr() and torch.equal(weight, head.weight[:, :4])
+    assert bias is head.bias
+
+
+def test_own_heads_have_a_matrix_and_a_bias_per_size():
+    head = NestedHeads(CLASSES, SIZES)
+    assert sum(p.numel() for p in head.parameters()) == (sum(SIZES) + len(SIZES)) * CLASSES
+
+
+def test_one_hot_weights_give_the_fixed_feature_loss():
+    nested = learner(mrl, loss_weights=[0, 1, 0])
+    fixed = learner(fixed_feature, sizes=(4,))
+    fixed.backbone.load_state_dict(nested.backbone.state_dict())
+    fixed.head["4"].load_state_dict(nested.head["4"].state_dict())
+    images, labels = batch()
+    ours, theirs = (model.loss(images, labels, 0.1, RNG)[0] for model in (nested, fixed))
+    assert torch.equal(ours, theirs)
+    for p, q in zip(nested.backbone.parameters(), fixed.backbone.parameters()):
+        assert torch.equal(
+            torch.autograd.grad(ours, p, retain_graph=True)[0],
+            torch.autograd.grad(theirs, q, retain_graph=True)[0],
+        )
+
+
+def test_every_head_and_every_backbone_parameter_receives_gradient():
+    model = learner(mrl)
+    loss, _ = model.loss(*batch(), 0.1, RNG)
+    for gradient in gradients(loss, model):
+        assert gradient is not None and gradient.abs().sum() > 0
+
+
+def test_the_objective_takes_any_criterion():
+    z = torch.randn(6, 8, dtype=torch.float64)
+    target = torch.randn(6, 8, dtype=torch.float64)
+    value = nested_loss(lambda m: F.mse_loss(prefix(z, m), prefix(target, m)), SIZES, [1, 2, 3])
+    expected = sum(c * ((z[:, :m] - target[:, :m]) ** 2).mean() for m, c in zip(SIZES, (1, 2, 3)))
+    assert abs(value - expected) < 1e-12
+
+
+def test_sizes_of_weight_zero_are_not_computed():
+    asked = []
+
+    def criterion(m):
+        asked.append(m)
+        return torch.ones(())
+
+    nested_loss(criterion, SIZES, [0, 1, 0])
+    assert asked == [4]
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([1, 1], "2 values for 3 sizes"),
+        ([1, -1, 1], "must be ≥ 0"),
+        ([0, 0, 0], "not all 0"),
+    ],
+)
+def test_wrong_loss_weights_are_refused_with_the_numbers(weights, message):
+    with pytest.raises(UserError, match=message):
+        learner(mrl, loss_weights=weights)
+
+
+def test_a_prefix_longer_than_the_embedding_is_refused():
+    with pytest.raises(UserError, match="a prefix of 16 dimensions was asked of an embedding of 8"):
+        prefix(torch.zeros(2, 8), 16)

@@ -1,0 +1,223 @@
+"""Tiny ImageNet and CIFAR-100: what becomes of their official files, what is said when they are missing."""
+
+import io
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from torchvision.datasets import CIFAR100
+
+from splits import cifar100, facts, holdout, tiny_imagenet
+from splits.store import World, WorldWriter
+from suite.errors import UserError
+
+PER_CLASS = 12
+TINY = tiny_imagenet.OPTIONS | {"size": 8, "images": 10, "unseen": 4, "train": 5, "database": 4}
+TINY |= {"stream_head": 6, "stream_tail": 2, "superclass": 2}
+
+
+def jpeg(rng: np.random.Generator) -> bytes:
+    """A 64×64 photograph of noise; some are grey, as in the data set."""
+    pixels = rng.integers(0, 256, (64, 64) if rng.random() < 0.2 else (64, 64, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory) -> Path:
+    """10 classes, 12 training and 3 validation images each, in the official layout."""
+    rng, path = np.random.default_rng(0), tmp_path_factory.mktemp("zip") / tiny_imagenet.ARCHIVE
+    wnids = facts.imagenet1k_classes()["wnid"][::100].tolist()
+    with zipfile.ZipFile(path, "w") as out:
+        top, lines = "tiny-imagenet-200", []
+        for place, wnid in enumerate(wnids):
+            for i in rng.permutation(PER_CLASS):
+                out.writestr(f"{top}/train/{wnid}/images/{wnid}_{i}.JPEG", jpeg(rng))
+            out.writestr(f"{top}/train/{wnid}/{wnid}_boxes.txt", "")
+            for i in range(3):
+                name = f"val_{3 * place + i}.JPEG"
+                out.writestr(f"{top}/val/images/{name}", jpeg(rng))
+                lines.append(f"{name}\t{wnid}\t0\t0\t62\t62")
+        out.writestr(f"{top}/test/images/test_0.JPEG", jpeg(rng))
+        out.writestr(f"{top}/val/val_annotations.txt", "\n".join(lines) + "\n")
+        out.writestr(f"{top}/wnids.txt", "\n".join(wnids))
+    return path
+
+
+def built(source, folder: Path, options: dict) -> World:
+    writer = WorldWriter(folder, source.__name__, options)
+    source.build(writer, options, threads=1)
+    writer.finish()
+    return World(folder)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory, archive) -> World:
+    return built(tiny_imagenet, tmp_path_factory.mktemp("tiny"), TINY | {"file": str(archive)})
+
+
+def test_tiny_imagenet_splits_follow_the_official_ones(tiny):
+    counts = {name: len(tiny[name]) for name in tiny.splits}
+    stream = counts.pop("stream")
+    assert counts == {"train": 30, "val": 18, "database": 16, "query": 12}
+    assert tiny["train"].images.shape[1:] == (8, 8, 3)
+    for name in tiny.splits:
+        official = "val" if name in ("val", "query") else "train"
+        assert tiny[name].items["id"].str.contains(f"/{official}/").all()
+        assert (tiny.classes["wnid"].to_numpy()[tiny[name].labels] == tiny[name].items["wnid"]).all()
+    numbers = pd.concat([tiny[name].items["id"] for name in ("train", "database", "stream")])
+    numbers = numbers.str.extract(r"_(\d+)\.JPEG")[0].astype(int)
+    assert numbers.max() == 9  # the first ten of twelve
+    items = tiny["stream"].items
+    assert set(items["group"]) == {"pretrain", "novel"} and (items["group"] == "pretrain").equals(
+        pd.Series(tiny["stream"].labels < 6)
+    )
+    assert all("group" not in tiny[name].items for name in tiny.splits if name != "stream")
+    seen = items[items["group"] == "pretrain"]["wnid"].value_counts()
+    assert seen.max() <= 5 and stream == len(
+        items
+    )  # five images are left of a seen class, six of an unseen one
+
+
+def test_tiny_imagenet_images_are_averaged_photographs(tiny, archive):
+    item = tiny["val"].items["id"][4]
+    with zipfile.ZipFile(archive) as opened:
+        pixels = np.asarray(Image.open(io.BytesIO(opened.read(item))).convert("RGB"), np.float64)
+    average = pixels.reshape(8, 8, 8, 8, 3).mean((1, 3))
+    assert np.abs(tiny["val"].images[4] - average).max() <= 1
+
+
+def test_an_archive_with_fewer_images_gives_the_same_world(tiny, archive, tmp_path):
+    half = tmp_path / "half.zip"
+    with zipfile.ZipFile(archive) as whole, zipfile.ZipFile(half, "w") as out:
+        for name in whole.namelist():
+            if not name.endswith(("_10.JPEG", "_11.JPEG")) or "/val/" in name:
+                out.writestr(name, whole.read(name))
+    assert built(tiny_imagenet, tmp_path / "world", TINY | {"file": str(half)}).checksum == tiny.checksum
+
+
+def test_tiny_imagenet_is_found_as_a_whole_or_a_half(tmp_path):
+    def found(images: int) -> str:
+        return tiny_imagenet.find({"file": None, "images": images}, [tmp_path / "a", tmp_path / "b"]).name
+
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "b" / tiny_imagenet.HALF).write_bytes(b"half")
+    assert found(250) == tiny_imagenet.HALF
+    (tmp_path / "a" / tiny_imagenet.ARCHIVE).write_bytes(b"whole")
+    with pytest.raises(UserError, match="tiny-imagenet-200.zip has SHA-256"):  # looked at, and refused
+        found(250)
+    with pytest.raises(UserError, match=r"no file .*absent.zip \(data.file\)"):
+        tiny_imagenet.find({"file": str(tmp_path / "absent.zip"), "images": 500})
+
+
+def test_tiny_imagenet_says_what_does_not_fit(archive, tmp_path):
+    with pytest.raises(UserError, match=r"data.train takes 9 images of each class, which leaves 1"):
+        built(tiny_imagenet, tmp_path / "a", TINY | {"file": str(archive), "train": 9})
+    with pytest.raises(UserError, match="data.unseen is 10, but there are 10 classes"):
+        built(tiny_imagenet, tmp_path / "b", TINY | {"file": str(archive), "unseen": 10})
+    other = tmp_path / "other.zip"
+    with zipfile.ZipFile(other, "w") as out:
+        out.writestr("images/1.JPEG", b"")
+    with pytest.raises(UserError, match="expected the official layout"):
+        built(tiny_imagenet, tmp_path / "c", TINY | {"file": str(other)})
+
+
+def test_superclasses_are_the_smallest_synsets_that_gather_enough():
+    classes = facts.imagenet1k_classes()["wnid"].tolist()
+    dogs = [wnid for wnid in facts.descendants("n02084071") if wnid in classes][:6]
+    bees = ["n02206856", "n02219486"]  # bee, ant: too few for a group of their own
+    beetles = [wnid for wnid in facts.descendants("n02164464") if wnid in classes][:3]
+    others = [wnid for wnid in classes if wnid not in dogs + bees + beetles][::25]
+    chosen = [*dogs, *bees, *beetles, *others]
+    found = tiny_imagenet.wordnet_groups(chosen, 3)
+    assert {found[wnid] for wnid in dogs} == {"toy dog"}
+    # Beetles are enough for themselves; bee and ant share the group of the insects that are left.
+    assert {found[wnid] for wnid in beetles} == {"beetle"} and {found[wnid] for wnid in bees} == {"insect"}
+    members = pd.Series(found).groupby(pd.Series(found)).size()
+    assert members.min() >= 3
+    # No group is vague: a synset above most classes ("entity") would take whatever is left.
+    assert members.max() <= tiny_imagenet.VAGUE * len(chosen) and len(found) < len(chosen)
+
+
+@pytest.fixture(scope="module")
+def cifar(tmp_path_factory) -> Path:
+    """The official files in miniature: 20 superclasses of 5 classes, 8 training and 2 test images each."""
+    root, rng = tmp_path_factory.mktemp("cifar"), np.random.default_rng(0)
+    folder = root / cifar100.FOLDER
+    folder.mkdir()
+    fine = [f"class_{i:02d}" for i in range(100)]
+    coarse = [f"super_{i:02d}" for i in range(20)]
+    for name, count in (("train", 8), ("test", 2)):
+        labels = rng.permutation(np.repeat(np.arange(100), count)).tolist()
+        content = {
+            "data": rng.integers(0, 256, (len(labels), 3072), dtype=np.uint8),
+            "fine_labels": labels,
+            "coarse_labels": [label % 20 for label in labels],
+        }
+        (folder / name).write_bytes(pickle.dumps(content))
+    (folder / "meta").write_bytes(pickle.dumps({"fine_label_names": fine, "coarse_label_names": coarse}))
+    return root
+
+
+@pytest.fixture
+def unchecked(monkeypatch):
+    """torchvision compares the files with the official digests, which a miniature cannot have."""
+    monkeypatch.setattr(CIFAR100, "_check_integrity", lambda self: True)
+    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *args: True)
+
+
+SMALL = cifar100.OPTIONS | {"train": 5, "database": 4, "stream_head": 4}
+
+
+def test_cifar100_holds_out_a_class_of_every_superclass(cifar, unchecked, tmp_path):
+    world = built(cifar100, tmp_path, SMALL | {"root": str(cifar)})
+    classes = world.classes
+    assert classes[~classes["seen"]]["superclass"].is_unique and world.num_classes == 80
+    assert classes["superclass"].value_counts().tolist() == [5] * 20
+    counts = {name: len(world[name]) for name in world.splits}
+    assert {name: n for name, n in counts.items() if name != "stream"} == {
+        "train": 400, "val": 160, "database": 80, "query": 40,
+    }  # fmt: skip
+    number = classes["name"].str.removeprefix("class ").astype(int)
+    assert (classes["superclass"] == "super " + (number % 20).astype(str).str.zfill(2)).all()
+    with (cifar / cifar100.FOLDER / "test").open("rb") as file:
+        test = pickle.load(file)
+    row = int(world["val"].items["id"][7].removeprefix("val-"))
+    image = test["data"][row].reshape(3, 32, 32).transpose(1, 2, 0)
+    np.testing.assert_array_equal(world["val"].images[7], image)
+    assert number[world["val"].labels[7]] == test["fine_labels"][row]
+
+
+def test_cifar100_without_unseen_classes_is_the_usual_one(cifar, unchecked, tmp_path):
+    world = built(cifar100, tmp_path, SMALL | {"root": str(cifar), "unseen": 0})
+    assert {name: len(world[name]) for name in world.splits} == {"train": 800, "val": 200}
+    assert world.classes["name"].tolist() == [f"class {i:02d}" for i in range(100)]
+
+
+def test_cifar100_refuses_other_files_and_says_where_to_get_them(cifar, monkeypatch, tmp_path):
+    with pytest.raises(UserError, match=r"is not the official CIFAR-100 .*cifar-100-python.tar.gz"):
+        cifar100.read(cifar)
+    with pytest.raises(UserError, match=r"no folder .*absent/cifar-100-python \(data.root\)"):
+        cifar100.find({"root": str(tmp_path / "absent")})
+
+    def unreachable(self):
+        raise RuntimeError("Error downloading")
+
+    monkeypatch.setattr(CIFAR100, "download", unreachable)
+    with pytest.raises(UserError, match=r"could not be fetched \(Error downloading\). Get https://www.cs"):
+        cifar100.find({"root": None}, [tmp_path])
+
+
+def test_which_classes_are_unseen_depends_on_seed_and_names_alone():
+    names = [f"n{i:08d}" for i in range(20)]
+    seen, unseen = holdout.divide(names, 6, seed=0)
+    assert sorted(seen + unseen) == names and len(unseen) == 6
+    assert holdout.divide(names[::-1], 6, seed=0) == (seen, unseen)
+    assert holdout.divide(names, 6, seed=1)[1] != unseen
+    assert set(holdout.divide(names, 8, seed=0)[1]) > set(unseen)

@@ -1,0 +1,187 @@
+"""What methods hand over: views, prefixes, classifiers; and the fitted methods against known answers."""
+
+import numpy as np
+import pytest
+
+from analysis.predict import best, measure
+from baselines import control_label, first_features, pca, random_features, random_projection, svd
+from baselines.embed import label_codes
+from baselines.fitting import Source
+from baselines.representation import (
+    Representation,
+    View,
+    check_finite,
+    write_representation,
+)
+from suite import files
+from suite.errors import UserError
+
+SIZES = (2, 4, 8)
+
+
+def write(folder, array, views, classifiers=None, split="val"):
+    files.write_npy(folder / f"{split}.npy", array)
+    write_representation(
+        folder,
+        method="toy",
+        seed=0,
+        views=views,
+        splits=[split],
+        classifiers=classifiers or {},
+    )
+    return Representation(folder)
+
+
+def source(n=60, dim=8, classes=3, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, n)
+    features = (rng.normal(size=(n, dim)) + 2 * np.eye(classes, dim)[labels]).astype(np.float32)
+    weight = rng.normal(size=(classes, dim)).astype(np.float32)
+    bias = rng.normal(size=classes).astype(np.float32)
+    return Source(features, labels, classes, weight, bias, View((dim,), 0, dim))
+
+
+def fit(module, **options):
+    return module.fit(source(), SIZES, module.OPTIONS | options, np.random.default_rng(0))
+
+
+def test_views_slice_and_permute_columns(tmp_path):
+    array = np.arange(24, dtype=np.float32).reshape(2, 12)
+    nested = View((2, 4), 0, 4)
+    beside = View((4,), 4, 8, nested=False)
+    permuted = View((2, 4), 8, 12, draw=1, order=(3, 0, 2, 1))
+    rep = write(tmp_path, array, [nested, beside, permuted])
+    assert rep.views == (nested, beside, permuted)
+    assert rep.sizes == (2, 4) and rep.draws == 2
+    assert rep.features("val", nested, 2).tolist() == [[0, 1], [12, 13]]
+    assert rep.features("val", beside, 4)[0].tolist() == [4, 5, 6, 7]
+    assert rep.features("val", permuted, 2)[0].tolist() == [11, 8]
+
+
+def test_sizes_in_between_exist_for_nested_views_only(tmp_path):
+    array = np.zeros((2, 8), np.float32)
+    nested = write(tmp_path / "a", array, [View((2, 8), 0, 8)])
+    assert nested.serving(5) == list(nested.views)
+    beside = write(tmp_path / "b", array, [View((2,), 0, 2, nested=False), View((6,), 2, 8, nested=False)])
+    assert beside.serving(5) == []
+
+
+def test_a_prefix_longer_than_the_embedding_is_refused(tmp_path):
+    rep = write(tmp_path, np.zeros((2, 8), np.float32), [View((8,), 0, 8)])
+    with pytest.raises(UserError, match="a prefix of 16 dimensions was asked of an embedding of 8"):
+        rep.features("val", rep.views[0], 16)
+
+
+def test_nan_embeddings_are_refused_when_written_and_when_scored(tmp_path):
+    array = np.zeros((3, 4), np.float32)
+    array[1, 2] = np.nan
+    with pytest.raises(UserError, match=r"mrl, split val: 1 of 3 embeddings .* rows \[1\]"):
+        check_finite(array, "mrl, split val")
+    weight = np.ones((2, 4), np.float32)
+    rep = write(tmp_path, array, [View((4,), 0, 4)], {(0, 4): (weight, np.zeros(2))})
+    with pytest.raises(UserError, match="NaN or infinite logits at size 4"):
+        rep.logits("val", rep.views[0], 4)
+
+
+def test_an_unfinished_folder_and_a_split_that_was_not_embedded_say_so(tmp_path):
+    with pytest.raises(UserError, match="meta.json is missing"):
+        Representation(tmp_path)
+    rep = write(tmp_path, np.zeros((2, 8), np.float32), [View((8,), 0, 8)])
+    with pytest.raises(UserError, match="split 'train' was not embedded"):
+        rep.array("train")
+    with pytest.raises(KeyError):
+        rep.classifier(rep.views[0], 4)
+
+
+def test_a_half_written_file_is_never_there(tmp_path):
+    with pytest.raises(RuntimeError), files.create_npy(tmp_path / "x.npy", (4,), np.float32) as out:
+        out[:2] = 1
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_predictions_take_the_best_with_ties_to_the_lower_class():
+    scores = np.array([[0, 5, 5, 1, 5, 2.0], [1, 1, 1, 1, 1, 1], [6, 5, 4, 3, 2, 1]])
+    assert best(scores, 3).tolist() == [[1, 2, 4], [0, 1, 2], [0, 1, 2]]
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 4, (200, 30)).astype(float)  # many ties, also at the border
+    assert np.array_equal(best(coarse, 5), np.argsort(-coarse, axis=1, kind="stable")[:, :5])
+
+
+def test_labels_above_2048_survive_prediction(tmp_path):
+    classes = 4202
+    rng = np.random.default_rng(0)
+    codes = label_codes(classes, 8, 8, rng)
+    labels = np.array([0, 2047, 2048, 2049, 4095, 4096, 4097, 4201])
+    world = type("W", (), {"num_classes": classes, "labels": lambda self, name: labels})()
+    world.__class__.__contains__ = lambda self, name: name == "val"
+    classifiers = {(0, 8): (codes, -0.5 * (codes**2).sum(1))}
+    rep = write(tmp_path, control_label.embed(labels, codes, rng), [View((8,), 0, 8)], classifiers)
+    found = measure(rep, world, None, {})
+    files.write_npz(tmp_path / "predict.npz", found)
+    loaded = np.load(tmp_path / "predict.npz")["val/top5"]
+    assert loaded.dtype == np.int64
+    assert loaded[0, 0, :, 0].tolist() == labels.tolist()
+
+
+def test_svd_of_the_classifier_is_the_best_rank_m_matrix():
+    start = source()
+    fitted = svd.fit(start, SIZES, {}, None)
+    rotated = fitted.transform(start.features)
+    u, s, vt = np.linalg.svd(start.weight, full_matrices=False)
+    for m in SIZES:
+        weight, bias = fitted.classifiers[0, m]
+        low_rank = (u[:, :m] * s[:m]) @ vt[:m]
+        expected = start.features @ low_rank.T + start.bias
+        assert np.allclose(rotated @ weight.T + bias, expected, atol=1e-3)
+    # rank 3 is all there is: from m = 3 on it is the classifier itself
+    weight, bias = fitted.classifiers[0, 4]
+    assert np.allclose(rotated @ weight.T + bias, start.features @ start.weight.T + start.bias, atol=1e-3)
+
+
+def test_svd_features_keep_all_distances_and_pack_most_norm_in_front():
+    start = source()
+    rotated = svd.fit(start, SIZES, {}, None).transform(start.features)
+    distances = [((x[:, None] - x[None]) ** 2).sum(-1) for x in (rotated, start.features)]
+    assert np.allclose(*distances, atol=1e-3)
+    energy = (rotated**2).sum(0)
+    assert (np.diff(energy) <= 1e-3).all()
+
+
+def test_pca_equals_scikit_learn():
+    from sklearn.decomposition import PCA
+
+    start = source()
+    ours = fit(pca).transform(start.features)
+    theirs = PCA(8).fit_transform(start.features)
+    assert np.allclose(np.abs(ours), np.abs(theirs), atol=1e-3)
+
+
+def test_random_features_are_permutations_of_the_source_one_per_draw():
+    fitted = fit(random_features, draws=4)
+    assert fitted.transform is None
+    assert [view.draw for view in fitted.views] == [0, 1, 2, 3]
+    assert all(sorted(view.order) == list(range(8)) for view in fitted.views)
+    assert len({view.order for view in fitted.views}) == 4
+    assert set(fitted.classifiers) == {(draw, m) for draw in range(4) for m in SIZES}
+
+
+def test_first_features_truncate_the_classifier_and_fit_nothing():
+    start = source()
+    fitted = first_features.fit(start, SIZES, {}, None)
+    assert np.array_equal(fitted.classifiers[0, 4][0], start.weight[:, :4])
+    assert np.array_equal(fitted.classifiers[0, 4][1], start.bias)
+
+
+def test_random_projection_keeps_lengths_on_average():
+    start = source(dim=64)
+    fitted = random_projection.fit(start, (64,), {}, np.random.default_rng(0))
+    ratio = (fitted.transform(start.features) ** 2).sum() / (start.features**2).sum()
+    assert 0.8 < ratio < 1.25
+
+
+def test_label_codes_tell_all_classes_apart_in_their_first_columns():
+    codes = label_codes(4202, 16, 8, np.random.default_rng(0))[:, :8]
+    similar = codes @ codes.T
+    np.fill_diagonal(similar, -1)
+    assert similar.max() < 1 - 1e-4

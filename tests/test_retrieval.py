@@ -1,0 +1,394 @@
+"""Retrieval, re-ranking and indexes against brute force and cases worked by hand."""
+
+import numpy as np
+import pytest
+import synthetic
+
+from analysis import adaptive_retrieval, index_retrieval, indexes, reranking, retrieval
+from analysis.figures.adaptive_retrieval import paper_pairs
+from analysis.measure import measure
+from analysis.metrics import CASCADES, funnel_stages, mflops_per_query
+from analysis.outcomes import Run, read_outcomes
+from analysis.reranking import Prefixes, follow, narrow, search_and_follow, sorting_keys
+from analysis.search import prefix_search
+from analysis.tabulate import tabulate
+from baselines.representation import Representation, View, write_representation
+from splits.store import World
+from suite.errors import UserError
+
+TASKS = ("retrieval", "adaptive_retrieval", "funnel_retrieval", "index_retrieval")
+METHODS = {"mrl": None, "fixed_feature": None, "random_features": {"draws": 2}}
+SIZES = (2, 4, 8, 16)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """(study, layout) with raw outcomes of everything here."""
+    study, layout = synthetic.build(
+        tmp_path_factory.mktemp("retrieval"),
+        tasks=dict.fromkeys(TASKS),
+        methods=METHODS,
+        seeds=[0],
+        figures=[],
+    )
+    synthetic.measure(study, layout)
+    return study, layout
+
+
+@pytest.fixture
+def made(tmp_path, rng):
+    """make(queries, database, views=…) → Representation with splits val and train."""
+
+    def make(queries, database, views=None, sizes=SIZES):
+        np.save(tmp_path / "val.npy", queries)
+        np.save(tmp_path / "train.npy", database)
+        views = views or [View(sizes, 0, queries.shape[1])]
+        write_representation(
+            tmp_path, method="made", seed=0, views=views, splits=["train", "val"], classifiers={}
+        )
+        return Representation(tmp_path)
+
+    return make
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(3)
+
+
+def gaussian(rng, *shape):
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def cosines_of(queries, database, dim):
+    """Cosine times the query's norm, float64 [n, N]; rows of zeros score 0."""
+    q, x = queries[:, :dim].astype(np.float64), database[:, :dim].astype(np.float64)
+    norms = np.linalg.norm(x, axis=1)
+    return np.divide(q @ x.T, norms, out=np.zeros((len(q), len(x))), where=norms > 0)
+
+
+def ordered(scores):
+    """Ids in falling order of score, ties to the lower id: int [n, N]."""
+    return np.argsort(-scores, axis=1, kind="stable")
+
+
+def columns_of(representation, dim, draw):
+    """The columns that are the embedding of size `dim`, worked out from the views one by one."""
+    view = next(v for v in representation.views if v.draw == draw and (dim in v.sizes or v.nested))
+    return np.arange(10_000)[view.columns][:dim]
+
+
+# --- re-ranking -----------------------------------------------------------------------------------
+
+
+def test_stages_keep_the_first_and_order_them_by_hand():
+    ids = np.array([[7, 3, 9, 1, 5]])
+    scores = {4: np.array([[1, 5, 5, 9, 0]], np.float32), 8: np.array([[3, 1, 2, 8, 9]], np.float32)}
+    assert narrow(ids, scores, [(5, 4)]).tolist() == [[1, 3, 9, 7, 5]]  # 3 and 9 tie
+    assert narrow(ids, scores, [(3, 4)]).tolist() == [[3, 9, 7]]  # 1 did not make the shortlist
+    assert narrow(ids, scores, [(4, 4), (3, 8)]).tolist() == [[1, 9, 3]]
+    assert narrow(ids, scores, [(5, 4), (2, 8), (1, 4)]).tolist() == [[1]]
+
+
+def test_keys_sort_by_score_then_id(rng):
+    scores = rng.choice(np.array([-2.5, -1e-30, -0.0, 0.0, 1e-30, 0.5, 3e38, -3e38], np.float32), (40, 25))
+    ids = rng.permuted(np.tile(np.arange(25), (40, 1)), axis=1)
+    expected = np.lexsort((ids, -scores), axis=1)
+    np.testing.assert_array_equal(np.argsort(sorting_keys(scores, ids), axis=1), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_scores_of_candidates_are_cosines(made, rng, dtype, monkeypatch):
+    monkeypatch.setattr(reranking, "ROW_BYTES", 4 * 16 * 7)  # seven rows at a time
+    queries, database = gaussian(rng, 9, 16).astype(dtype), gaussian(rng, 50, 16).astype(dtype)
+    database[11] = 0
+    database[12, :4] = 0
+    ids = rng.integers(50, size=(3, 6, 20))
+    prefixes = Prefixes(made(queries, database), "val", "train")
+    found = prefixes.cosines(slice(2, 8), ids, SIZES)
+    for place, dim in enumerate(SIZES):
+        expected = cosines_of(queries, database, dim)[2:8]
+        expected = np.stack([np.take_along_axis(expected, some, axis=1) for some in ids])
+        np.testing.assert_allclose(found[place], expected, rtol=1e-5, atol=1e-5)
+    assert (found[:, ids == 11] == 0).all()
+
+
+def test_equal_rows_score_alike_wherever_they_stand(made, rng):
+    database = np.repeat(gaussian(rng, 8, 16), 32, axis=0)[rng.permutation(256)]
+    ids = rng.permuted(np.tile(np.arange(256), (1, 4, 1)), axis=2)
+    found = Prefixes(made(gaussian(rng, 4, 16), database), "val", "train").cosines(slice(0, 4), ids, SIZES)
+    for row in found.reshape(-1, 256):
+        assert len(np.unique(row)) <= 8
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+def test_re_ranking_everything_is_a_single_search(made, rng, copies):
+    database = np.tile(gaussian(rng, 60, 16), (copies, 1))  # with copies: ties, which go to the lower id
+    queries = gaussian(rng, 13, 16)
+    prefixes = Prefixes(made(queries, database), "val", "train")
+    single = prefix_search(queries, database, SIZES, len(database)).ids
+    plan = [(SIZES[0], [(len(database), dim)]) for dim in SIZES]
+    np.testing.assert_array_equal(search_and_follow([prefixes], plan, len(database))[0], single)
+    # A shortlist that is longer than the database is the whole of it.
+    plan = [(SIZES[0], [(10 * len(database), dim)]) for dim in SIZES]
+    np.testing.assert_array_equal(search_and_follow([prefixes], plan, 10)[0], single[..., :10])
+
+
+def test_funnels_are_those_of_brute_force(made, rng):
+    queries, database = gaussian(rng, 6, 64), gaussian(rng, 900, 64)
+    sizes = (8, 16, 32, 64)
+    prefixes = Prefixes(made(queries, database, sizes=sizes), "val", "train")
+    plan = [(start, funnel_stages(start, name, 64)) for name in CASCADES for start in sizes[:-1]]
+    found = search_and_follow([prefixes], plan, 100)[0]
+    scores = {dim: cosines_of(queries, database, dim) for dim in sizes}
+    for got, (start, stages) in zip(found, plan):
+        for row in range(len(queries)):
+            left = ordered(scores[start])[row].tolist()
+            for length, dim in stages:
+                left = sorted(left[:length], key=lambda item: (-scores[dim][row, item], item))
+            assert got[row].tolist() == left
+    assert found.shape == (9, 6, 10)
+
+
+def test_a_cascade_does_not_depend_on_the_others(made, rng):
+    queries, database = gaussian(rng, 5, 16), gaussian(rng, 300, 16)
+    prefixes = Prefixes(made(queries, database), "val", "train")
+    plan = [(start, funnel_stages(start, name, 16)) for name in CASCADES for start in (2, 4, 8)]
+    lists = prefix_search(queries, database, (2, 4, 8), 300).ids
+    before = lists.copy()
+    together = follow(prefixes, plan, (2, 4, 8), lists, 10)
+    backwards = follow(prefixes, plan[::-1], (2, 4, 8), lists, 10)[::-1]
+    alone = [follow(prefixes, [funnel], (2, 4, 8), lists, 10)[0] for funnel in plan]
+    np.testing.assert_array_equal(together, backwards)
+    np.testing.assert_array_equal(together, alone)
+    np.testing.assert_array_equal(lists, before)
+
+
+def test_blocks_change_nothing(made, rng, monkeypatch):
+    queries, database = gaussian(rng, 23, 16), gaussian(rng, 120, 16)
+    prefixes = Prefixes(made(queries, database), "val", "train")
+    plan = [(2, [(50, 4), (20, 16)]), (4, [(60, 16)])]
+    whole = search_and_follow([prefixes], plan, 20)
+    monkeypatch.setattr(reranking, "SEARCHED", 7)
+    monkeypatch.setattr(reranking, "SCORE_BYTES", 4 * 2 * 2 * 60 * 3)  # three queries at a time
+    np.testing.assert_array_equal(search_and_follow([prefixes], plan, 20), whole)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_saved_pairs_are_those_of_brute_force(finished, method):
+    _, layout = finished
+    representation = Representation(layout.embeddings(method, 0))
+    saved = read_outcomes(layout, method, 0, "neighbours")
+    found = read_outcomes(layout, method, 0, "reranking")
+    for query, database in reranking.PAIRS:
+        name = f"{query}/{database}"
+        ids, lists = found[f"{name}/pairs"], saved[f"{name}/ids"]
+        assert ids.shape[:2] == (representation.draws, 10) and ids.shape[3] == 10
+        for draw in range(representation.draws):
+            for place, (short, dim) in enumerate(found["pairs"]):
+                columns = columns_of(representation, dim, draw)
+                queries, items = (representation.array(split)[:, columns] for split in (query, database))
+                shortlist = np.sort(lists[draw, SIZES.index(short), :, :20], axis=1)
+                scores = np.take_along_axis(cosines_of(queries, items, dim), shortlist, axis=1)
+                best = -np.sort(-scores, axis=1)[:, :10]
+                place_of = (shortlist[:, None] == ids[draw, place][:, :, None]).argmax(2)
+                np.testing.assert_array_equal(
+                    np.take_along_axis(shortlist, place_of, axis=1), ids[draw, place]
+                )
+                # Scores, not ids: rounding may order two that differ by less than float32 resolves.
+                np.testing.assert_allclose(
+                    np.take_along_axis(scores, place_of, axis=1), best, rtol=1e-5, atol=1e-6
+                )
+
+
+def test_a_shortlist_needs_as_many_saved_neighbours(finished):
+    _, layout = finished
+    study = synthetic.Study(
+        synthetic.config(measures={"reranking": {"shortlist": 200}}, tasks={}, figures=[])
+    )
+    with pytest.raises(UserError, match="a shortlist of 200 .* the 20 neighbours that were saved"):
+        measure(study, layout, "mrl", 0, "reranking")
+
+
+def test_a_size_without_a_network_cannot_re_rank(finished):
+    _, layout = finished
+    prefixes = Prefixes(Representation(layout.embeddings("fixed_feature", 0)), "val", "train")
+    with pytest.raises(UserError, match="fixed_feature has no representation of size 3"):
+        prefixes.cosines(slice(0, 2), np.zeros((1, 2, 3), int), [3])
+
+
+# --- scoring --------------------------------------------------------------------------------------
+
+
+def test_retrieval_scores_by_hand():
+    rel = np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0]], bool)
+    found = dict(retrieval.scores(rel, np.array([2, 0, 5]), [1, 3]))
+    assert found["top3"].tolist() == [True, False, True]
+    np.testing.assert_allclose(found["p@3"], [2 / 3, 0, 1 / 3])
+    np.testing.assert_allclose(found["map@3"], [5 / 9, 0, 1 / 6])
+    # The second query has no item of its class: it has no recall, and is left out.
+    np.testing.assert_allclose(found["map@3_standard"], [5 / 6, 1 / 6])
+    np.testing.assert_allclose(found["recall@3"], [1, 1 / 5])
+    np.testing.assert_allclose(found["recall@3_reference"], [2 / 1300, 0, 1 / 1300])
+
+
+def test_retrieval_agrees_with_one_nearest_neighbour(finished):
+    study, layout = finished
+    world = World(layout.data)
+    table = tabulate(study, "retrieval", layout).query("method == 'mrl'")
+    assert set(table["split"]) == {"val", "v2", "query"}
+    ids = read_outcomes(layout, "mrl", 0, "neighbours")["val/train/ids"][0, :, :, 0]
+    expected = (world.labels("train")[ids] == world.labels("val")).mean(1)
+    found = table.query("split == 'val' and metric == 'top1'").set_index("dim")["value"]
+    np.testing.assert_allclose(found.loc[list(SIZES)], expected)
+
+
+def test_more_neighbours_than_were_saved_cannot_be_scored(finished):
+    study, layout = finished
+    run = Run(study, World(layout.data), study.methods["mrl"], 0, "retrieval", {"ks": [100]}, layout)
+    with pytest.raises(UserError, match="k = 100 asked for, but 20 neighbours"):
+        list(retrieval.score(run))
+
+
+def test_the_adaptive_table_counts_compute(finished):
+    study, layout = finished
+    table = tabulate(study, "adaptive_retrieval", layout).query("method == 'mrl' and split == 'val'")
+    precision = table.query("metric == 'map@10'")
+    pair = precision.query("search == 'adaptive' and shortlist_dim == 2 and rerank_dim == 16")
+    assert dict(zip(pair["shortlist_k"], pair["mflops"])) == {
+        k: mflops_per_query(240, 2, [(k, 16)]) for k in (10, 20, 30)
+    }
+    single = precision.query("search == 'single'").set_index("dim")
+    assert single["mflops"].to_dict() == {m: 240 * m / 1e6 for m in SIZES}
+    same = precision.query("search == 'adaptive' and shortlist_dim == rerank_dim").set_index("dim")
+    assert same["value"].to_dict() == pytest.approx(single["value"].to_dict(), abs=1e-3)  # but for rounding
+
+
+def test_the_papers_pairs_cost_what_the_protocol_says():
+    table = paper_pairs().set_index(["shortlist_dim", "rerank_dim"])["mflops"]
+    assert table[8, 8] == pytest.approx(10.250936)
+    assert table[8, 2048] == pytest.approx(10.658936)
+    assert table[16, 2048] == pytest.approx(20.908272)
+
+
+def test_the_funnel_table_says_its_stages(finished):
+    study, layout = finished
+    table = tabulate(study, "funnel_retrieval", layout).query("method == 'mrl' and metric == 'map@10'")
+    row = table.query("split == 'val' and cascade == 'C' and shortlist_dim == 2").iloc[0]
+    assert row["stages"] == "200:4 100:8 50:16 25:16 10:16"
+    assert row["mflops"] == pytest.approx((240 * 2 + 200 * 4 + 100 * 8 + 50 * 16 + 25 * 16 + 10 * 16) / 1e6)
+    assert len(table.query("split == 'val'")) == 9
+
+
+def test_a_method_with_one_size_has_no_funnel(finished):
+    _, layout = finished
+    one, layout = synthetic.build(
+        layout.root / "one",
+        nesting=[16],
+        tasks=dict.fromkeys(["adaptive_retrieval", "funnel_retrieval"]),
+        methods={"mrl": None},
+        seeds=[0],
+        figures=[],
+    )
+    synthetic.measure(one, layout, "neighbours", "reranking")
+    assert tabulate(one, "funnel_retrieval", layout).empty
+    assert set(tabulate(one, "adaptive_retrieval", layout)["search"]) == {"single", "adaptive"}
+
+
+# --- indexes --------------------------------------------------------------------------------------
+
+
+def unit(rng, n, dim=16):
+    return indexes.normalised(np.abs(gaussian(rng, n, dim)))
+
+
+@pytest.mark.parametrize("dim", [2, 8, 16])
+def test_an_exact_index_searches_normalised_prefixes(rng, dim):
+    items, queries = unit(rng, 300), unit(rng, 20)
+    built = indexes.build(items, "Flat", dim)
+    expected = prefix_search(queries, items, [dim], 10).ids[0]
+    np.testing.assert_array_equal(built.index.search(queries, 10)[1], expected)
+    assert 0 < built.bytes - 300 * 4 * dim < 300  # and a header
+
+
+def test_refining_everything_is_exact_search(rng):
+    items, queries = unit(rng, 300), unit(rng, 20)
+    full = indexes.build(items, "Flat", 16).index
+    short = indexes.build(items, "Flat", 2).index
+    (_, plain), (refines, refined) = indexes.searchers(short, full, 300 / 10)
+    assert refines
+    np.testing.assert_array_equal(refined.search(queries, 10)[1], full.search(queries, 10)[1])
+    assert (plain.search(queries, 10)[1] != full.search(queries, 10)[1]).any()
+
+
+@pytest.mark.parametrize("dim", [4, 16])
+def test_binary_codes_are_compared_by_differing_bits(rng, dim):
+    items, queries = unit(rng, 80), unit(rng, 7)
+    built = indexes.build(items, "Binary", dim)
+    mean = items[:, :dim].mean(0)
+    bits, asked = items[:, :dim] > mean, queries[:, :dim] > mean
+    distances = (asked[:, None] != bits[None]).sum(2)
+    found = built.index.search(queries, 5)[1]
+    np.testing.assert_array_equal(
+        np.take_along_axis(distances, found, axis=1), np.sort(distances, axis=1)[:, :5]
+    )
+    assert built.bytes == 80 * -(-dim // 8)
+
+
+def test_a_product_quantiser_takes_sizes_it_divides():
+    given = {"pq": {"factory": "PQ4x4np"}, "exact": {"factory": "Flat"}}
+    assert list(indexes.wanted(given, [2, 4, 6, 8, 16])) == [
+        ("pq", 8), ("pq", 16), ("exact", 2), ("exact", 4), ("exact", 6), ("exact", 8), ("exact", 16),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("given", [{"search": "nprobe=8"}, {"factory": "Flat", "refined": True}])
+def test_an_index_has_known_keys(given):
+    with pytest.raises(UserError, match=r"measures\.indexes\.indexes\.mine .* needs factory"):
+        list(indexes.wanted({"mine": given}, [8]))
+
+
+def test_splits_of_the_indexes_must_exist(finished):
+    study, layout = finished
+    world = World(layout.data).only(["train", "val"])
+    representation = Representation(layout.embeddings("mrl", 0))
+    options = study.measure_options("indexes") | {"splits": ["query", "database"]}
+    with pytest.raises(UserError, match="asks for query and database; the study has train, val"):
+        indexes.measure(representation, world, study, options, {})
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_indexes_are_judged_against_exact_neighbours(finished, method):
+    study, layout = finished
+    table = tabulate(study, "index_retrieval", layout).query("method == @method")
+    exact = table.query("index == 'exact' and not refined")
+    recall = exact.query("metric == 'own_recall@10'").set_index("dim")["value"]
+    assert set(recall.index) == set(SIZES) and (recall > 0.99).all()
+    assert exact.query("metric == 'exact_recall@10' and dim == 16")["value"].item() > 0.99
+    # Other networks' vectors cannot refine what one network found.
+    assert table["refined"].any() == (method != "fixed_feature")
+    space = exact.drop_duplicates("dim").set_index("dim")["bytes_per_item"]
+    assert ((space - 4 * space.index).between(0, 2)).all()
+    assert (table.query("metric == 'milliseconds'")["value"] > 0).all()
+
+
+def test_what_an_index_did_not_find_is_not_relevant(finished, monkeypatch):
+    """−1 stands for a neighbour that was not found; as an index it would be the last item."""
+    study, layout = finished
+    run = Run(study, World(layout.data), study.methods["mrl"], 0, "index_retrieval", {}, layout)
+    outcomes = dict(run.outcomes("indexes"))
+    outcomes["ids"] = np.full_like(outcomes["ids"], -1)
+    monkeypatch.setattr(Run, "outcomes", lambda self, measure: outcomes)
+    rows = [row for row in index_retrieval.score(run) if row["metric"] in ("top1", "map@10")]
+    assert rows and all(row["value"] == 0 for row in rows)
+
+
+def test_shared_neighbours_by_hand():
+    ids, exact = np.array([[1, 2, 3], [4, -1, -1]]), np.array([[3, 1, 9], [5, 6, 7]])
+    np.testing.assert_allclose(index_retrieval.shared(ids, exact), [2 / 3, 0])
+
+
+def test_pairs_of_splits_are_read_from_the_outcomes(finished):
+    _, layout = finished
+    found = adaptive_retrieval.split_pairs(read_outcomes(layout, "mrl", 0, "reranking"))
+    assert found == [("val", "train"), ("query", "database")]

@@ -1,0 +1,492 @@
+"""Data sources: what they write, that splits never overlap, and that their errors help."""
+
+import hashlib
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from analysis.figures.contact_sheet import contact_sheet
+from splits import glyphs, image_folder, omniglot, pictures, reference_network, rendering, sources, typefaces
+from splits.store import ROLES, World, WorldWriter, check_disjoint, image_digests
+from suite.errors import UserError
+
+TINY_GLYPHS = glyphs.OPTIONS | {
+    "classes": 20,
+    "unseen": 10,
+    "train": 12,
+    "val": 4,
+    "v2": 3,
+    "sketch": 3,
+    "r": 10,
+    "a": 3,
+    "database": 4,
+    "query": 2,
+    "stream_seen": 6,
+    "stream_unseen": 8,
+    "stream_head": 20,
+}
+
+
+def finish(writer: WorldWriter) -> World:
+    writer.finish()
+    return World(writer.folder)
+
+
+@pytest.fixture(scope="module")
+def catalogue():
+    return typefaces.catalogue()
+
+
+@pytest.fixture(scope="module")
+def glyph_world(tmp_path_factory, catalogue) -> World:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typefaces, "catalogue", lambda: catalogue)
+        writer = WorldWriter(tmp_path_factory.mktemp("glyphs"), "glyphs", TINY_GLYPHS)
+        glyphs.build(writer, TINY_GLYPHS, threads=1)
+    return finish(writer)
+
+
+def drawing(rng: np.random.Generator) -> bytes:
+    """A 1-bit drawing of 105 × 105 as in Omniglot: dark strokes on white."""
+    pixels = np.full((105, 105), 255, np.uint8)
+    for _ in range(3):
+        y, x = rng.integers(10, 80, 2)
+        pixels[y : y + rng.integers(3, 20), x : x + rng.integers(3, 20)] = 0
+    file = io.BytesIO()
+    Image.fromarray(pixels).convert("1").save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory) -> list[Path]:
+    """Two archives in Omniglot's layout: 2 alphabets of 2 characters, 1 of 3, by 20 people each."""
+    folder, rng, paths, number = tmp_path_factory.mktemp("zips"), np.random.default_rng(0), [], 0
+    for name, alphabets in (
+        ("images_background", {"Greek": 2, "Early_Aramaic": 2}),
+        ("images_evaluation", {"ULOG": 3}),
+    ):
+        paths.append(folder / f"{name}.zip")
+        with zipfile.ZipFile(paths[-1], "w") as archive:
+            for alphabet, characters in alphabets.items():
+                for character in range(1, characters + 1):
+                    number += 1
+                    for drawer in range(1, 21):
+                        member = f"{name}/{alphabet}/character{character:02d}/{number:04d}_{drawer:02d}.png"
+                        archive.writestr(member, drawing(rng))
+    return paths
+
+
+@pytest.fixture(scope="module")
+def omniglot_world(tmp_path_factory, archives) -> World:
+    writer = WorldWriter(tmp_path_factory.mktemp("omniglot"), "omniglot", omniglot.OPTIONS)
+    omniglot.build_from(writer, omniglot.OPTIONS, 1, *archives)
+    return finish(writer)
+
+
+def fill(folder: Path, classes: dict[str, int], seed: int) -> None:
+    """Write folders of random colour images: {class: how many}."""
+    rng = np.random.default_rng(seed)
+    for name, count in classes.items():
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            pixels = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{i}.png")
+
+
+@pytest.fixture
+def user_root(tmp_path) -> Path:
+    root = tmp_path / "mine"
+    fill(root / "train", {"cat": 6, "dog": 5}, 0)
+    fill(root / "unseen", {"owl": 4}, 1)
+    return root
+
+
+def build_folder(place: Path, **given) -> World:
+    options = image_folder.OPTIONS | {"root": str(place), "size": 8} | given
+    writer = WorldWriter(place.parent / "world", "image_folder", options)
+    image_folder.build(writer, options, threads=1)
+    return finish(writer)
+
+
+@pytest.fixture
+def folder_world(user_root) -> World:
+    (user_root / "superclasses.csv").write_text("class,superclass\ncat,feline\nowl,bird\n")
+    return build_folder(user_root)
+
+
+@pytest.fixture(params=["glyph_world", "omniglot_world", "folder_world"])
+def world(request) -> World:
+    return request.getfixturevalue(request.param)
+
+
+# Every source
+
+
+def test_no_image_is_in_two_splits(world):
+    seen_in = {}
+    for name in world.splits:
+        for image in world[name].images:
+            assert seen_in.setdefault(image.tobytes(), name) == name
+
+
+def test_unseen_classes_are_never_trained_on(world):
+    unseen = set(world.classes.loc[~world.classes["seen"], "label"])
+    assert unseen and world.num_classes == world.classes["seen"].sum()
+    for name in world.splits:
+        labels = set(world[name].labels.tolist())
+        if name in ("database", "query"):
+            assert labels == unseen
+        elif name != "stream":
+            assert not labels & unseen
+
+
+def test_splits_have_the_stores_form(world):
+    ids = [item for name in world.splits for item in world[name].items["id"]]
+    assert len(ids) == len(set(ids))
+    assert world.classes["name"].is_unique
+    for name in world.splits:
+        split = world[name]
+        assert name in ROLES
+        assert split.images.dtype == np.uint8 and split.images.ndim == 4
+        assert split.labels.dtype == np.int64 and len(split.items) == len(split) > 0
+    assert set(world["train"].labels) == set(world["val"].labels) == set(range(world.num_classes))
+
+
+def test_contact_sheets_of_every_split_are_drawn(world):
+    for name in world.splits:
+        figure = contact_sheet(world, name, rows=3, columns=4)
+        texts = " ".join(text.get_text() for text in figure.texts)
+        assert name in texts and f"{len(world[name]):,} images" in texts
+    with pytest.raises(UserError, match="unknown split 'trian'"):
+        contact_sheet(world, "trian")
+
+
+def test_an_overlap_is_an_error(tmp_path):
+    image = np.arange(16, dtype=np.uint8).reshape(1, 4, 4, 1)
+    np.save(tmp_path / "one.npy", image)
+    np.save(tmp_path / "two.npy", np.concatenate([image + 1, image]))
+    with pytest.raises(UserError, match="val row 1 is the same image as train row 0"):
+        digests = {"train": tmp_path / "one.npy", "val": tmp_path / "two.npy"}
+        check_disjoint({name: image_digests(path) for name, path in digests.items()})
+
+
+# Glyphs
+
+
+def test_no_two_characters_share_an_outline(catalogue):
+    chosen = {character.codepoint for character in catalogue}
+    owner = {}
+    for face in typefaces.FACES:
+        for codepoint, (digest, _) in typefaces.outlines(face).items():
+            if codepoint in chosen:
+                assert owner.setdefault(digest, codepoint) == codepoint, (face, chr(codepoint))
+    assert set(owner.values()) == chosen
+
+
+def test_look_alikes_are_one_character(catalogue):
+    letters = "".join(chr(character.codepoint) for character in catalogue)
+    assert "A" in letters and "Α" not in letters and "А" not in letters  # Latin, Greek, Cyrillic
+    assert "𝐀" not in letters  # the bold A of the same typeface
+    assert "²" in letters and "₂" not in letters  # the same ink at another height
+    assert "c" in letters and "C" in letters and "á" in letters and "à" in letters
+    assert not any(0x2800 <= ord(letter) <= 0x28FF for letter in letters)  # Braille
+
+
+def test_there_are_enough_characters_for_the_papers_scale(catalogue):
+    base = [character for character in catalogue if glyphs.is_base(character)]
+    large = [character for character in catalogue if character.extent >= glyphs.UNSEEN_EXTENT]
+    assert len(base) >= 1000 and len(large) >= 1000 + 4202
+
+
+def test_a_character_has_ink_in_every_face_it_names(catalogue):
+    for character in catalogue[::97]:
+        for face in character.faces:
+            ink = typefaces.mask(face, character.codepoint)
+            assert ink.shape == (typefaces.CANVAS, typefaces.CANVAS) and ink.max() > 100
+            border = np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]])
+            assert border.max() == 0, (face, chr(character.codepoint))
+
+
+def test_names_scripts_and_base_letters():
+    assert glyphs.base_letter(ord("à")) == "a" and glyphs.base_letter(ord("ł")) == "l"
+    assert glyphs.base_letter(ord("й")) == "и" and glyphs.base_letter(ord("a")) == "a"
+    assert glyphs.base_letter(ord("+")) == ""
+    assert glyphs.superclass(ord("à")) == "latin" and glyphs.superclass(ord("→")) == "arrows"
+    assert glyphs.superclass(ord("Ж")) == "cyrillic" and glyphs.superclass(ord("€")) == "currency signs"
+    assert glyphs.superclass(ord("⬇")) == "arrows" and glyphs.superclass(ord("⬓")) == "geometric shapes"
+    assert glyphs.caption(ord("à")) == "Latin small letter a with grave"
+    assert glyphs.caption(ord("Ł")) == "Latin capital letter L with stroke"
+
+
+def test_glyph_images_are_the_ones_they_were(glyph_world):
+    """The pinned Pillow, matplotlib and numpy draw these bytes; other versions are other data."""
+    digest = hashlib.sha256()
+    for name in ("train", "val", "v2", "sketch", "r", "database", "query", "stream"):
+        digest.update(np.ascontiguousarray(glyph_world[name].images[::3]).tobytes())
+    assert digest.hexdigest() == "c18a26f462caad9234857267e7702629302eeb714ed47b4190e3838c1bec1536"
+
+
+def test_images_do_not_depend_on_the_number_of_processes(catalogue):
+    characters = [character for character in catalogue if glyphs.is_base(character)][:30]
+    drawn = []
+    for threads in (1, 2):
+        with pictures.pool(threads) as run:
+            artist = glyphs.Artist(3, characters, run)
+            plan = artist.plan("val", range(30), 10)
+            drawn.append(np.concatenate(list(artist.images("val", plan, rendering.NATURAL))))
+    assert len(drawn[0]) == 300 > glyphs.CHUNK
+    assert np.array_equal(*drawn)
+
+
+def test_another_seed_is_another_world(catalogue, monkeypatch):
+    monkeypatch.setattr(typefaces, "catalogue", lambda: catalogue)
+    tables = [glyphs.choose_classes(TINY_GLYPHS | {"seed": seed})[0] for seed in (0, 0, 1)]
+    assert tables[0].equals(tables[1])
+    assert set(tables[0]["name"]) != set(tables[2]["name"])
+
+
+def test_default_classes_have_superclasses_and_fine_grained_pairs(catalogue, monkeypatch):
+    monkeypatch.setattr(typefaces, "catalogue", lambda: catalogue)
+    table, characters = glyphs.choose_classes(glyphs.OPTIONS)
+    seen = table[table["seen"]]
+    sizes = seen.groupby("superclass").size()
+    assert len(seen) == 100 and 5 <= len(sizes) <= 20 and sizes.min() >= 3
+    bases = seen.loc[seen["base"] != "", "base"].value_counts()
+    assert (bases > 1).sum() >= 5
+    for character in characters[:100]:
+        assert len(character.trained_faces) >= 4 and character.held_out_faces
+
+
+def test_typefaces_of_v2_are_never_trained_on(glyph_world):
+    assert not set(glyph_world["v2"].items["face"]) & set(glyph_world["train"].items["face"])
+    assert set(glyph_world["val"].items["face"]) <= set(typefaces.TRAINED_FACES)
+
+
+def test_stream_is_long_tailed_and_mixed(glyph_world):
+    stream = glyph_world["stream"]
+    counts = np.sort(np.bincount(stream.labels)[np.unique(stream.labels)])
+    assert counts[0] == 2 and counts[-1] == 20 and len(counts) == 14
+    novel = stream.labels >= glyph_world.num_classes
+    assert np.array_equal(stream.items["group"] == "novel", novel)
+    assert novel[: len(novel) // 2].any() and not novel[: len(novel) // 2].all()
+
+
+def test_a_fifth_of_the_classes_has_renditions_and_hard_images(glyph_world):
+    assert len(np.unique(glyph_world["r"].labels)) == len(np.unique(glyph_world["a"].labels)) == 4
+    assert set(glyph_world["r"].items["style"]) == set(rendering.RENDITIONS)
+    hard = glyph_world["a"]
+    assert np.bincount(hard.labels).max() <= TINY_GLYPHS["a"]
+    train = glyph_world["train"]
+    net = reference_network.train(train.images, train.labels, 20, TINY_GLYPHS["seed"])
+    probability = reference_network.predict(net, np.array(hard.images))
+    assert np.array_equal(probability.argmax(axis=1), hard.items["taken_for"])
+    assert (hard.items["taken_for"] != hard.labels).all()
+    assert (probability[np.arange(len(hard)), hard.labels] < 0.15).all()
+
+
+def test_too_many_classes_are_an_error(catalogue, monkeypatch):
+    monkeypatch.setattr(typefaces, "catalogue", lambda: catalogue)
+    with pytest.raises(UserError, match="classes is 9000, but only"):
+        glyphs.choose_classes(glyphs.OPTIONS | {"classes": 9000})
+    with pytest.raises(UserError, match="unseen is 9000, but only"):
+        glyphs.choose_classes(glyphs.OPTIONS | {"unseen": 9000})
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"val": 0}, "val is 0"),
+        ({"subset": 1.5}, "subset is 1.5"),
+        ({"stream_seen": 101}, "stream_seen is 101, but classes is 100"),
+        ({"stream_unseen": 201}, "stream_unseen is 201, but unseen is 200"),
+        ({"stream_tail": 500}, "stream_tail is 500, more than stream_head"),
+    ],
+)
+def test_options_that_cannot_be_drawn_are_errors(given, message):
+    with pytest.raises(UserError, match=message):
+        glyphs.check(glyphs.OPTIONS | given)
+
+
+# Omniglot
+
+
+def test_omniglot_splits_follow_the_drawers(omniglot_world):
+    drawers = {name: set(omniglot_world[name].items["drawer"]) for name in omniglot_world.splits}
+    assert drawers["v2"] == drawers["query"] == {17, 18, 19, 20}
+    assert (drawers["train"] | drawers["val"]) == drawers["database"] == set(range(1, 17))
+    lengths = {name: len(omniglot_world[name]) for name in omniglot_world.splits}
+    assert lengths == {"train": 4 * 13, "val": 4 * 3, "v2": 4 * 4, "database": 3 * 16, "query": 3 * 4}
+
+
+def test_omniglot_classes_carry_their_alphabet(omniglot_world):
+    classes = omniglot_world.classes
+    assert classes["name"].tolist()[0] == "Early Aramaic 01"
+    assert set(classes["superclass"]) == {"Greek", "Early Aramaic", "ULOG"}
+    assert not classes.loc[classes["superclass"] == "ULOG", "seen"].any()
+    items = omniglot_world["val"].items
+    for label, member in zip(omniglot_world["val"].labels, items["id"]):
+        assert classes.loc[label, "superclass"].replace(" ", "_") in member
+
+
+def test_omniglot_ink_is_light_on_dark_and_averaged(omniglot_world):
+    images = omniglot_world["train"].images
+    assert images.shape[1:] == (32, 32, 1)
+    assert (images == 0).mean() > 0.5 and images.max() == 255  # ground, and the inside of a stroke
+    assert ((images > 0) & (images < 255)).any()  # edges
+
+
+def test_copies_stay_in_the_first_split_only(tmp_path, capsys):
+    file = io.BytesIO()
+    Image.new("L", (4, 4), 7).save(file, "PNG")
+    other = io.BytesIO()
+    Image.new("L", (4, 4), 9).save(other, "PNG")
+    rows = [("val", file), ("train", file), ("val", other), ("train", file)]
+    table = pd.DataFrame(
+        {
+            "split": [split for split, _ in rows],
+            "label": np.zeros(4, np.int64),
+            "id": list("abcd"),
+            "file": [content.getvalue() for _, content in rows],
+        }
+    )
+    writer = WorldWriter(tmp_path, "test", {})
+    assert pictures.write_splits(writer, table, pictures.Format(4, 1), threads=1) == 1
+    writer.classes(pd.DataFrame({"label": [0], "name": ["x"], "superclass": [""], "seen": [True]}))
+    world = finish(writer)
+    assert world["train"].items["id"].tolist() == ["b", "d"]
+    assert world["val"].items["id"].tolist() == ["c"]
+    assert not (tmp_path / "decoded.npy").exists()
+
+
+@pytest.mark.parametrize("given", [{"new_drawers": 20}, {"val_share": 0.0}, {"val_share": 1.0}])
+def test_omniglot_options_that_empty_a_split_are_errors(given):
+    with pytest.raises(UserError, match=next(iter(given))):
+        omniglot.check(omniglot.OPTIONS | given)
+
+
+# Finding and fetching
+
+
+def test_a_file_is_found_or_fetched_and_checked(tmp_path):
+    content = b"some data"
+    digest = hashlib.sha256(content).hexdigest()
+    served = tmp_path / "served.zip"
+    served.write_bytes(content)
+    folders = (tmp_path / "data", tmp_path / "other")
+    path = sources.locate("x.zip", served.as_uri(), digest, folders)
+    assert path == tmp_path / "data" / "x.zip" and path.read_bytes() == content
+    served.unlink()
+    assert sources.locate("x.zip", served.as_uri(), digest, folders) == path  # no second fetch
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "y.zip").write_bytes(content)
+    assert sources.locate("y.zip", None, None, folders) == tmp_path / "other" / "y.zip"
+
+
+def test_a_wrong_file_is_an_error(tmp_path):
+    (tmp_path / "x.zip").write_bytes(b"other data")
+    with pytest.raises(UserError, match="expected 00ff"):
+        sources.locate("x.zip", None, "00ff", (tmp_path,))
+    with pytest.raises(UserError, match="holds another file"):
+        sources.locate("y.zip", (tmp_path / "x.zip").as_uri(), "00ff", (tmp_path,))
+    assert not (tmp_path / "y.zip").exists()
+
+
+def test_a_missing_file_names_file_address_and_folder(tmp_path):
+    address = (tmp_path / "nowhere.zip").as_uri()
+    with pytest.raises(UserError) as error:
+        sources.locate("x.zip", address, "00ff", (tmp_path / "data",))
+    for part in ("x.zip", address, str(tmp_path / "data")):
+        assert part in str(error.value)
+
+
+# The user's own images
+
+
+def test_image_folder_reads_classes_and_superclasses(folder_world):
+    classes = folder_world.classes
+    assert classes["name"].tolist() == ["cat", "dog", "owl"]
+    assert classes["superclass"].tolist() == ["feline", "", "bird"]
+    assert classes["seen"].tolist() == [True, True, False]
+    assert {name: len(folder_world[name]) for name in folder_world.splits} == {
+        "train": 5 + 4,
+        "val": 1 + 1,
+        "database": 3,
+        "query": 1,
+    }
+    assert folder_world["train"].images.shape[1:] == (8, 8, 3)
+
+
+def test_image_folder_takes_a_val_folder_as_it_is(user_root):
+    fill(user_root / "val", {"cat": 2}, 5)
+    # A copy of a training image is no test image.
+    first = user_root / "train" / "cat" / "0.png"
+    (user_root / "val" / "cat" / "copy.png").write_bytes(first.read_bytes())
+    world = build_folder(user_root, channels=1)
+    assert len(world["train"]) == 11 and len(world["val"]) == 2
+    assert world["val"].images.shape[1:] == (8, 8, 1)
+
+
+def test_image_folder_pixels_are_the_centre_square(tmp_path):
+    pixels = np.zeros((2, 4, 3), np.uint8)
+    pixels[:, 1:3] = 200
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    image = pictures.decode("wide", tmp_path / "wide.png", pictures.Format(2, 3))
+    assert (image == 200).all() and image.shape == (2, 2, 3)
+
+
+def missing_root(root):
+    return {"root": str(root / "nothing")}
+
+
+def empty_class(root):
+    (root / "train" / "emu").mkdir()
+
+
+def broken_image(root):
+    (root / "train" / "cat" / "bad.png").write_bytes(b"not an image")
+
+
+def unknown_superclass(root):
+    (root / "superclasses.csv").write_text("class,superclass\ncta,feline\n")
+
+
+def wrong_columns(root):
+    (root / "superclasses.csv").write_text("a,b\ncat,feline\n")
+
+
+def unknown_val_class(root):
+    fill(root / "val", {"bat": 1}, 3)
+
+
+def single_image(root):
+    fill(root / "train", {"eel": 1}, 3)
+
+
+def trained_and_unseen(root):
+    fill(root / "unseen", {"dog": 2}, 3)
+
+
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (missing_root, "no folder .*nothing/train"),
+        (empty_class, "class folder .*emu holds no image"),
+        (broken_image, r"cannot read image train/cat/bad\.png"),
+        (unknown_superclass, "no folder: cta"),
+        (wrong_columns, "has columns a, b; needs class, superclass"),
+        (unknown_val_class, "bat not among the classes of train/"),
+        (single_image, "class eel has one image"),
+        (trained_and_unseen, "dog in both train/ and unseen/"),
+        (lambda root: {"val_fraction": 1.5}, "val_fraction is 1.5"),
+        (lambda root: {"channels": 2}, "with 2 channels"),
+    ],
+)
+def test_image_folder_errors_name_what_is_wrong(user_root, spoil, message):
+    given = spoil(user_root) or {}
+    with pytest.raises(UserError, match=message):
+        build_folder(user_root, **given)

@@ -1,0 +1,582 @@
+"""Statistics against numbers worked by hand, scipy, published values, and simulation.
+
+Simulations use fixed seeds and tolerances of about four standard errors, so they fail for a wrong
+method and not by chance.
+"""
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.statistics import (
+    VERDICTS,
+    average_over_seeds,
+    bootstrap_deviations,
+    bootstrap_mean_interval,
+    compare_outcomes,
+    compare_paired,
+    detectable_difference,
+    equivalence,
+    holm,
+    mcnemar_exact,
+    mean_interval,
+    paired_difference_interval,
+    power_mcnemar,
+    seed_interval,
+    verdict,
+    wilson_interval,
+)
+
+DIMS = [8, 16, 32]
+
+
+def paired_hits(both, wins, losses, neither):
+    """Outcomes of two methods with these numbers of items of each kind: new, base."""
+    new = np.repeat([True, True, False, False], [both, wins, losses, neither])
+    base = np.repeat([True, False, True, False], [both, wins, losses, neither])
+    return new, base
+
+
+def draw_hits(rng, n, p01, p10, size=1):
+    """Hits [size, n] of two methods: new alone right with p01, base alone right with p10."""
+    draw = rng.random((size, n))
+    both = draw >= p01 + p10
+    return both | (draw < p01), both | ((draw >= p01) & (draw < p01 + p10))
+
+
+# --- one method -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hits, n", [(0, 10), (1, 10), (7, 10), (10, 10), (38_211, 50_000)])
+@pytest.mark.parametrize("level", [0.9, 0.95, 0.99])
+def test_wilson_interval_is_scipys(hits, n, level):
+    expected = stats.binomtest(hits, n).proportion_ci(level, method="wilson")
+    found = wilson_interval(hits, n, level)
+    assert found.estimate == hits / n
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_wilson_interval_takes_several_sizes_and_holds_its_estimate():
+    found = wilson_interval(np.arange(0, 101), 100)
+    assert found.low.shape == (101,)
+    assert np.all((found.low <= found.estimate) & (found.estimate <= found.high))
+    assert found.low[0] == 0 and found.high[0] > 0.03  # no certainty from 0 of 100
+
+
+@pytest.mark.parametrize("hits, n", [(-1, 10), (11, 10), (0, 0), (np.nan, 10)])
+def test_wilson_interval_refuses_impossible_counts(hits, n):
+    with pytest.raises(ValueError, match="hits <= n"):
+        wilson_interval(hits, n)
+
+
+def test_mean_interval_by_hand_and_by_scipy():
+    # mean 2, standard error 1/sqrt(3), t(0.975, 2) = 4.302653
+    found = mean_interval([1.0, 2.0, 3.0])
+    assert found.estimate == 2
+    assert found.high - 2 == pytest.approx(4.302653 / math.sqrt(3), abs=1e-6)
+    values = np.random.default_rng(0).normal(size=(3, 40))
+    expected = stats.ttest_1samp(values, 0, axis=1).confidence_interval(0.9)
+    found = mean_interval(values, 0.9)
+    np.testing.assert_allclose(found.low, expected.low)
+    np.testing.assert_allclose(found.high, expected.high)
+
+
+def test_bootstrap_mean_interval_agrees_with_scipys_bootstrap():
+    rng = np.random.default_rng(1)
+    values = rng.beta(0.5, 0.5, size=300)
+    expected = stats.bootstrap(
+        (values,), np.mean, n_resamples=9_999, method="percentile", rng=rng
+    ).confidence_interval
+    found = bootstrap_mean_interval(values, rng)
+    assert found.estimate == values.mean()
+    spread = expected.high - expected.low
+    assert found.low == pytest.approx(expected.low, abs=0.04 * spread)
+    assert found.high == pytest.approx(expected.high, abs=0.04 * spread)
+
+
+def test_bootstrap_draws_have_the_mean_and_spread_of_resampling():
+    values = np.random.default_rng(2).normal(size=(2, 400))
+    deviations = bootstrap_deviations(values, np.random.default_rng(3), 20_000)
+    assert deviations.shape == (20_000, 2)
+    error = values.std(axis=1) / 20  # sqrt(400)
+    np.testing.assert_allclose(deviations.std(axis=0), error, rtol=0.03)
+    np.testing.assert_allclose(deviations.mean(axis=0), 0, atol=0.04 * error.max())
+
+
+def test_bootstrap_deviations_are_those_of_the_drawn_items():
+    values = np.random.default_rng(4).normal(size=(3, 50))
+    found = bootstrap_deviations(values, np.random.default_rng(5), 7)
+    again = np.random.default_rng(5)
+    for draw in range(7):
+        items = again.integers(0, 50, size=50)
+        slow = values[:, items].mean(axis=1) - values.mean(axis=1)
+        np.testing.assert_allclose(found[draw], slow, atol=1e-6)
+
+
+def test_bootstrap_rows_share_their_draws():
+    values = np.random.default_rng(6).normal(size=50)
+    found = bootstrap_deviations(np.stack([values, values]), np.random.default_rng(7), 100)
+    np.testing.assert_array_equal(found[:, 0], found[:, 1])
+
+
+def test_the_same_generator_gives_the_same_interval_and_another_one_does_not():
+    values = np.random.default_rng(8).random(80)
+    first, again, other = (
+        bootstrap_mean_interval(values, np.random.default_rng(seed), resamples=200) for seed in (1, 1, 2)
+    )
+    assert first == again
+    assert first != other
+
+
+# --- several seeds --------------------------------------------------------------------------------
+
+
+def test_seed_interval_is_over_the_first_axis_and_undefined_for_one_seed():
+    values = np.array([[0.70, 0.80], [0.72, 0.80], [0.74, 0.80]])
+    found = seed_interval(values)
+    np.testing.assert_allclose(found.estimate, [0.72, 0.80])
+    assert found.high[0] - 0.72 == pytest.approx(4.302653 * 0.02 / math.sqrt(3), abs=1e-6)
+    assert found.low[1] == pytest.approx(0.80)
+    single = seed_interval(values[:1])
+    np.testing.assert_array_equal(single.estimate, values[0])
+    assert np.isnan(single.low).all() and np.isnan(single.high).all()
+    assert math.isnan(seed_interval([0.7]).low)
+
+
+def test_average_over_seeds_keeps_the_number_of_items():
+    outcomes = np.array([[[1, 0, 1]], [[1, 1, 0]]], dtype=bool)
+    assert average_over_seeds(outcomes).tolist() == [[1.0, 0.5, 0.5]]
+    with pytest.raises(ValueError, match="must have 3 axes"):
+        average_over_seeds(outcomes[0])
+
+
+def test_pooling_seeds_as_if_they_were_items_would_be_overconfident():
+    rng = np.random.default_rng(9)
+    new, base = draw_hits(rng, 400, 0.12, 0.08)
+    seeds = 4
+    pooled = mcnemar_exact(np.tile(new[0], seeds), np.tile(base[0], seeds))
+    averaged = compare_paired(
+        average_over_seeds(np.stack([new] * seeds))[0],
+        average_over_seeds(np.stack([base] * seeds))[0],
+    )
+    assert averaged.p == mcnemar_exact(new[0], base[0])
+    assert pooled < averaged.p
+
+
+# --- McNemar --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "wins, losses",
+    [(0, 0), (1, 0), (0, 5), (5, 5), (6, 5), (12, 3), (90, 60), (1000, 1100), (3, 2000)],
+)
+def test_mcnemar_is_scipys_exact_binomial(wins, losses):
+    new, base = paired_hits(20, wins, losses, 10)
+    expected = stats.binomtest(wins, wins + losses, 0.5).pvalue if wins + losses else 1.0
+    assert mcnemar_exact(new, base) == pytest.approx(expected, rel=1e-10)
+    assert mcnemar_exact(base, new) == mcnemar_exact(new, base)
+
+
+def test_mcnemar_by_hand():
+    # Four items won, none lost: 2 x 1/16.
+    assert mcnemar_exact([1, 1, 1, 1, 0], [0, 0, 0, 0, 0]) == pytest.approx(0.125)
+    # 59 won, 6 lost: twice the lower tail of 65 tosses of a coin.
+    assert mcnemar_exact(*paired_hits(101, 59, 6, 33)) == pytest.approx(
+        2 * sum(math.comb(65, i) for i in range(7)) / 2**65
+    )
+
+
+def test_mcnemar_handles_millions_of_items():
+    new, base = paired_hits(10, 1_001_500, 998_500, 10)
+    expected = stats.binomtest(1_001_500, 2_000_000, 0.5).pvalue
+    assert mcnemar_exact(new, base) == pytest.approx(expected, rel=1e-8)
+
+
+def test_mcnemar_tests_each_size_by_itself_and_ignores_the_order_of_items():
+    rng = np.random.default_rng(10)
+    new, base = draw_hits(rng, 300, 0.1, 0.06, size=3)
+    order = rng.permutation(300)
+    together = mcnemar_exact(new, base)
+    assert together.shape == (3,)
+    np.testing.assert_array_equal(together, [mcnemar_exact(a[order], b[order]) for a, b in zip(new, base)])
+
+
+def test_mcnemar_refuses_outcomes_that_are_not_hits():
+    with pytest.raises(ValueError, match="0 or 1"):
+        mcnemar_exact([0.5, 1], [0, 1])
+
+
+# --- paired intervals -----------------------------------------------------------------------------
+
+
+def test_interval_of_hits_by_hand():
+    # Bonett-Price: 9 and 3 of 48 disagree: (10 - 4) / 50 = 0.12, variance (0.28 - 0.0144) / 50.
+    new, base = paired_hits(30, 9, 3, 6)
+    found = paired_difference_interval(new, base)
+    half = 1.959964 * math.sqrt((0.28 - 0.12**2) / 50)
+    assert found.estimate == pytest.approx(6 / 48)
+    assert (found.low, found.high) == pytest.approx((0.12 - half, 0.12 + half), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "n, p01, p10",
+    [(30, 0.1, 0.1), (30, 0.3, 0.05), (100, 0.02, 0.02), (100, 0.2, 0.1), (1000, 0.05, 0.03)],
+)
+def test_interval_of_hits_covers_the_truth_as_often_as_it_says(n, p01, p10):
+    new, base = draw_hits(np.random.default_rng(11), n, p01, p10, size=4000)
+    found = paired_difference_interval(new, base, level=0.95)
+    covered = np.mean((found.low <= p01 - p10) & (p01 - p10 <= found.high))
+    # At few discordant items it is wider than needed, never much narrower.
+    assert 0.935 <= covered <= (0.999 if n * (p01 + p10) < 10 else 0.97)
+
+
+def test_interval_of_real_outcomes_covers_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(12)
+    base = rng.beta(2, 1, size=(1500, 120))
+    new = base + rng.exponential(0.1, size=base.shape) - 0.08  # skewed, true difference 0.02
+    # One call: rows share draws, but the data of the rows are independent.
+    found = paired_difference_interval(new, base, level=0.9, rng=rng, resamples=1000)
+    covered = np.mean((found.low <= 0.02) & (found.high >= 0.02))
+    assert 0.86 <= covered <= 0.93
+
+
+def test_identical_hits_do_not_make_a_small_sample_certain():
+    hits = np.ones(40, bool)
+    found = paired_difference_interval(hits, hits)
+    assert found.estimate == 0
+    assert found.low == pytest.approx(-found.high)
+    assert found.high > 0.05
+
+
+def test_exchanging_the_methods_turns_the_comparison_round():
+    rng = np.random.default_rng(13)
+    hits = draw_hits(rng, 200, 0.2, 0.1)
+    values = rng.random((2, 200))
+    for new, base in ((hits[0][0], hits[1][0]), (values[0], values[1])):
+        one = compare_paired(new, base, rng=np.random.default_rng(1), resamples=500)
+        two = compare_paired(base, new, rng=np.random.default_rng(1), resamples=500)
+        assert one.difference == pytest.approx(-two.difference)
+        assert (one.low, one.high) == pytest.approx((-two.high, -two.low), abs=1e-6)
+        assert (one.p, one.p_equivalence) == (two.p, two.p_equivalence)
+        assert one.discordant == two.discordant
+
+
+def test_bootstrap_p_agrees_with_the_t_test():
+    rng = np.random.default_rng(14)
+    base = rng.random((5, 400))
+    new = base + rng.normal([[0.0], [0.01], [0.02], [0.04], [-0.03]], 0.3, size=base.shape)
+    found = compare_paired(new, base, rng=rng)
+    np.testing.assert_allclose(found.p, stats.ttest_rel(new, base, axis=1).pvalue, atol=0.02)
+
+
+def test_bootstrap_keeps_its_error_rate_when_nothing_differs():
+    rng = np.random.default_rng(15)
+    base = rng.beta(2, 1, size=(2000, 80))
+    new = base + rng.normal(0, 0.2, size=base.shape)
+    found = compare_paired(new, base, rng=rng, resamples=1000)
+    assert 0.03 <= np.mean(found.p <= 0.05) <= 0.075
+
+
+def test_few_items_cannot_be_more_certain_than_a_sign_test():
+    new, base = np.full(4, 0.9), np.full(4, 0.5)
+    found = compare_paired(new, base, rng=np.random.default_rng(0), resamples=100_000)
+    assert found.p == 2 * 0.5**4
+    assert equivalence(new, base, margin=0.5, rng=np.random.default_rng(0)) == 0.5**4
+
+
+# --- Holm -----------------------------------------------------------------------------------------
+
+
+def test_holm_known_answers():
+    # multipletests(..., "holm") of statsmodels and p.adjust of R give these.
+    np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_allclose(holm([0.5, 0.9, 0.4]), [1, 1, 1])
+    np.testing.assert_allclose(holm([0.02]), [0.02])
+    assert holm([]).shape == (0,)
+
+
+def test_holm_does_not_depend_on_the_order_and_lies_between_raw_and_bonferroni():
+    rng = np.random.default_rng(16)
+    p = rng.random(9) ** 3
+    order = rng.permutation(9)
+    np.testing.assert_array_equal(holm(p)[order], holm(p[order]))
+    assert np.all(holm(p) >= p)
+    assert np.all(holm(p) <= np.minimum(9 * p, 1))
+    assert holm(p).min() == pytest.approx(9 * p.min())
+
+
+@pytest.mark.parametrize("p", [[0.1, np.nan], [-0.1], [1.1], [[0.1]]])
+def test_holm_refuses_what_are_not_p_values(p):
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        holm(p)
+
+
+# --- equivalence ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wins, losses", [(40, 40), (60, 45), (30, 80)])
+@pytest.mark.parametrize("margin", [0.005, 0.02])
+def test_equivalence_is_the_ninety_percent_interval_inside_the_margin(wins, losses, margin):
+    new, base = paired_hits(2000, wins, losses, 500)
+    interval = paired_difference_interval(new, base, level=0.9)
+    inside = -margin < interval.low and interval.high < margin
+    assert (equivalence(new, base, margin) <= 0.05) == inside
+
+
+def test_equivalence_of_hits_by_hand():
+    # 19 and 9 of 2,498: shift 10 / 2,500 = 0.004; variance (0.012 - 0.000016) / 2,500.
+    new, base = paired_hits(2000, 19, 9, 470)
+    z = (0.01 - 0.004) / math.sqrt((0.012 - 0.004**2) / 2500)
+    assert equivalence(new, base, margin=0.01) == pytest.approx(stats.norm.sf(z))
+
+
+def test_equivalence_is_claimed_falsely_no_more_than_alpha_at_the_margin():
+    n, margin = 2000, 0.02
+    new, base = draw_hits(np.random.default_rng(17), n, 0.05 + margin, 0.05, size=3000)
+    assert np.mean(equivalence(new, base, margin) <= 0.05) <= 0.066
+    rng = np.random.default_rng(18)
+    values = rng.random((1500, 200))
+    moved = values + rng.normal(0.1, 0.2, size=values.shape)
+    assert np.mean(equivalence(moved, values, 0.1, rng=rng, resamples=500) <= 0.05) <= 0.075
+
+
+def test_no_difference_found_is_not_equivalence():
+    new, base = draw_hits(np.random.default_rng(19), 150, 0.1, 0.1)
+    found = compare_paired(new[0], base[0])
+    assert found.p > 0.05
+    assert found.p_equivalence > 0.05
+
+
+# --- verdicts -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "low, high, p_holm, p_equivalence, options, expected",
+    [
+        (0.01, 0.03, 0.001, 0.9, {}, "better"),
+        (-0.03, -0.01, 0.001, 0.9, {}, "worse"),
+        (-0.03, -0.01, 0.001, 0.9, {"direction": -1}, "better"),
+        (0.01, 0.03, 0.001, 0.9, {"direction": -1}, "worse"),
+        (0.01, 0.03, 0.06, 0.9, {}, "undecided"),  # significant only before Holm
+        (-0.001, 0.03, 0.04, 0.9, {}, "undecided"),  # interval and test disagree
+        (-0.02, 0.02, 1.0, 0.5, {}, "undecided"),
+        (-0.002, 0.002, 1.0, 0.001, {}, "equivalent"),
+        (0.001, 0.003, 0.001, 0.001, {}, "equivalent"),  # real, but inside the margin
+        (-0.05, 0.05, 1.0, 0.6, {"identical": True}, "equivalent"),
+        (0.01, 0.03, 0.02, 0.9, {"alpha": 0.01}, "undecided"),
+    ],
+)
+def test_verdict(low, high, p_holm, p_equivalence, options, expected):
+    assert expected in VERDICTS
+    assert verdict(low, high, p_holm, p_equivalence, **options) == expected
+
+
+@pytest.mark.parametrize("n", [30, 3000])
+def test_a_method_compared_with_itself_is_equivalent_everywhere(n):
+    rng = np.random.default_rng(20)
+    for outcomes in (rng.random((3, n)) < 0.7, rng.random((3, n))):
+        table = compare_outcomes(outcomes, outcomes, DIMS, rng=rng, resamples=200)
+        assert table.verdict.tolist() == ["equivalent"] * 3
+        assert table.difference.tolist() == [0] * 3
+        assert table.p.tolist() == [1] * 3
+        assert table.p_holm.tolist() == [1] * 3
+        assert table.discordant.tolist() == [0] * 3
+
+
+def test_labels_shuffled_away_are_worse_everywhere():
+    rng = np.random.default_rng(21)
+    base = rng.random((3, 1000)) < 0.7
+    chance = rng.random((3, 1000)) < 0.01
+    assert compare_outcomes(chance, base, DIMS).verdict.tolist() == ["worse"] * 3
+    assert compare_outcomes(base, chance, DIMS).verdict.tolist() == ["better"] * 3
+    fewer_is_better = compare_outcomes(chance, base, DIMS, direction=-1)
+    assert fewer_is_better.verdict.tolist() == ["better"] * 3
+
+
+def test_table_is_made_of_its_parts():
+    rng = np.random.default_rng(22)
+    new, base = draw_hits(rng, 600, 0.1, 0.06, size=3)
+    table = compare_outcomes(new, base, DIMS, margin=0.01)
+    assert table.columns.tolist() == [
+        "dim", "difference", "low", "high", "p", "p_holm", "p_equivalence", "verdict",
+        "discordant", "n", "test",
+    ]  # fmt: skip
+    assert table.dim.tolist() == DIMS
+    assert table.test.tolist() == ["mcnemar"] * 3
+    assert table.n.tolist() == [600] * 3
+    for row, a, b in zip(table.itertuples(), new, base):
+        assert row.difference == pytest.approx(a.mean() - b.mean())
+        assert row.p == mcnemar_exact(a, b)
+        assert (row.low, row.high) == paired_difference_interval(a, b)[1:]
+        assert row.p_equivalence == equivalence(a, b, 0.01)
+        assert row.discordant == np.sum(a != b)
+    np.testing.assert_array_equal(table.p_holm, holm(table.p))
+
+
+def test_alpha_sets_the_intervals_of_the_table_too():
+    new, base = draw_hits(np.random.default_rng(27), 600, 0.1, 0.06, size=3)
+    table = compare_outcomes(new, base, DIMS, alpha=0.2)
+    expected = paired_difference_interval(new, base, level=0.8)
+    np.testing.assert_array_equal(table.low, expected.low)
+    np.testing.assert_array_equal(table.high, expected.high)
+
+
+def test_table_uses_the_bootstrap_as_soon_as_one_outcome_is_between():
+    rng = np.random.default_rng(23)
+    new, base = (hits.astype(float) for hits in draw_hits(rng, 100, 0.2, 0.1, size=3))
+    assert compare_outcomes(new, base, DIMS).test.tolist() == ["mcnemar"] * 3
+    base[1, 7] = 0.5
+    table = compare_outcomes(new, base, DIMS, rng=rng, resamples=300)
+    assert table.test.tolist() == ["bootstrap"] * 3
+    with pytest.raises(ValueError, match="pass rng"):
+        compare_outcomes(new, base, DIMS)
+
+
+def test_table_does_not_depend_on_the_order_of_items_or_sizes():
+    rng = np.random.default_rng(24)
+    new, base = draw_hits(rng, 400, 0.12, 0.07, size=3)
+    table = compare_outcomes(new, base, DIMS)
+    items = rng.permutation(400)
+    assert table.equals(compare_outcomes(new[:, items], base[:, items], DIMS))
+    turned = compare_outcomes(new[::-1], base[::-1], DIMS[::-1])
+    assert table.equals(turned[::-1].reset_index(drop=True))
+
+
+def test_bootstrap_table_repeats_with_its_seed():
+    values = np.random.default_rng(25).random((2, 3, 60))
+    one, two = (
+        compare_outcomes(*values, DIMS, rng=np.random.default_rng(1), resamples=300) for _ in range(2)
+    )
+    assert one.equals(two)
+
+
+# --- power ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n, p01, p10", [(1, 0.5, 0.2), (12, 0.5, 0.1), (40, 0.25, 0.05)])
+def test_power_is_the_sum_over_all_outcomes(n, p01, p10):
+    total = 0.0
+    for wins in range(n + 1):
+        for losses in range(n + 1 - wins):
+            m = wins + losses
+            if m and stats.binomtest(wins, m, 0.5).pvalue <= 0.05:
+                total += stats.multinomial.pmf([wins, losses, n - m], n, [p01, p10, 1 - p01 - p10])
+    assert power_mcnemar(n, p01, p10) == pytest.approx(total, abs=1e-9)
+
+
+def test_power_is_symmetric_rises_with_n_and_is_below_alpha_without_a_difference():
+    assert power_mcnemar(500, 0.1, 0.05) == pytest.approx(power_mcnemar(500, 0.05, 0.1))
+    powers = [power_mcnemar(n, 0.06, 0.04) for n in (200, 1000, 5000, 50_000)]
+    assert np.all(np.diff(powers) > 0) and powers[-1] > 0.9999
+    assert 0.03 < power_mcnemar(50_000, 0.05, 0.05) <= 0.05
+    assert power_mcnemar(100, 0.0, 0.0) == 0
+    assert power_mcnemar(20, 1.0, 0.0) == pytest.approx(1)
+
+
+def test_power_counts_a_p_value_of_exactly_alpha_as_found():
+    # Four items, all won by new: p = 2 / 16.
+    assert power_mcnemar(4, 1.0, 0.0, alpha=0.125) == pytest.approx(1)
+    assert power_mcnemar(4, 1.0, 0.0, alpha=0.124) == 0
+
+
+@pytest.mark.parametrize("n, discordance", [(500, 0.1), (5000, 0.1), (50_000, 0.12)])
+def test_detectable_difference_has_the_power_asked_for(n, discordance):
+    found = detectable_difference(n, discordance, power=0.8)
+    wins = (discordance + found) / 2
+    assert power_mcnemar(n, wins, discordance - wins) == pytest.approx(0.8, abs=1e-5)
+    # The usual large-sample formula, for orientation.
+    approximate = (1.959964 + 0.841621) * math.sqrt(discordance / n)
+    assert found == pytest.approx(approximate, rel=0.12)
+
+
+def test_no_difference_is_detectable_when_too_few_items_differ():
+    assert detectable_difference(20, 0.1) == math.inf
+
+
+def test_planted_gain_is_found_as_often_as_the_power_says_and_no_gain_is_not():
+    n, repeats = 2000, 400
+    rng = np.random.default_rng(26)
+    expected = power_mcnemar(n, 0.06, 0.04)
+    new, base = draw_hits(rng, n, 0.06, 0.04, size=repeats)
+    assert np.mean(mcnemar_exact(new, base) <= 0.05) == pytest.approx(expected, abs=0.08)
+    # At a size with power 0.999 after Holm over three sizes, the verdict is always right.
+    enough = next(n for n in range(1000, 9000, 500) if power_mcnemar(n, 0.06, 0.04, 0.05 / 3) > 0.999)
+    for _ in range(20):
+        new, base = draw_hits(rng, enough, 0.06, 0.04, size=3)
+        assert compare_outcomes(new, base, DIMS).verdict.tolist() == ["better"] * 3
+    verdicts = []
+    for _ in range(100):
+        new, base = draw_hits(rng, enough, 0.05, 0.05, size=3)
+        verdicts.append({"better", "worse"} & set(compare_outcomes(new, base, DIMS).verdict))
+    assert np.mean([bool(found) for found in verdicts]) <= 0.12  # 0.05 plus three standard errors
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: power_mcnemar(0, 0.1, 0.1), "n >= 1"),
+        (lambda: power_mcnemar(10, 0.6, 0.6), "at most 1"),
+        (lambda: power_mcnemar(10, -0.1, 0.6), "at most 1"),
+        (lambda: power_mcnemar(10, 0.1, 0.1, alpha=0), "alpha"),
+        (lambda: detectable_difference(10, 0.0), "discordance"),
+        (lambda: detectable_difference(10, 0.5, power=1.0), "power"),
+    ],
+)
+def test_impossible_power_questions_are_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+# --- bad input ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "new, base, message",
+    [
+        ([1, 0], [1, 0, 1], r"new has shape \[2\], base \[3\]"),
+        ([[1, 0]], [1, 0], "same items"),
+        ([1, np.nan], [1, 0], "new outcomes contains 1 NaN"),
+        ([1, 0], [1, np.inf], "base outcomes contains 1 NaN or infinite"),
+        ([], [], "empty"),
+        (1, 0, "1 or 2 axes"),
+        (["a"], ["b"], "must be numbers"),
+    ],
+)
+def test_outcomes_that_cannot_be_compared_are_refused(new, base, message):
+    for function in (compare_paired, mcnemar_exact, paired_difference_interval, equivalence):
+        with pytest.raises(ValueError, match=message):
+            function(new, base)
+
+
+def test_tables_with_the_wrong_sizes_are_refused():
+    hits = np.ones((3, 10), bool)
+    for dims in ([8, 16], [8, 8, 16]):
+        with pytest.raises(ValueError, match="3 different sizes"):
+            compare_outcomes(hits, hits, dims)
+    with pytest.raises(ValueError, match="2 axes"):
+        compare_outcomes(hits[0], hits[0], DIMS)
+
+
+@pytest.mark.parametrize("options", [{"margin": 0}, {"margin": -1}, {"level": 1}, {"level": 95}])
+def test_impossible_margins_and_levels_are_refused(options):
+    with pytest.raises(ValueError, match=r"margin|level"):
+        compare_paired([1, 0], [0, 0], **options)
+
+
+def test_bootstraps_and_intervals_of_one_value_are_refused():
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="n >= 2"):
+        bootstrap_mean_interval([0.5], rng)
+    with pytest.raises(ValueError, match="two or more values"):
+        mean_interval([0.5])
+    with pytest.raises(ValueError, match="empty"):
+        mean_interval([])
+
+
+def test_importing_statistics_and_metrics_does_not_load_torch():
+    code = "import sys, analysis.metrics, analysis.statistics; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

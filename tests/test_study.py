@@ -1,0 +1,93 @@
+"""Study files: what they must hold, what follows from them, and what a wrong one is told."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from suite.errors import UserError
+from suite.study import STUDIES, Study, load_study
+
+TINY = Path(__file__).parent / "studies" / "tiny.yaml"
+
+
+def tiny(**changes):
+    config = copy.deepcopy(yaml.safe_load(TINY.read_text()))
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        place = config
+        for parent in parents:
+            place = place[parent]
+        place[last] = value
+    return config
+
+
+@pytest.mark.parametrize("path", sorted(STUDIES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_study_of_the_suite_is_valid_and_named_like_its_file(path):
+    study = load_study(path.stem)
+    assert study.name == path.stem
+    # The two controls bound every evaluation: below the one and above the other, something is wrong.
+    kinds = {method.baseline for method in study.methods.values()}
+    assert {"control_random", "control_label"} <= kinds or study.source not in ("glyphs", "omniglot")
+
+
+def test_networks_one_for_all_sizes_or_one_for_each():
+    study = Study(tiny())
+    assert {net.name: net.sizes for net in study.networks.values()} == {
+        "mrl": (4, 8),
+        "fixed_feature_4": (4,),
+        "fixed_feature_8": (8,),
+        "mrl_8boost": (4, 8),
+    }
+
+
+def test_ablations_are_evaluated_by_the_curves_alone():
+    study = Study(tiny())
+    assert "mrl_8boost" in [m.name for m in study.task_methods("knn")]
+    assert "mrl_8boost" not in [m.name for m in study.task_methods("cost")]
+
+
+def test_only_what_decides_the_weights_is_in_the_settings_of_a_network():
+    base = Study(tiny()).trained_with("mrl")
+    assert Study(tiny(interpolated=[5, 6], tasks={"knn": {}}, seeds=[3])).trained_with("mrl") == base
+    assert Study(tiny(nesting=[2, 8])).trained_with("mrl") != base
+    assert Study(tiny(training__epochs=3)).trained_with("mrl") != base
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"nesting": [4, 16]}, "size 16 is longer than the embedding, which has 8 dimensions"),
+        ({"nesting": [8, 4]}, "must increase strictly"),
+        ({"nesting": [4, 4]}, "must increase strictly"),
+        ({"nesting": [0, 4]}, "0 is less than the minimum of 1"),
+        ({"epochs": 3}, "'epochs' was unexpected"),
+        ({"training__epoch": 3}, "'epoch' was unexpected"),
+        ({"methods": {"mlr": None}}, "unknown method 'mlr'.*allowed: .*mrl"),
+        ({"methods": {"mrl": {"loss_wieghts": [1, 2]}}}, "did you mean 'loss_weights'"),
+        ({"methods": {"svd": None}}, "starts from fixed_feature, which is not among"),
+        ({"tasks": {"knm": None}}, "unknown evaluation 'knm' \\(did you mean 'knn'"),
+        ({"figures": ["liner"]}, "unknown figure 'liner' \\(did you mean 'linear'"),
+        ({"data__source": "glyph"}, "unknown data source 'glyph' \\(did you mean 'glyphs'"),
+        ({"data__clases": 3}, "unknown option of data source glyphs 'clases' \\(did you mean 'classes'"),
+        ({"measures": {"neighbours": {"kk": 3}}}, "unknown option of measure neighbours 'kk'"),
+    ],
+)
+def test_a_wrong_study_is_told_what_is_wrong_and_what_is_allowed(changes, message):
+    with pytest.raises(UserError, match=message):
+        Study(tiny(**changes))
+
+
+def test_unknown_study_method_and_network_name_what_there_is():
+    with pytest.raises(UserError, match="unknown study 'glyps' \\(did you mean 'glyphs'.*config/studies"):
+        load_study("glyps")
+    with pytest.raises(UserError, match="unknown method 'pca'; allowed: .*svd"):
+        Study(tiny()).method("pca")
+    with pytest.raises(UserError, match="unknown network 'fixed_feature'.*fixed_feature_4"):
+        Study(tiny()).network("fixed_feature")
+
+
+def test_a_study_of_ones_own_is_given_by_path():
+    assert load_study(TINY).name == "tiny"
+    assert load_study(TINY, seeds=[1, 2]).seeds == (1, 2)
