@@ -1,7 +1,7 @@
 """Judges a new method against saved baselines: `python -m analysis.compare --study … --method mine`.
 
     results/compare/<study>/<name>.md     the verdict; .html: the same in one file that opens offline
-    results/compare/<study>/<name>.csv    every difference with interval, p and verdict
+    results/compare/<study>/<name>.csv    every difference with interval, p and verdict; the areas' last
     results/compare/<study>/<name>.png    curves with the baselines
 
 Same items, same protocol: per task and size the difference new − baseline on paired test items, with its 95 %
@@ -22,6 +22,7 @@ from analysis import compare_page
 from analysis.metrics import normalised_area
 from analysis.saved import (
     COMPARABLES,
+    MEASURED,
     PROTOCOL,
     Comparable,
     Saved,
@@ -35,12 +36,18 @@ from analysis.statistics import MARGIN, RESAMPLES, compare_outcomes, compare_pai
 from baselines.foreign import source_of
 from baselines.representation import Representation
 from splits.store import World
-from suite import cli, files
+from suite import cli, files, modules
 from suite.errors import UserError
 from suite.layout import Layout
 from suite.study import Method, Study
 
 AGAINST = ("mrl", "fixed_feature", "pca")  # the default baselines, where they were saved
+ONE = "One seed: intervals say how results move with other test items, not with another training."
+SEVERAL = (
+    "Several seeds: outcomes are averaged item by item, and intervals still say how results move with other "
+    "test items. How far trainings differ is the range over seeds behind each difference; where seeds disagree "
+    "about the sign, neither is called better."
+)
 
 
 @dataclass(frozen=True)
@@ -61,11 +68,11 @@ class Contender:
         return tuple(self.outcomes)
 
     def items(self, what: Comparable, seeds: Sequence[int]) -> dict[int, np.ndarray] | None:
-        """Outcome of each item by size, averaged over draws and seeds: float64 [n]; None if not measured."""
+        """Outcome of each item by size, averaged over draws: float64 [seeds, n]; None if not measured."""
         if any(what.array not in self.outcomes[seed] for seed in seeds):
             return None
         by_seed = [what.value(self.outcomes[seed][what.array]).mean(0, dtype=np.float64) for seed in seeds]
-        return dict(zip(self.outcomes[seeds[0]][what.sizes].tolist(), np.mean(by_seed, axis=0)))
+        return dict(zip(self.outcomes[seeds[0]][what.sizes].tolist(), np.stack(by_seed, axis=1)))
 
 
 @dataclass(frozen=True)
@@ -131,9 +138,25 @@ def other_splits(saved: Saved, world: World) -> set[str]:
     }
 
 
-def comparable(saved: Saved, world: World) -> tuple[list[Comparable], list[Refusal]]:
-    """What can be compared on this data, and what cannot."""
+def other_settings(saved: Saved, study: Study) -> set[str]:
+    """Measures whose outcomes mean something else here: other labelled images, another update interval …
+
+    The first neighbours are the same however many are kept.
+    """
+    given = saved.manifest["study"].get("measures", {})
+    return {
+        measure
+        for measure in MEASURED
+        if measure != "neighbours"
+        and modules.options("analysis", measure, "MEASURE", "measure", given.get(measure))
+        != study.measure_options(measure)
+    }
+
+
+def comparable(saved: Saved, world: World, study: Study) -> tuple[list[Comparable], list[Refusal]]:
+    """What can be compared on this data with these settings, and what cannot."""
     changed, allowed, refused = other_splits(saved, world), [], []
+    settings = other_settings(saved, study)
     for what in COMPARABLES:
         missing = [split for split in what.data if split not in world]
         differing = [split for split in what.data if split in changed and split in world]
@@ -145,6 +168,9 @@ def comparable(saved: Saved, world: World) -> tuple[list[Comparable], list[Refus
                 f"the data of {split} differ from those of the saved baselines (checksum "
                 f"{checksum(saved.manifest['data'], split)} there, {checksum(world.manifest, split)} here)"
             )
+            refused.append(Refusal(what.name, why))
+        elif what.measure in settings:
+            why = f"the baselines were saved with other settings of {what.measure} than {study.path} has"
             refused.append(Refusal(what.name, why))
         else:
             allowed.append(what)
@@ -184,11 +210,12 @@ def judge(
             if not dims:
                 continue
             keys = {"task": what.task, "split": what.split, "metric": what.metric, "baseline": base.name}
-            pair = np.stack([mine[m] for m in dims]), np.stack([its[m] for m in dims])
+            by_seed = [np.stack([side[m] for m in dims]) for side in (mine, its)]  # [S, seeds, n]
+            pair = [side.mean(1) for side in by_seed]
             table = compare_outcomes(*pair, dims, margin, rng=generator(keys), resamples=resamples)
             table.insert(1, "new", pair[0].mean(1))
             table.insert(2, "base", pair[1].mean(1))
-            differences.append(table.assign(**keys))
+            differences.append(with_seeds(table, *by_seed).assign(**keys))
             if len(dims) > 1:
                 areas.append(keys | compare_areas(*pair, dims, margin, generator(keys), resamples))
     if not differences:
@@ -202,8 +229,27 @@ def judge(
         {name: used[0] for name, used in seeds.items()},
         pd.concat(differences, ignore_index=True),
         pd.DataFrame(areas),
-        pd.DataFrame(curves([new, *baselines], allowed)),
+        pd.DataFrame(curves(new, baselines, seeds, allowed)),
         refused,
+    )
+
+
+def with_seeds(table: pd.DataFrame, new: np.ndarray, base: np.ndarray) -> pd.DataFrame:
+    """The table with `seeds`, and the least and largest difference of one seed: `seed_low`, `seed_high`.
+
+    Items say nothing of how far trainings differ. So where seeds are paired and disagree about the sign, a
+    "better" or "worse" of their mean becomes "undecided". new, base: float64 [S, seeds, n].
+    """
+    if new.shape[1] != base.shape[1] or new.shape[1] == 1:
+        return table.assign(seeds=min(new.shape[1], base.shape[1]), seed_low=np.nan, seed_high=np.nan)
+    by_seed = new.mean(2) - base.mean(2)
+    low, high = by_seed.min(1), by_seed.max(1)
+    disagree = (low < 0) & (high > 0) & table["verdict"].isin(["better", "worse"])
+    return table.assign(
+        verdict=table["verdict"].mask(disagree, "undecided"),
+        seeds=by_seed.shape[1],
+        seed_low=low,
+        seed_high=high,
     )
 
 
@@ -246,11 +292,15 @@ def compare_areas(
     }
 
 
-def curves(contenders: list[Contender], allowed: Sequence[Comparable]) -> Iterator[dict]:
-    """Mean per method and size of everything compared, over all seeds there are."""
+def curves(
+    new: Contender, baselines: list[Contender], seeds: dict[str, tuple], allowed: Sequence[Comparable]
+) -> Iterator[dict]:
+    """Mean per method and size of everything compared, over the seeds that were compared."""
+    mine = tuple(dict.fromkeys(seed for ours, _ in seeds.values() for seed in ours))
+    drawn = [(new, mine), *((base, seeds[base.name][1]) for base in baselines)]
     for what in allowed:
-        for contender in contenders:
-            for dim, values in (contender.items(what, contender.seeds) or {}).items():
+        for contender, some in drawn:
+            for dim, values in (contender.items(what, some) or {}).items():
                 yield {
                     "task": what.task,
                     "split": what.split,
@@ -287,8 +337,7 @@ def saved_contender(saved: Saved, name: str) -> Contender:
 def chosen(saved: Saved, against: Sequence[str] | None) -> list[str]:
     """Baselines to compare with; raises UserError for one that was not saved."""
     if against:
-        for name in against:
-            saved.run(name, saved.methods.get(name, [0])[0])
+        saved.require(against)
         return list(against)
     return [name for name in AGAINST if name in saved.methods] or [
         name for name in saved.methods if saved.runs[name, saved.methods[name][0]].kind != "control"
@@ -311,10 +360,7 @@ def conditions(study: Study, method: Method, saved: Saved, verdicts: Verdicts) -
         )
     if method.kind in ("fitted", "folder"):
         notes.append("Its linear classifiers are the suite's probes, one per size, fitted on train.")
-    if max(len(seeds) for seeds in verdicts.seeds.values()) == 1:
-        notes.append(
-            "One seed: intervals say how results move with other test items, not with another training."
-        )
+    notes.append(SEVERAL if max(map(len, verdicts.seeds.values())) > 1 else ONE)
     knn = verdicts.curves.query("task == 'knn' and method == @verdicts.new.name")
     chance = 1 / saved.manifest["data"]["seen_classes"]
     if method.kind == "folder" and len(knn) and knn["value"].max() < 2 * chance:
@@ -328,7 +374,7 @@ def compare(study: Study, name: str, layout: Layout, against: Sequence[str] | No
     """The verdict on method `name` of a study that `baselines.foreign` wrote."""
     saved, world = Saved(layout.saved), World(layout.data)
     refuse_all(saved, world)
-    allowed, refused = comparable(saved, world)
+    allowed, refused = comparable(saved, world, study)
     verdicts = judge(
         new_contender(study, layout, world, name),
         [saved_contender(saved, base) for base in chosen(saved, against)],
@@ -352,7 +398,7 @@ def main(argv: list[str] | None = None) -> None:
     layout = Layout(study.name)
     verdicts = compare(study, args.method, layout, args.against)
     with files.write_aside(args.out.with_suffix(".csv")) as path:
-        verdicts.differences.to_csv(path, index=False)
+        pd.concat([verdicts.differences, verdicts.areas]).to_csv(path, index=False)
     compare_page.write(verdicts, study, Saved(layout.saved), args.out)
 
 

@@ -85,7 +85,10 @@ def blocks(verdicts, study: Study, saved: Saved, picture: Picture) -> Iterator[B
             yield Text(power(rows))
     if len(verdicts.areas):
         yield Heading(2, "Whole curves")
-        yield Text("Normalised area under each curve against log₂ size: the mean height, in points.")
+        yield Text(
+            "Normalised area under the curve against log₂ size, the mean height: difference, and the new "
+            "method's own area over the sizes that both have."
+        )
         yield area_table(verdicts)
     yield Heading(2, "Cost")
     yield cost_table(verdicts)
@@ -181,11 +184,12 @@ def difference_table(rows: pd.DataFrame, verdicts) -> Table:
 
 
 def cell(row) -> str:
-    """A difference with interval, p and verdict."""
+    """A difference with interval, p and verdict, and the range over seeds where there are several."""
     if row.discordant == 0:
         return "= identical on every item"
     p = "p < 0.001" if row.p_holm < 0.001 else f"p = {row.p_holm:.3f}"
-    return f"{SIGNS[row.verdict]} {points(row)}, {p}"
+    seeds = "" if pd.isna(row.seed_low) else f"; seeds {100 * row.seed_low:+.1f} … {100 * row.seed_high:+.1f}"
+    return f"{SIGNS[row.verdict]} {points(row)}, {p}{seeds}"
 
 
 def points(row) -> str:
@@ -217,15 +221,13 @@ def area_table(verdicts) -> Table:
     for what in COMPARABLES:
         rows = where(verdicts.areas, what)
         if len(rows):
-            cells = {row.baseline: f"{SIGNS[row.verdict]} {points(row)}" for row in rows.itertuples()}
-            lines.append(
-                [
-                    task_name(what),
-                    f"{100 * rows['new'].iloc[0]:.1f}",
-                    *(cells.get(name, "—") for name in labels),
-                ]
-            )
-    return Table(["", "new", *(f"− {label}" for label in labels.values())], lines)
+            # Of new and baseline over the sizes that both have.
+            cells = {
+                row.baseline: f"{SIGNS[row.verdict]} {points(row)}, of {100 * row.new:.1f} ({row.sizes})"
+                for row in rows.itertuples()
+            }
+            lines.append([task_name(what), *(cells.get(name, "—") for name in labels)])
+    return Table(["", *(f"− {label}" for label in labels.values())], lines)
 
 
 def cost_table(verdicts) -> Table:
@@ -234,7 +236,7 @@ def cost_table(verdicts) -> Table:
     lines = [
         ["networks to train", *(_networks(each) for each in contenders)],
         ["training, seconds", *(_training(each) for each in contenders)],
-        ["fitting, seconds", *(_number(_cost(each).get("fit_seconds")) for each in contenders)],
+        ["fitting, seconds", *(_fitting(each) for each in contenders)],
         ["MACs per image, largest size", *(_macs(each) for each in contenders)],
         ["forward passes for all sizes", *(_forwards(each) for each in contenders)],
         ["bytes per item at each size", *(_bytes(each) for each in contenders)],
@@ -267,6 +269,10 @@ def _networks(contender) -> str:
 def _training(contender) -> str:
     seconds = [net["train_seconds"] for net in _cost(contender)["networks"]]
     return _number(sum(seconds)) if _known(contender) else "not known"
+
+
+def _fitting(contender) -> str:
+    return _number(_cost(contender).get("fit_seconds")) if _known(contender) else "not known"
 
 
 def _macs(contender) -> str:
@@ -392,7 +398,8 @@ def _markdown(block: Block) -> str:
             return f"![{caption}]({name})"
         case Table(columns, rows):
             ruler = [":--", *["--:"] * (len(columns) - 1)]
-            return "\n".join("| " + " | ".join(line) + " |" for line in (columns, ruler, *rows))
+            lines = [[cell.replace("|", "\\|") for cell in line] for line in (columns, ruler, *rows)]
+            return "\n".join("| " + " | ".join(line) + " |" for line in lines)
     raise TypeError(f"no block of a page: {block!r}")
 
 

@@ -13,14 +13,16 @@ AP@10 is not stored: it is a function of the ten relevance bits, which are exact
 """
 
 import argparse
+import importlib
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from analysis.metrics import average_precision, relevance, topk_hits
 from baselines.foreign import SAVED, with_source
@@ -65,6 +67,11 @@ class Comparable:
     array: str
     value: Callable[[np.ndarray], np.ndarray] = lambda array: array
     main: bool = False
+
+    @property
+    def measure(self) -> str:
+        """What it is measured by, a file of analysis/."""
+        return self.sizes.partition("/")[0]
 
     @property
     def name(self) -> str:
@@ -280,10 +287,15 @@ class Saved:
             found.setdefault(method, []).append(seed)
         return found
 
+    def require(self, methods: Iterable[str]) -> None:
+        """Raise UserError for a method that was not saved."""
+        for method in methods:
+            if method not in self.methods:
+                raise unknown("saved method", method, self.methods, self.folder / "manifest.json")
+
     def run(self, method: str, seed: int) -> SavedRun:
         """The manifest entry of a run."""
-        if method not in self.methods:
-            raise unknown("saved method", method, self.methods, self.folder / "manifest.json")
+        self.require([method])
         if (method, seed) not in self.runs:
             raise UserError(
                 f"{method} was saved with seeds {self.methods[method]}, not {seed}; see {self.folder}"
@@ -333,9 +345,10 @@ def freeze(study: Study, layout: Layout, budget: int = BUDGET) -> Path:
     kept; then, as long as the budget lasts, networks and neighbour ids, earlier seeds first. What was left
     out is in the manifest with the reason.
 
-    Raises UserError when a run is missing or was made on other data, or tables and outcomes alone exceed the
-    budget.
+    Raises UserError when a run is missing or was made on other data, when tables are of other seeds, when
+    seeds that are saved would be lost, and when tables and outcomes alone exceed the budget.
     """
+    check_seeds(study, layout)
     world = World(layout.data)
     # Baselines before ablations: what comes last is left out first.
     methods = sorted(measured_methods(study), key=lambda name: study.methods[name].group != "baselines")
@@ -419,6 +432,25 @@ def describe(study: Study, layout: Layout, method: str, seed: int) -> SavedRun:
     )
 
 
+def check_seeds(study: Study, layout: Layout) -> None:
+    """Raise UserError unless every table is of the study's seeds and no saved seed would be lost."""
+    how = f"`snakemake --cores all save_baselines --config study={study.name} seeds=[…]`"
+    manifest = layout.saved / "manifest.json"
+    lost = set(files.read_json(manifest)["seeds"]) - set(study.seeds) if manifest.exists() else set()
+    if lost:
+        raise UserError(
+            f"{layout.saved} holds seeds {sorted(lost)} too, which freezing seeds {list(study.seeds)} would "
+            f"lose: name all of them ({how}), or remove the folder first"
+        )
+    for task in study.tasks:
+        path = layout.table(task)
+        # Tables that only compare methods are over all seeds at once.
+        if path.exists() and hasattr(importlib.import_module(f"analysis.{task}"), "score"):
+            found = sorted(set(pd.read_csv(path)["seed"]))
+            if found and found != sorted(study.seeds):
+                raise UserError(f"{path} is of seeds {found}, not {list(study.seeds)}: {how}")
+
+
 def check_same_data(study: Study, layout: Layout, world: World) -> None:
     """Raise UserError unless every run was embedded from the data that is there now."""
     for method in measured_methods(study):
@@ -434,10 +466,13 @@ def check_same_data(study: Study, layout: Layout, world: World) -> None:
 def freeze_extras(study: Study, layout: Layout, aside: Path, runs, budget: int) -> dict[str, str]:
     """Add networks, then neighbour ids, while they fit; returns what was left out and why."""
     left_out = {}
+    full = set()  # kinds of files of which one did not fit: what comes behind it is left out too
 
     def keep(path: Path) -> None:
         """Remove `path` again when it does not fit."""
-        if size(aside) > budget:
+        kind = path.parent.name
+        if kind in full or size(aside) > budget:
+            full.add(kind)
             left_out[name_in(aside, path)] = f"the study would take more than {budget / 1e6:g} MB"
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 

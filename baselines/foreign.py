@@ -86,21 +86,29 @@ def row_of(given: object) -> dict:
     if not path.exists():
         raise UserError(f"no method at {path}: give a .py file, a folder of embeddings or a .yaml entry")
     if path.suffix in (".yaml", ".yml"):
-        return entry(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+        return entry(parse(path.read_text(encoding="utf-8"), str(path)), str(path))
     if path.suffix == ".py":
         return python_row(path)
     raise UserError(f"{path} is no method: a .py file, a folder of embeddings or a .yaml entry is one")
 
 
+def parse(text: str, where: str) -> object:
+    """YAML text; raises UserError where it is none."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{where} is not YAML: {error}") from error
+
+
 def entry(given: object, where: str) -> dict:
     """A changed setting of a method: {baseline: mrl, loss_weights: […]}."""
-    if not isinstance(given, dict) or "baseline" not in given:
+    if not isinstance(given, dict) or not isinstance(given.get("baseline"), str):
         raise UserError(
             f"{where}: a method's entry is a mapping with `baseline` and its options, as under `methods` in "
             f"a study's file; got {given!r}"
         )
     row = {key: value for key, value in given.items() if key not in ("group", "tasks")}
-    if str(row["baseline"]).endswith(".py"):
+    if row["baseline"].endswith(".py"):
         row = python_row(Path(row.pop("baseline"))) | row
     return row
 
@@ -175,15 +183,20 @@ def main(argv: list[str] | None = None) -> None:
     command.add_argument("--method", required=True, help="the method's name")
     cli.add_run(command)
     args = parser.parse_args(argv)
+    from analysis.compare import refuse_all  # it imports this module
+    from analysis.saved import Saved
+
     study = cli.study(args) if args.command == "admit" else load_study(args.study)
     if args.command == "embed":
         embed_folder(study, study.method(args.method), args.seed)
         return
-    given = yaml.safe_load(args.method) if args.method.lstrip().startswith("{") else args.method
+    given = parse(args.method, "--method") if args.method.lstrip().startswith("{") else args.method
     admitted = admit(study, args.name, given)
     method = admitted.method(args.name)
+    world = World(Layout(study.name).data)
+    refuse_all(Saved(Layout(study.name).saved), world)
     if method.kind == "folder":
-        Folder(method.options["path"], admitted, World(Layout(study.name).data))
+        Folder(method.options["path"], admitted, world)
     with files.write_aside(args.out) as path:
         path.write_text(
             f"# {study.name} with one more method, {args.name}; written by baselines.foreign.\n"

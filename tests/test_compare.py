@@ -29,7 +29,7 @@ from splits.store import World
 from suite import files
 from suite.errors import UserError
 from suite.modules import ROOT
-from suite.study import load_study
+from suite.study import Study, load_study
 
 EXAMPLES = ROOT / "docs" / "examples"
 SIZES = (2, 4, 8, 16)
@@ -203,6 +203,44 @@ def test_seeds_and_draws_are_averaged_item_by_item_over_the_seeds_both_have():
     assert apart.differences["base"].item() == pytest.approx(0.5)  # none in common: all of each
 
 
+def test_seeds_that_disagree_about_the_sign_leave_it_undecided():
+    rng = np.random.default_rng(3)
+    base = rng.random((1, 1, 4000)) < 0.5
+
+    def shifted(gain):
+        """Outcomes of three seeds that are right on `gain` of the items more (or less) than the base."""
+        seeds = []
+        for change in gain:
+            hits = base.copy()
+            some = np.flatnonzero(hits[0, 0] == (change < 0))[: round(abs(change) * 4000)]
+            hits[0, 0, some] = change > 0
+            seeds.append(hits)
+        return seeds
+
+    def judged(*gain):
+        new = contender("new", (8,), seeds=(0, 1, 2), val__top1=base)
+        for seed, hits in enumerate(shifted(gain)):
+            new.outcomes[seed] = {**new.outcomes[seed], "val/top1": hits}
+        old = contender("base", (8,), seeds=(0, 1, 2), val__top1=base)
+        return judge(new, [old], [LINEAR], (8,), resamples=500).differences.iloc[0]
+
+    agreed = judged(0.02, 0.05, 0.08)
+    assert agreed["verdict"] == "better" and agreed["seeds"] == 3
+    assert (agreed["seed_low"], agreed["seed_high"]) == pytest.approx((0.02, 0.08))
+    divided = judged(-0.02, 0.05, 0.08)
+    assert divided["verdict"] == "undecided" and divided["p_holm"] < 0.01
+    assert (divided["seed_low"], divided["seed_high"]) == pytest.approx((-0.02, 0.08))
+
+
+def test_curves_are_of_the_seeds_that_were_compared():
+    hits = np.ones((1, 1, 20), bool)
+    new = contender("new", (8,), seeds=(0,), val__top1=hits)
+    base = contender("base", (8,), seeds=(0, 1), val__top1=hits)
+    base.outcomes[1] = {**base.outcomes[1], "val/top1": ~hits}
+    curves = judge(new, [base], [LINEAR], (8,), resamples=50).curves.set_index("method")["value"]
+    assert curves["base"] == 1 and curves["new"] == 1
+
+
 def test_areas_are_the_mean_height_over_log2_size():
     hits = np.zeros((1, 3, 10), bool)
     hits[0, 0, :2], hits[0, 1, :4], hits[0, 2, :10] = True, True, True
@@ -240,13 +278,24 @@ def test_other_training_data_or_another_protocol_are_refused(here, monkeypatch):
         analysis.compare.refuse_all(saved, World(layout.data))
 
 
+def test_other_settings_of_a_measure_are_left_out_with_the_reason(here):
+    study, layout = here
+    saved, world = Saved(layout.saved), World(layout.data)
+    measures = {**study.config.get("measures", {}), "classmeans": {"interval": 7}}
+    other = Study({**study.config, "measures": measures}, study.path)
+    allowed, refused = analysis.compare.comparable(saved, world, other)
+    said = {refusal.what: refusal.why for refusal in refused}
+    assert "saved with other settings of classmeans" in said["longtail top1 (stream)"]
+    assert "linear top1 (val)" in [what.name for what in allowed]
+
+
 def test_a_test_split_that_differs_or_is_missing_is_left_out_with_the_reason(here):
-    _, layout = here
+    study, layout = here
     saved, world = Saved(layout.saved), World(layout.data)
     splits = {name: facts for name, facts in world.manifest["splits"].items() if name != "sketch"}
     world.manifest = world.manifest | {"splits": splits | {"v2": splits["v2"] | {"sha256": "f" * 64}}}
     analysis.compare.refuse_all(saved, world)
-    allowed, refused = analysis.compare.comparable(saved, world)
+    allowed, refused = analysis.compare.comparable(saved, world, study)
     assert "linear top1 (val)" in [what.name for what in allowed]
     said = {refusal.what: refusal.why for refusal in refused}
     assert "the data of v2 differ" in said["retrieval map@10 (v2)"]
@@ -501,7 +550,7 @@ def leak(folder):
 
 def swap_ids(folder):
     path = folder / "val.ids.txt"
-    ids = path.read_text().split()
+    ids = path.read_text().splitlines()
     path.write_text("\n".join([ids[1], ids[0], *ids[2:]]))
 
 
@@ -535,7 +584,7 @@ BAD_FOLDERS = {
         "rows of val are in another order than the split: row 0 is val-0000001, must",
     ),
     "other ids": (
-        lambda folder: (folder / "val.ids.txt").write_text("a b c"),
+        lambda folder: (folder / "val.ids.txt").write_text("a\nb\nc\n"),
         r"ids of val are not those of the split: 3 of 120, unknown: \['a', 'b', 'c'\]",
     ),
     "leakage": (leak, r"1 rows of val are identical to rows of other splits \(row 3 to row 7 of train\)"),
@@ -559,6 +608,44 @@ BAD_FOLDERS = {
     "order of dimensions": (
         lambda folder: np.save(folder / "order.npy", np.zeros(16, int)),
         "must be a permutation of 0 … 15",
+    ),
+    "order in two axes": (
+        lambda folder: np.save(folder / "order.npy", np.arange(16).reshape(4, 4)),
+        "must be a permutation of 0 … 15",
+    ),
+    "order that is no array": (
+        lambda folder: (folder / "order.npy").write_bytes(b"abc"),
+        "order.npy cannot be read as a numpy array",
+    ),
+    "damaged archive": (
+        lambda folder: [
+            ((folder / f"{s}.npy").unlink(), (folder / f"{s}.npz").write_bytes(b"PK\x03\x04 cut off"))
+            for s in ("train", "val", "v2")
+        ],
+        "train cannot be read as numpy arrays",
+    ),
+    "ids alone": (
+        lambda folder: [
+            ((folder / f"{s}.npy").unlink(), np.savez(folder / f"{s}.npz", ids=np.array(["a"])))
+            for s in ("train", "val", "v2")
+        ],
+        "holds no embeddings: give `embeddings`",
+    ),
+    "leakage in another type": (
+        lambda folder: (leak(folder), edit("val", lambda a: a.astype(np.float64))(folder)),
+        "1 rows of val are identical to rows of other splits",
+    ),
+    "cost that is no mapping": (
+        lambda folder: (folder / "method.yaml").write_text("cost: 5\n"),
+        "cost must be a mapping, not 5",
+    ),
+    "description that is no mapping": (
+        lambda folder: (folder / "method.yaml").write_text("[label]\n"),
+        r"must be a mapping with some of label, seed, cost, allow, not \['label'\]",
+    ),
+    "description that is no YAML": (
+        lambda folder: (folder / "method.yaml").write_text("label: [x\n"),
+        "method.yaml is not YAML",
     ),
     "unknown key": (
         lambda folder: (folder / "method.yaml").write_text("lable: x\n"),
@@ -686,4 +773,4 @@ def test_a_study_without_saved_baselines_says_how_to_freeze_them(copy):
     method = "method=docs/examples/whitening.py"
     page = "results/compare/tiny/new.md"
     said = snakemake("-n", page, "--config", "study=tests/studies/tiny.yaml", method, folder=copy, ok=False)
-    assert "no saved baselines of tiny" in said and "snakemake --cores all save_baselines" in said
+    assert "no saved baselines in results/saved/tiny" in said and "snakemake --cores all save_baselines" in said

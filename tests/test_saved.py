@@ -183,6 +183,20 @@ def test_runs_made_on_other_data_are_not_frozen(here, tmp_path):
     assert files.sha256(other.saved / "manifest.json") == before
 
 
+def test_saved_seeds_are_not_lost_and_tables_of_other_seeds_are_not_frozen(here, tmp_path):
+    study, _ = here
+    folder = tmp_path / "results"
+    shutil.copytree("results", folder)
+    other = module.Layout(study.name, folder)
+    first = module.Study({**study.config, "seeds": [0]}, study.path)
+    with pytest.raises(UserError, match=r"holds seeds \[1\] too, which freezing seeds \[0\] would lose"):
+        freeze(first, other)
+    shutil.rmtree(other.saved)
+    with pytest.raises(UserError, match=r"linear.csv is of seeds \[0, 1\], not \[0\]"):
+        freeze(first, other)
+    assert not other.saved.exists()
+
+
 def test_neighbours_with_gaps_are_not_scored(here):
     _, layout = here
     ids = np.full((1, 2, 24, 10), -1, np.int32)

@@ -10,6 +10,7 @@ train and val are needed; other splits are compared where they are given.
 """
 
 import hashlib
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +31,14 @@ OPTIONS = {
 
 # What a folder may hold besides its splits.
 DESCRIPTION, ORDER, IDS = "method.yaml", "order.npy", ".ids.txt"
-DESCRIBED = ("label", "seed", "cost", "allow")
+DESCRIBED = {"label": str, "seed": int, "cost": dict, "allow": list}
+NAMES = {str: "text", int: "a whole number", dict: "a mapping", list: "a list"}
 # Checks that a method.yaml may switch off, where what they look for is meant.
 ALLOWABLE = ("constant_columns", "duplicate_columns", "identical_rows")
 NEEDED = ("train", "val")
 MAX_DIM = 65_536
 BLOCK = 65_536  # rows copied at once
+UNREADABLE = (ValueError, OSError, EOFError, zipfile.BadZipFile)  # what numpy raises for damaged files
 SAMPLE = 2_000  # rows in which constant and duplicate columns are looked for first
 
 
@@ -44,10 +47,17 @@ def describe_folder(folder: Path) -> dict:
     path = folder / DESCRIPTION
     if not path.exists():
         return {}
-    found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    for key in found:
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not YAML: {error}") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path} must be a mapping with some of {', '.join(DESCRIBED)}, not {found!r}")
+    for key, value in found.items():
         if key not in DESCRIBED:
             raise unknown("key", key, DESCRIBED, path)
+        if not isinstance(value, DESCRIBED[key]):
+            raise UserError(f"{path}: {key} must be {NAMES[DESCRIBED[key]]}, not {value!r}")
     for check in found.get("allow", ()):
         if check not in ALLOWABLE:
             raise unknown("check", check, ALLOWABLE, path)
@@ -110,11 +120,16 @@ class Folder:
             else:
                 with np.load(several, allow_pickle=False) as archive:
                     arrays = {name: archive[name] for name in archive.files}
-        except (ValueError, OSError, EOFError) as error:
+        except UNREADABLE as error:
             raise UserError(f"{self.folder}: {split} cannot be read as numpy arrays: {error}") from error
         self._ids_inside[split] = arrays.pop("ids", None)
         if set(arrays) == {"embeddings"}:
             arrays = {None: arrays["embeddings"]}
+        if not arrays:
+            raise UserError(
+                f"{several} holds no embeddings: give `embeddings` [n, D], or an array [n, m] per size "
+                "named by it ('8', '16', …)"
+            )
         for name, array in arrays.items():
             self._check_array(split, name, array)
         return {None if name is None else int(name): array for name, array in arrays.items()}
@@ -173,8 +188,12 @@ class Folder:
             return None
         if None not in self.arrays["train"]:
             raise UserError(f"{path}: an order of dimensions goes with one array for all sizes")
-        order, width = np.load(path, allow_pickle=False), self.arrays["train"][None].shape[1]
-        if order.dtype.kind not in "iu" or not np.array_equal(np.sort(order, axis=None), np.arange(width)):
+        try:
+            order, width = np.load(path, allow_pickle=False), self.arrays["train"][None].shape[1]
+        except UNREADABLE as error:
+            raise UserError(f"{path} cannot be read as a numpy array: {error}") from error
+        whole = order.ndim == 1 and order.dtype.kind in "iu"
+        if not whole or not np.array_equal(np.sort(order), np.arange(width)):
             raise UserError(f"{path}: must be a permutation of 0 … {width - 1} (whole numbers)")
         return tuple(order.tolist())
 
@@ -189,11 +208,12 @@ class Folder:
                 )
         ids, path = self._ids_inside[split], self.folder / f"{split}{IDS}"
         if ids is None and path.exists():
-            ids = path.read_text(encoding="utf-8").split()
+            ids = path.read_text(encoding="utf-8").splitlines()
         if ids is None:
             self.notes.append(f"Row order of {split} was not checked: no ids were given.")
             return
-        given, wanted = [str(value) for value in ids], world[split].items["id"].tolist()
+        given = [value.decode() if isinstance(value, bytes) else str(value) for value in ids]
+        wanted = world[split].items["id"].tolist()
         if given == wanted:
             return
         if sorted(given) == sorted(wanted):
@@ -312,8 +332,9 @@ def equal_columns(array: np.ndarray) -> list[list[int]]:
 
 
 def row_digests(array: np.ndarray) -> list[bytes]:
-    """The bytes of each row [n], hashed where rows are long."""
-    return [hashlib.blake2b(np.ascontiguousarray(row).tobytes(), digest_size=16).digest() for row in array]
+    """A hash of each row [n] as float32, in which equal numbers of any type are the same bytes."""
+    rows = (np.asarray(row, np.float32) + 0.0 for row in array)  # + 0.0 makes -0.0 equal 0.0
+    return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows]
 
 
 def embed_folder(study: Study, method: Method, seed: int) -> None:
@@ -336,12 +357,12 @@ def embed_folder(study: Study, method: Method, seed: int) -> None:
                 out[rows] = folder.rows(split, rows)
     train, labels = folder.rows("train"), world.labels("train")
     rng = np.random.default_rng([seed, 3])
-    l2 = choose_l2(train[:, folder.views[-1].columns], labels, world.num_classes, rng)
-    classifiers = {
-        (place, m): fit_probe(train[:, view.columns][:, :m], labels, world.num_classes, l2)
-        for place, view in enumerate(folder.views)
-        for m in view.sizes
-    }
+    classifiers = {}
+    for place, view in enumerate(folder.views):
+        features = train[:, view.columns]
+        l2 = choose_l2(features, labels, world.num_classes, rng)
+        for m in view.sizes:
+            classifiers[place, m] = fit_probe(features[:, :m], labels, world.num_classes, l2)
     finish(
         study,
         method,

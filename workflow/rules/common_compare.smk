@@ -2,7 +2,7 @@
 # `--config method=…`; its name is that of the page that is asked for.
 from functools import cache
 
-from analysis.saved import MEASURED, measures
+from analysis.saved import MEASURED, Saved, measures
 from baselines.foreign import SAVED, admit, files_of, source_of
 
 COMPARED = f"results/compare/{STUDY.name}/{{name}}"
@@ -25,12 +25,8 @@ def admitted(name):
             f"results/compare/{STUDY.name}/{name}.md compares a new method: say which one, "
             "--config method=mine.py (a file, a folder of embeddings or an entry; see docs/compare.md)"
         )
-    if not (LAYOUT.saved / "manifest.json").exists():
-        raise WorkflowError(
-            f"there are no saved baselines of {STUDY.name} to compare with ({LAYOUT.saved}); run the study "
-            "and freeze it: snakemake --cores all save_baselines"
-        )
     try:
+        Saved(LAYOUT.saved).require(AGAINST)
         return admit(STUDY, name, config["method"])
     except UserError as error:
         raise WorkflowError(str(error))
