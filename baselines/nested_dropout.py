@@ -5,15 +5,8 @@
 Late units are seldom drawn, and learn slowly for it. Unit sweeping answers that: when the loss of the next
 longer prefix has stopped falling, its unit is frozen and only longer prefixes are drawn from then on.
 
-    python -m baselines.nested_dropout --study glyphs     the search that chose ρ, on a split of train
-
-The same search chooses the learning rate: a step's loss has one term where MRL's has |M|, and most of its
-gradient goes to few units, so that a rate tuned for MRL would hold the method down.
+Its options are chosen on a split of train (`python -m baselines.search`), as every method's learning rate is.
 """
-
-import argparse
-import itertools
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -22,17 +15,15 @@ from torch.nn import functional as F
 
 from baselines.learner import Learner
 from baselines.nested import TiedHead, at_least_float32, logits, prefix
-from baselines.probe import held_out
 from suite.errors import UserError
 
 KIND = "trained"
 LABEL = "Nested dropout"
 OPTIONS = {
-    "rho": 0.98,  # prefixes are about 1 / (1 − ρ) long; chosen by the search above
+    "rho": 0.98,  # prefixes are about 1 / (1 − ρ) long; chosen on a split of train
     "window": 50,  # steps over which the loss of the next prefix is averaged; 0: no unit sweeping
     "tolerance": 0.01,  # converged: from one window to the next the loss falls by less than this share
 }
-RHOS, RATES = (0.95, 0.98, 0.99, 0.995), (0.2, 0.4, 0.8)
 
 
 def build(backbone, num_classes, sizes, options):
@@ -129,63 +120,3 @@ def draw_prefix(rng: np.random.Generator, n: int, rho: float, longest: Tensor) -
     uniform = torch.from_numpy(rng.random(n)).to(longest.device)
     tail = 1 - uniform * (1 - rho ** longest.double())
     return torch.ceil(torch.log(tail) / np.log(rho)).long().clamp(min=1).minimum(longest)
-
-
-def search(study_name: str, rhos: Sequence[float], rates: Sequence[float], seed: int):
-    """Table rho, learning_rate, dim, top1 (on a held-out fifth of train), swept: a training per pair."""
-    import pandas as pd
-
-    from baselines.batches import Normalise
-    from baselines.networks import build_learner
-    from baselines.training import train
-    from splits.store import World
-    from suite.layout import Layout
-    from suite.study import load_study
-
-    study = load_study(study_name)
-    world = World(Layout(study.name).data)
-    split = world["train"]
-    settings = study.trained_with("nested_dropout")
-    torch.set_num_threads(settings["training"].get("threads", 1))
-    held = held_out(len(split), np.random.default_rng([seed, 5]))
-    normalise = Normalise.of(split.images)
-    images, labels = np.asarray(split.images), split.labels
-    rows = []
-    for rho, rate in itertools.product(rhos, rates):
-        chosen = settings | {"options": settings["options"] | {"rho": rho}}
-        training = settings["training"] | {"learning_rate": rate}
-        learner = build_learner(chosen, world.num_classes, images.shape[-1], seed)
-        train(learner, images[~held], labels[~held], normalise, training, seed, progress=True)
-        with torch.inference_mode():
-            z = learner.features(normalise(images[held]))
-            for m in learner.sizes:
-                top1 = (logits(learner.head, z, m).argmax(1).numpy() == labels[held]).mean()
-                key = {"rho": rho, "learning_rate": rate, "swept": int(learner.swept)}
-                rows.append({**key, "dim": m, "top1": top1})
-    return pd.DataFrame(rows)
-
-
-def main(argv: list[str] | None = None) -> None:
-    """Search and print; what to write into the study's file stands in the last line."""
-    from suite import cli
-
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    cli.add_study(parser)
-    parser.add_argument("--rho", type=float, nargs="+", default=RHOS, help="values of ρ to try")
-    parser.add_argument("--learning-rate", type=float, nargs="+", default=RATES, help="rates to try")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the split and the trainings")
-    args = parser.parse_args(argv)
-    found = search(args.study, args.rho, args.learning_rate, args.seed)
-    table = found.pivot(index=["rho", "learning_rate", "swept"], columns="dim", values="top1")
-    table["mean"] = table.mean(axis=1)
-    print(table.to_string(float_format=lambda value: f"{100 * value:.1f}"))
-    rho, rate, _ = table["mean"].idxmax()
-    print(f"best mean: methods.nested_dropout: {{rho: {rho:g}, training: {{learning_rate: {rate:g}}}}}")
-
-
-if __name__ == "__main__":
-    from suite import cli
-
-    cli.run(main)
