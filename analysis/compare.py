@@ -45,8 +45,8 @@ AGAINST = ("mrl", "fixed_feature", "pca")  # the default baselines, where they w
 ONE = "One seed: intervals say how results move with other test items, not with another training."
 SEVERAL = (
     "Several seeds: outcomes are averaged item by item, and intervals still say how results move with other "
-    "test items. How far trainings differ is the range over seeds behind each difference; where seeds disagree "
-    "about the sign, neither is called better."
+    "test items. How far trainings differ is the range over seeds behind each difference; where seeds "
+    "disagree about the sign, neither is called better."
 )
 
 

@@ -773,4 +773,6 @@ def test_a_study_without_saved_baselines_says_how_to_freeze_them(copy):
     method = "method=docs/examples/whitening.py"
     page = "results/compare/tiny/new.md"
     said = snakemake("-n", page, "--config", "study=tests/studies/tiny.yaml", method, folder=copy, ok=False)
-    assert "no saved baselines in results/saved/tiny" in said and "snakemake --cores all save_baselines" in said
+    assert (
+        "no saved baselines in results/saved/tiny" in said and "snakemake --cores all save_baselines" in said
+    )
