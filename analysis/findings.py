@@ -40,6 +40,10 @@ def average_precisions(run: Run) -> tuple[np.ndarray, np.ndarray]:
 READ: dict[str, Callable] = {"linear top1": linear_hits, "1-NN top1": knn.hits, "map@10": average_precisions}
 
 
+class NotTested(Exception):
+    """Why a study cannot decide a claim."""
+
+
 @dataclass(frozen=True)
 class Evidence:
     """Outcomes of a study's methods, and how they are compared."""
@@ -57,7 +61,12 @@ class Evidence:
         return np.random.default_rng(self.seed)
 
     def decide(self, new: Outcomes, base: Outcomes, dims: list[int]) -> dict:
-        """The difference of the means over `dims`, and `numbers`, the same size by size."""
+        """The difference of the means over `dims`, and `numbers`, the same size by size.
+
+        Raises NotTested where there is no size to decide at.
+        """
+        if not dims:
+            raise NotTested(f"no size among {', '.join(map(str, new))} that the claim is about")
         pair = [np.mean([values[m] for m in dims], axis=0) for values in (new, base)]
         found = compare_paired(*pair, MARGIN, rng=self.rng())
         by_size = self.by_size(new, base, dims)
@@ -175,7 +184,7 @@ def weakest_when_smallest(evidence: Evidence, method: str, against: str, metric:
 
 @dataclass(frozen=True)
 class Claim:
-    """One expected shape: what it says, and the rule that decides it."""
+    """One expected shape: what it says, the rule that decides it, and the split whose items decide."""
 
     name: str
     text: str
@@ -183,6 +192,7 @@ class Claim:
     method: str
     against: str
     metric: str
+    split: str = "val"
 
 
 SMALL, LARGE = "at small sizes (≤ d/8)", "at large sizes (> d/8)"
@@ -227,6 +237,14 @@ CLAIMS = (
         "linear top1",
     ),
     Claim(
+        "truncation_collapses_knn",
+        f"FF, truncated, {COLLAPSE}",
+        collapses,
+        "first_features",
+        "itself",
+        "1-NN top1",
+    ),
+    Claim(
         "ff_not_monotone", "FF's mAP@10 falls from one size to the next", not_monotone, FF, "itself", "map@10"
     ),
     Claim(
@@ -260,17 +278,27 @@ def judge(runs: list[Run], claims: Sequence[Claim], read: dict[str, Callable]) -
     """The rows of `compare` for any claims, over the metrics that `read` reads outcomes of."""
     methods = by_method(runs)
     evidence = Evidence(methods, runs[0].options["seed"], read)
-    n = len(runs[0].world.labels("val"))
+    world = runs[0].world
     for claim in claims:
+        n = len(world.labels(claim.split)) if claim.split in world else 0
         missing = [name for name in (claim.method, claim.against) if name not in (*methods, "itself")]
+        missing += [f"split {claim.split}"] * (n == 0)
         if missing:
-            found = {"value": np.nan, "shown": "not tested", "numbers": f"the study has no {missing[0]}"}
+            found = not_tested(f"the study has no {missing[0]}")
         else:
-            found = claim.rule(evidence, claim.method, claim.against, claim.metric)
-            found["shown"] = {None: "not tested", True: "shown", False: "not shown"}[found["shown"]]
+            try:
+                found = claim.rule(evidence, claim.method, claim.against, claim.metric)
+                found["shown"] = "shown" if found["shown"] else "not shown"
+            except NotTested as reason:
+                found = not_tested(str(reason))
         keys = {"finding": claim.name, "claim": claim.text, "baseline": claim.against}
-        row = runs[0].row(0, "val", claim.metric, found.pop("value"), n, **keys, **found)
+        row = runs[0].row(0, claim.split, claim.metric, found.pop("value"), n, **keys, **found)
         yield row | {"method": claim.method}
+
+
+def not_tested(reason: str) -> dict:
+    """What is found about a claim that a study cannot decide."""
+    return {"value": np.nan, "shown": "not tested", "numbers": reason}
 
 
 # --- as a page --------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from analysis import knn
 from analysis.findings import Claim, judge
 from analysis.outcomes import Run
 from analysis.web_scale import (
+    UNSEEN,
     as_good_at_full_size,
     better_at_every_size,
     cosine_margins,
@@ -28,6 +29,16 @@ CLAIMS = (
         "mrl",
         PLAIN,
         "zero-shot top1",
+        UNSEEN,
+    ),
+    Claim(
+        "zero_shot_chance",
+        "Zero-shot accuracy is above chance at every size below d",
+        better_at_every_size,
+        "mrl",
+        "control_random",
+        "zero-shot top1",
+        UNSEEN,
     ),
     Claim(
         "zero_shot_random",
@@ -36,6 +47,7 @@ CLAIMS = (
         "mrl",
         RANDOM,
         "zero-shot top1",
+        UNSEEN,
     ),
     Claim(
         "knn_random",
@@ -55,6 +67,7 @@ CLAIMS = (
         "mrl",
         PLAIN,
         "cosine margin",
+        UNSEEN,
     ),
 )
 

@@ -138,7 +138,7 @@ def write_method(
             for place, view in enumerate(views)
             for m in view.sizes
         },
-        classifier_parameters={str(m): world.num_classes * (m + 1) for m in method.nesting},
+        classifier_parameters={str(m): world.num_classes * (m + 1) for m in (0, *method.nesting)},
         data_checksum=world.checksum,
         cost={
             "networks": network_costs(method, dim),

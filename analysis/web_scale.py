@@ -6,7 +6,7 @@ Used by findings_vit, findings_image_text and findings_masked_lm, each of which 
 import numpy as np
 
 from analysis.clusters import group_totals
-from analysis.findings import Evidence, signed
+from analysis.findings import Evidence, NotTested, signed
 from analysis.outcomes import Run
 from analysis.statistics import MARGIN
 from analysis.zero_shot import CLASSES
@@ -71,7 +71,7 @@ def gains_most_when_small(evidence: Evidence, method: str, against: str, metric:
     new, base = evidence.outcomes(method, metric), evidence.outcomes(against, metric)
     first, *others = shared_sizes(new, base)[:-1]
     if not others:
-        return {"value": np.nan, "shown": None, "numbers": "needs two sizes below d"}
+        raise NotTested("needs two sizes below d")
     gain = {m: new[m] - base[m] for m in (first, *others)}
     found = evidence.decide(
         {first: gain[first]}, {first: np.mean([gain[m] for m in others], axis=0)}, [first]

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from baselines import loading
 from baselines.batches import evaluation_batches
 from baselines.fitting import Source
-from baselines.networks import load_network
+from baselines.networks import count_macs, load_network
 from baselines.representation import (
     Representation,
     View,
@@ -53,7 +53,7 @@ def embed_trained(study: Study, method: Method, seed: int, device: str) -> None:
     folder = layout.embeddings(method.name, seed)
     networks = [load_network(layout.network(net.name, seed)) for net in method.networks]
     views, classifiers, costs, columns = [], {}, [], []
-    start = 0
+    start = heads = 0
     for learner, _, meta in networks:
         width = max(view.stop for view in learner.views)
         for view in learner.views:
@@ -66,6 +66,7 @@ def embed_trained(study: Study, method: Method, seed: int, device: str) -> None:
                     bias.detach().float().numpy(),
                 )
         costs.append(network_cost(learner, meta))
+        heads += sum(p.numel() for name, p in learner.named_parameters() if name.startswith("head."))
         columns.append(slice(start, start + width))
         start += width
     clock = time.perf_counter()
@@ -88,6 +89,7 @@ def embed_trained(study: Study, method: Method, seed: int, device: str) -> None:
             "embed_seconds": time.perf_counter() - clock,
             "embed_images": sum(map(len, splits.values())),
         },
+        parameters_all=heads,
         device=device,
     )
 
@@ -142,9 +144,15 @@ def embed_fitted(study: Study, method: Method, seed: int, device: str) -> None:
     representation = Representation(origin)
     source = Source.of(representation, world.labels("train"), world.num_classes)
     module = modules.load("baselines", method.baseline)
+    fits = []
     clock = time.perf_counter()
-    fit = module.fit(source, method.nesting, method.options, np.random.default_rng([seed, 3]))
+    fit_macs = count_macs(
+        lambda: fits.append(
+            module.fit(source, method.nesting, method.options, np.random.default_rng([seed, 3]))
+        )
+    )
     fit_seconds = time.perf_counter() - clock
+    fit = fits[0]
     if fit.transform is not None:
         for name in representation.splits:
             transform_split(fit.transform, representation, source.view, name, folder, method.name)
@@ -157,10 +165,13 @@ def embed_fitted(study: Study, method: Method, seed: int, device: str) -> None:
         classifiers=fit.classifiers,
         array_folder=None if fit.transform else origin,
         parameters=fit.parameters,
+        parameters_all=fit.parameters_all,
         # Its own network is that of the size it starts from; the source's others are not needed.
         cost={
             "networks": representation.meta["cost"]["networks"][-1:],
             "fit_seconds": fit_seconds,
+            "fit_macs": fit_macs,  # of gradient steps; a decomposition takes next to nothing
+            "projection_macs": {str(m): m * source.dim if fit.transform else 0 for m in method.nesting},
         },
         fit=fit.facts,
         device=device,
@@ -219,18 +230,24 @@ def finish(
     *,
     classifiers: dict,
     parameters: dict[int, int] | None = None,
+    parameters_all: int | None = None,
     device: str,
     **facts,
 ) -> None:
-    """Write the classifiers and, last, meta.json."""
+    """Write the classifiers and, last, meta.json.
+
+    parameters: of the classifier by size, those of the arrays by default; parameters_all: of all sizes
+    together, their sum by default. It is kept as that of size 0, as costs of a whole method are.
+    """
     if parameters is None:
         parameters = {m: int(w.size + b.size) for (view, m), (w, b) in classifiers.items()}
+    total = sum(parameters.values()) if parameters_all is None else parameters_all
     write_representation(
         Layout(study.name).embeddings(method.name, seed),
         method=method.name,
         seed=seed,
         classifiers=classifiers,
-        classifier_parameters={str(m): count for m, count in parameters.items()},
+        classifier_parameters={str(m): count for m, count in ({0: total} | parameters).items()},
         data_checksum=World(Layout(study.name).data).checksum,
         provenance=provenance(seed=seed, threads=torch.get_num_threads(), device=device),
         **facts,

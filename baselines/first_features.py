@@ -15,4 +15,8 @@ OPTIONS = {}
 def fit(source, sizes, options, rng):
     """Nothing is fitted: views and classifiers are slices of the source's."""
     classifiers = {(0, m): (source.weight[:, :m], source.bias) for m in sizes}
-    return Fit([View(tuple(sizes), source.view.start, source.view.stop)], classifiers)
+    return Fit(
+        [View(tuple(sizes), source.view.start, source.view.stop)],
+        classifiers,
+        parameters_all=max(sizes) * source.num_classes + source.num_classes,  # slices of one matrix
+    )

@@ -48,13 +48,15 @@ class Fit:
 
     views: over `transform`'s output or, where transform is None, over the source's own array.
     transform: float32 [b, d] → [b, D]. classifiers: (view index, size) → (weight, bias).
-    parameters: classifier parameters by size where they are not those of the arrays.
+    parameters: classifier parameters by size where they are not those of the arrays: a map of the features
+    has to be kept too. parameters_all: of all sizes together where they share some, else the sum.
     """
 
     views: list[View]
     classifiers: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]]
     transform: Callable[[np.ndarray], np.ndarray] | None = None
     parameters: dict[int, int] | None = None
+    parameters_all: int | None = None
     facts: dict = field(default_factory=dict)
 
 
@@ -70,3 +72,15 @@ def probes(
     if l2 is None:
         l2 = choose_l2(features, source.labels, source.num_classes, rng)
     return {(view, m): fit_probe(features[:, :m], source.labels, source.num_classes, l2) for m in sizes}
+
+
+def mapped_parameters(sizes: Sequence[int], source: Source) -> dict:
+    """`parameters` and `parameters_all` of a Fit with one map d → D for all sizes and a probe for each.
+
+    Size m keeps the map's first m columns, m·d, and its probe, m·C + C.
+    """
+    probe = {m: (m + 1) * source.num_classes for m in sizes}
+    return {
+        "parameters": {m: m * source.dim + probe[m] for m in sizes},
+        "parameters_all": max(sizes) * source.dim + sum(probe.values()),
+    }

@@ -7,6 +7,8 @@ elsewhere. MRL gives each size its own head; MRL-E ties them to the columns of o
 """
 
 from collections.abc import Callable, Sequence
+from math import isfinite
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +33,8 @@ def check_weights(sizes: Sequence[int], weights: Sequence[float] | None) -> tupl
     """The loss weights c_m as a tuple; raises UserError when they do not fit the sizes."""
     if weights is None:
         return (1.0,) * len(sizes)
+    if not isinstance(weights, Sequence) or not all(isinstance(c, Real) and isfinite(c) for c in weights):
+        raise UserError(f"loss_weights must be a list of finite numbers, one per size, not {weights!r}")
     if len(weights) != len(sizes):
         raise UserError(
             f"loss_weights has {len(weights)} values for {len(sizes)} sizes {list(sizes)}; "

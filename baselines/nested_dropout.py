@@ -8,6 +8,9 @@ longer prefix has stopped falling, its unit is frozen and only longer prefixes a
 Its options are chosen on a split of train (`python -m baselines.search`), as every method's learning rate is.
 """
 
+from math import isfinite
+from numbers import Real
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -41,8 +44,12 @@ class NestedDropout(Learner):
     def __init__(self, backbone: nn.Module, num_classes: int, sizes, rho, window, tolerance):
         dim = max(sizes)
         super().__init__(backbone, TiedHead(num_classes, (dim,)), sizes)
-        if not 0 < rho < 1:
-            raise UserError(f"nested_dropout: rho must lie between 0 and 1, not {rho}")
+        if not isinstance(rho, Real) or not 0 < rho < 1:
+            raise UserError(f"nested_dropout: rho must lie between 0 and 1, not {rho!r}")
+        if not isinstance(window, int) or window < 0:
+            raise UserError(f"nested_dropout: window must be a number of steps, 0 for none, not {window!r}")
+        if not isinstance(tolerance, Real) or not isfinite(tolerance):
+            raise UserError(f"nested_dropout: tolerance must be a share such as 0.01, not {tolerance!r}")
         if window and not hasattr(backbone, "own_rows"):
             raise UserError(
                 f"{type(backbone).__name__} does not name the `own_rows` of its features, which unit "

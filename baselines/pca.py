@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from baselines.fitting import Fit, probes
+from baselines.fitting import Fit, mapped_parameters, probes
 from baselines.representation import View
 
 KIND = "fitted"
@@ -26,5 +26,6 @@ def fit(source, sizes, options, rng):
         [View(tuple(sizes), 0, source.dim)],
         probes(transform(source.features), source, sizes, rng),
         transform=transform,
+        **mapped_parameters(sizes, source),
         facts={"centred": True},
     )

@@ -6,7 +6,7 @@ the variance 1/m is common to a whole prefix, and neither a probe nor a cosine s
 
 import numpy as np
 
-from baselines.fitting import Fit, probes
+from baselines.fitting import Fit, mapped_parameters, probes
 from baselines.representation import View
 
 KIND = "fitted"
@@ -27,4 +27,5 @@ def fit(source, sizes, options, rng):
         [View(tuple(sizes), 0, dim)],
         probes(transform(source.features), source, sizes, rng),
         transform=transform,
+        **mapped_parameters(sizes, source),
     )

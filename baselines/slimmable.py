@@ -8,6 +8,7 @@ costs a forward pass per size.
 """
 
 import math
+from numbers import Real
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from baselines.learner import Learner
 from baselines.nested import TiedHead, at_least_float32, logits
 from baselines.representation import View
 from baselines.slimming import Slimmable
-from suite.errors import unknown
+from suite.errors import UserError, unknown
 
 KIND = "trained"
 LABEL = "Slimmable"
@@ -65,7 +66,14 @@ class PaperVariant(SlimmableLearner):
     """The widest network, truncated."""
 
     def __init__(self, backbone, num_classes, sizes, options):
-        super().__init__(Slimmable(backbone, options["widths"], scaled), num_classes, sizes)
+        widths = options["widths"]
+        if not isinstance(widths, list) or not all(isinstance(w, Real) and 0 < w <= 1 for w in widths):
+            raise UserError(f"slimmable: widths must be a list of shares between 0 and 1, not {widths!r}")
+        if widths != sorted(set(widths)) or widths[-1:] != [1]:
+            raise UserError(
+                f"slimmable: widths must increase and end with 1, the whole network, not {widths}"
+            )
+        super().__init__(Slimmable(backbone, widths, scaled), num_classes, sizes)
 
     def logged(self, features):
         return {m: logits(self.head, features[0], m) for m in self.sizes}
@@ -75,8 +83,12 @@ class FairVariant(SlimmableLearner):
     """A sub-network for each size, with a forward pass of its own; features side by side."""
 
     def __init__(self, backbone, num_classes, sizes, options):
+        thinnest = options["thinnest"]
+        if not isinstance(thinnest, Real) or not 0 < thinnest <= 1:
+            raise UserError(f"slimmable: thinnest must be a share between 0 and 1, not {thinnest!r}")
+
         def channels(full: int, size: float) -> int:
-            return sized(full, size, backbone.dim, options["thinnest"])
+            return sized(full, size, backbone.dim, thinnest)
 
         super().__init__(Slimmable(backbone, sizes, channels), num_classes, sizes)
 
@@ -113,7 +125,7 @@ def scaled(full: int, width: float) -> int:
 def sized(full: int, size: int, dim: int, thinnest: float) -> int:
     """Channels of a layer in the sub-network with `size` of `dim` features.
 
-    The feature layer gets exactly `size`. The others get the share √(size / dim), so that multiply-
+    Layers as wide as the features get exactly `size`. Others get the share √(size / dim), so that multiply-
     accumulates go about with the size, but at least `thinnest`.
 
     >>> [sized(64, 64, 256, 0.25), sized(64, 8, 256, 0.25), sized(256, 8, 256, 0.25)]

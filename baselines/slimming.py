@@ -34,10 +34,17 @@ class SlimmableConv2d(nn.Module):
 
 
 class SwitchableBatchNorm2d(nn.ModuleList):
-    """A batch norm for each width: statistics and affine parameters of its own."""
+    """A batch norm for each width, statistics and affine parameters of its own, starting from `norm`'s."""
 
     def __init__(self, norm: nn.BatchNorm2d, outputs: Sequence[int]):
         super().__init__(nn.BatchNorm2d(channels, norm.eps, norm.momentum) for channels in outputs)
+        for own in self:
+            own.load_state_dict(
+                {
+                    name: value[: own.num_features] if value.ndim else value
+                    for name, value in norm.state_dict().items()
+                }
+            )
         self.width = len(outputs) - 1
 
     def forward(self, x: Tensor) -> Tensor:

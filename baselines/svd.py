@@ -30,10 +30,12 @@ def fit(source, sizes, options, rng):
         classifiers[0, m] = (low_rank @ basis, source.bias)  # acts on the rotated features
     rank = min(source.weight.shape)
     classes, dim = source.weight.shape
+    parameters = {m: min(m * (classes + dim), classes * dim) + classes for m in sizes}
     return Fit(
         [View(tuple(sizes), 0, dim)],
         classifiers,
         transform=lambda block: block @ basis.astype(np.float32),
-        parameters={m: min(m * (classes + dim), classes * dim) + classes for m in sizes},
+        parameters=parameters,
+        parameters_all=max(parameters.values()),  # the factors of a lower rank are their leading columns
         facts={"centred": False, "classifier_rank": {m: min(m, rank) for m in sizes}},
     )

@@ -68,8 +68,14 @@ def train_network(study: Study, network: str, seed: int, device: str, group: Gro
         first = layout.network(study.methods[starts_from].networks[-1].name, seed)
         learner.start_from(load_network(first)[0])
 
-    conditions = files.config_hash([settings, seed, world.checksum, device])
+    start = files.sha256(first / "checkpoint.pt") if first else None
+    conditions = files.config_hash([settings, seed, world.checksum, device, start])
     folder = layout.network(network, seed)
+    # Outside the declared outputs: the workflow deletes those of a job that was killed.
+    resume = folder.parent / ".unfinished" / f"{network}-{seed}.pt"
+    # Before training, so that images the network cannot take are refused at once.
+    crop = settings["training"].get("evaluation_crop")
+    macs = macs_per_image(learner, replace(normalise, crop=crop)(split.images[:2]))
     if ready:
         trained = untrained(learner, settings["training"], device)
     else:
@@ -81,15 +87,13 @@ def train_network(study: Study, network: str, seed: int, device: str, group: Gro
             settings["training"],
             seed,
             device=own_device,
-            # Outside the declared outputs: the workflow deletes those of a job that was killed.
-            resume=folder.parent / ".unfinished" / f"{network}-{seed}.pt",
+            resume=resume,
             conditions=conditions,
             progress=True,
             group=group,
         )
     if not group.main:
         return
-    crop = settings["training"].get("evaluation_crop")
     trained.log.insert(0, "network", network)
     with files.write_aside(folder / "log.csv") as path:
         trained.log.to_csv(path, index=False)
@@ -106,7 +110,7 @@ def train_network(study: Study, network: str, seed: int, device: str, group: Gro
             "train_seconds": round(trained.seconds, 2),
             "train_images": trained.images,
             "parameters": sum(p.numel() for n, p in learner.named_parameters() if not n.startswith("head.")),
-            **macs_per_image(learner, replace(normalise, crop=crop)(split.images[:2])),
+            **macs,
             "starts_from": str(first) if first else None,
             "data_checksum": world.checksum,
             "provenance": provenance(
@@ -118,6 +122,7 @@ def train_network(study: Study, network: str, seed: int, device: str, group: Gro
             ),
         },
     )
+    resume.unlink(missing_ok=True)
 
 
 def seen_captions(world: World) -> torch.Tensor | None:

@@ -67,7 +67,8 @@ def train(
 
     images: uint8 [n, H, W, C] (may be memory-mapped); labels: int64 [n]; settings: a study's `training`.
     resume: file that holds the state of an unfinished run; it is only continued when `conditions` (a hash
-    of everything that decides the result) is the same, and removed at the end.
+    of everything that decides the result) is the same. The state of the last step stays there: the caller
+    removes it when the network is written.
 
     Raises UserError when the loss stops being finite.
     """
@@ -136,9 +137,10 @@ def train(
                     saved = time.perf_counter()
     bar.close()
     learner.eval()
-    if resume and group.main:
-        resume.unlink(missing_ok=True)
-    return Trained(pd.DataFrame(meter.rows), time.perf_counter() - clock, steps * batch, precision)
+    seconds = time.perf_counter() - clock
+    if resume and start < steps:
+        state.save(steps, meter, seconds, group)
+    return Trained(pd.DataFrame(meter.rows), seconds, steps * batch, precision)
 
 
 def untrained(learner: Learner, settings: dict, device: str) -> Trained:

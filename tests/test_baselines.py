@@ -1,14 +1,18 @@
 """Every registered method keeps its contract; the identities that tie the learned alternatives to MRL."""
 
+import copy
 import importlib
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import synthetic
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from baselines import control_label, control_random, linear_map
+from baselines import control_label, control_random, linear_map, search
 from baselines.backbones import Block, build_backbone, spatial_mean
 from baselines.batches import Normalise
 from baselines.fitting import Fit, Source
@@ -26,7 +30,7 @@ CLASSES = 4
 BACKBONE = {"name": "small_resnet", "dim": 16, "widths": [8, 16]}
 
 # Methods that learn from something else than labelled images, or are restored from files: tested elsewhere.
-OTHER_INPUT = {"masked_lm", "masked_lm_fixed", "contrastive", "contrastive_fixed"}
+OTHER_INPUT = {"masked_lm", "masked_lm_fixed"}
 REGISTERED = {
     name: modules.declared("baselines", name, "KIND", "method") for name in modules.names("baselines", "KIND")
 }
@@ -153,6 +157,28 @@ def test_a_fitted_method_serves_every_size_from_the_training_side_alone(name):
         np.testing.assert_array_equal(weight, again.classifiers[key][0])
 
 
+@pytest.mark.parametrize(
+    (
+        "name",
+        "by_size",
+        "together",
+    ),  # d = 16, 4 classes, sizes 4, 8, 16; None: Σ over sizes of what each needs
+    [
+        ("pca", {4: 4 * 16 + 20, 16: 16 * 16 + 68}, 16 * 16 + 20 + 36 + 68),
+        ("random_projection", {4: 4 * 16 + 20, 16: 16 * 16 + 68}, 16 * 16 + 20 + 36 + 68),
+        ("svd", {4: 4 * 16 + 4, 16: 4 * 16 + 4}, 4 * 16 + 4),
+        ("first_features", None, 4 * 16 + 4),
+        ("linear_map", {4: 4 * 16 + 20, 16: 16 * 16 + 68}, None),
+        ("random_features", None, None),
+    ],
+)
+def test_a_classifier_counts_what_has_to_be_kept_for_it(name, by_size, together):
+    module = importlib.import_module(f"baselines.{name}")
+    found = module.fit(source(), SIZES, module.OPTIONS, np.random.default_rng(0))
+    assert found.parameters_all == together
+    assert {m: found.parameters[m] for m in by_size} == by_size if by_size else found.parameters is None
+
+
 @pytest.mark.parametrize("module", [control_label, control_random])
 def test_controls_give_an_embedding_per_label(module):
     rng = np.random.default_rng(0)
@@ -211,8 +237,12 @@ def slim(widths=(0.25, 0.5, 1.0), seed=0):
 def test_a_slimmable_network_at_full_width_is_the_plain_network():
     torch.manual_seed(0)
     plain = build_backbone(BACKBONE, 1)
-    slimmable = slim()
+    for norm in (module for module in plain.modules() if isinstance(module, torch.nn.BatchNorm2d)):
+        for values in (norm.weight.data, norm.bias.data, norm.running_mean, norm.running_var):
+            values.uniform_(0.5, 2)  # as after training: widths start from the norms they are given
+    slimmable = Slimmable(copy.deepcopy(plain), (0.25, 0.5, 1.0), lambda full, width: round(full * width))
     images, _ = batch()
+    assert torch.equal(slimmable.eval()(images), plain.eval()(images))
     for mode in (True, False):  # in training mode the running statistics move, then evaluation uses them
         plain.train(mode), slimmable.train(mode)
         assert torch.equal(slimmable(images), plain(images))
@@ -387,10 +417,54 @@ def test_the_state_of_the_sweep_is_saved_with_the_weights():
     assert int(other.swept) == 5
 
 
-@pytest.mark.parametrize("rho", [0.0, 1.0, -1])
-def test_a_rho_that_is_no_probability_is_refused(rho):
-    with pytest.raises(UserError, match="between 0 and 1"):
-        learner("nested_dropout", rho=rho)
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        *(("nested_dropout", {"rho": rho}, "rho must lie between 0 and 1") for rho in (0.0, 1.0, -1, "0.9")),
+        ("nested_dropout", {"window": -1}, "window must be a number of steps, 0 for none, not -1"),
+        ("nested_dropout", {"tolerance": "a"}, "tolerance must be a share such as 0.01, not 'a'"),
+        ("slimmable", {"widths": [0.5, 2]}, r"shares between 0 and 1, not \[0.5, 2\]"),
+        ("slimmable", {"widths": []}, "must increase and end with 1"),
+        ("slimmable", {"widths": [0.5, 0.25, 1]}, "must increase and end with 1"),
+        ("slimmable", {"variant": "fair", "thinnest": 2}, "thinnest must be a share between 0 and 1, not 2"),
+        ("mrl", {"loss_weights": 2}, "list of finite numbers, one per size, not 2"),
+        ("mrl", {"loss_weights": [2, "x", 1]}, r"list of finite numbers, one per size, not \[2, 'x', 1\]"),
+        ("mrl_e", {"loss_weights": [1, float("nan"), 1]}, "list of finite numbers"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_refused(name, options, message):
+    with pytest.raises(UserError, match=message):
+        learner(name, **options)
+
+
+# --- search -------------------------------------------------------------------------------------------------
+
+
+def test_a_search_goes_on_where_it_was_and_scores_what_training_gives(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    study, layout = synthetic.build(
+        Path(),
+        methods={"mrl": None, "fixed_feature": None, "pca": None},
+        backbone={"name": "small_resnet", "dim": 16, "widths": [4, 4]},
+        training={
+            "epochs": 1,
+            "batch_size": 40,
+            "learning_rate": 0.1,
+            "precision": "float32",
+            "augment": {},
+        },
+    )
+    grid = {"learning_rate": [0.01, 0.1], "label_smoothing": [0.1]}
+    with pytest.raises(UserError, match="unknown key of mrl 'label_smoothing'"):
+        search.search(study, study.method("mrl"), grid, 0)
+    with pytest.raises(UserError, match="pca is not trained from fresh weights"):
+        search.search(study, study.method("pca"), {}, 0)
+    del grid["label_smoothing"]
+    found = search.search(study, study.method("mrl"), grid, 0)
+    assert found.groupby("learning_rate")["dim"].apply(list).tolist() == [list(study.nesting)] * 2
+    monkeypatch.setattr(search, "score", lambda *arguments: pytest.fail("trained again"))
+    pd.testing.assert_frame_equal(search.search(study, study.method("mrl"), grid, 0), found)
+    assert (layout.root / "search" / "synthetic" / "mrl.csv").exists()
 
 
 # --- fine-tuning --------------------------------------------------------------------------------------------

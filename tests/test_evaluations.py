@@ -9,7 +9,7 @@ import synthetic
 from sklearn.neighbors import NearestCentroid
 
 from analysis import adaptive_classification as adaptive
-from analysis import classmeans, disagreement, longtail, predict, superclass
+from analysis import classmeans, disagreement, findings, longtail, predict, superclass
 from analysis.drawing import Drawing, use_style
 from analysis.outcomes import COLUMNS, Run
 from analysis.statistics import mcnemar_exact
@@ -504,3 +504,19 @@ def test_paired_differences_are_those_of_the_items(tmp_path):
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+# --- findings ---------------------------------------------------------------------------------------
+
+
+def test_a_claim_that_a_study_cannot_decide_is_not_tested_and_says_why():
+    outcomes = {"mrl": {16: np.ones(9), 64: np.ones(9)}, "fixed_feature": {16: np.ones(9), 64: np.ones(9)}}
+
+    class Known(findings.Evidence):
+        def outcomes(self, method, metric):
+            return outcomes[method]
+
+    with pytest.raises(findings.NotTested, match="no size among 16, 64 that the claim is about"):
+        findings.not_worse_when_small(Known({}, 0, {}), "mrl", "fixed_feature", "linear top1")
+    found = findings.equivalent_when_large(Known({}, 0, {}), "mrl", "fixed_feature", "linear top1")
+    assert found["dims"] == "16 64" and found["value"] == 0

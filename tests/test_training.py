@@ -92,7 +92,15 @@ def test_a_killed_run_continues_to_the_same_bits(step, tmp_path, monkeypatch):
     assert torch.equal(weights(continued), weights(uninterrupted))
     columns = ["epoch", "dim", "loss", "train_top1", "lr"]
     pd.testing.assert_frame_equal(rest.log[columns], whole.log[columns], check_exact=True)
-    assert not state.exists()
+
+
+def test_what_was_trained_is_not_lost_before_it_is_written(tmp_path):
+    finished, whole = run(resume=tmp_path / "state.pt")
+    learner = build_learner(SETTINGS, 4, 1, 0)
+    learner.after_step = lambda done, steps: pytest.fail("trained again")
+    again, rest = run(learner=learner, resume=tmp_path / "state.pt")
+    assert torch.equal(weights(again), weights(finished))
+    pd.testing.assert_frame_equal(rest.log, whole.log, check_exact=True)
 
 
 def test_a_state_of_other_conditions_is_not_continued(tmp_path, monkeypatch):
