@@ -32,7 +32,7 @@ def score(run: Run) -> Iterator[dict]:
     yield row(0, "fit_macs", cost.get("fit_macs", 0))
     yield row(0, "parameters", total("parameters"))
     yield row(0, "forwards", total("forwards"))
-    yield row(0, "macs_all_sizes", total("macs_all_sizes"))
+    yield row(0, "macs_all_sizes", total("macs_all_sizes") + cost.get("projection_macs_all_sizes", 0))
     if "embed_seconds" in cost:
         yield row(0, "embed_images_per_second", cost["embed_images"] / cost["embed_seconds"])
     projection = cost.get("projection_macs", {})

@@ -84,7 +84,9 @@ class Evidence:
         }
 
     def by_size(self, new: Outcomes, base: Outcomes, dims: list[int]) -> pd.DataFrame:
-        """`compare_outcomes` at each of `dims`."""
+        """`compare_outcomes` at each of `dims`. Raises NotTested where there is none."""
+        if not dims:
+            raise NotTested("no two sizes to compare")
         pair = [np.stack([values[m] for m in dims]) for values in (new, base)]
         return compare_outcomes(*pair, dims, rng=self.rng(), resamples=RESAMPLES)
 
@@ -176,6 +178,8 @@ def weakest_when_smallest(evidence: Evidence, method: str, against: str, metric:
     """Shown when the gap at the smallest size is larger than the mean gap at the others."""
     new, base = evidence.outcomes(method, metric), evidence.outcomes(against, metric)
     first, *others = [m for m in new if m in base]
+    if not others:
+        raise NotTested("needs two sizes")
     gap = {m: new[m] - base[m] for m in (first, *others)}
     found = evidence.decide({first: gap[first]}, {first: np.mean([gap[m] for m in others], axis=0)}, [first])
     numbers = "; ".join(f"{m}: {signed(values.mean())}" for m, values in gap.items())
@@ -313,8 +317,10 @@ def markdown(table: pd.DataFrame) -> str:
         )
         lines.append(f"| {row.claim} ({row.metric}) | **{row.shown}** | {interval} | {row.numbers} |")
     lines.append("")
+    counts = table[table["n"] > 0].drop_duplicates("split")
+    items = ", ".join(f"{row.n:,} ({row.split})" for row in counts.itertuples())
     lines.append(
-        f"n = {table['n'].iloc[0]:,} test images; points of accuracy or mAP@10; “as accurate as” is an "
+        f"n = {items} test images; points of accuracy or mAP@10; “as accurate as” is an "
         f"equivalence test with a margin of {100 * MARGIN:g} points."
     )
     return "\n".join(lines)

@@ -77,6 +77,11 @@ class SmallResNet(nn.Module):
         return [conv.weight, norm.weight, norm.bias]
 
     @property
+    def feature_layers(self) -> list[nn.Module]:
+        """Modules whose channels are the features; layers inside may be as wide by chance."""
+        return [self.expand]
+
+    @property
     def depths(self) -> dict[str, list[nn.Module]]:
         """What fine-tuning unfreezes, from the output inwards; each entry adds to those before it."""
         last = self.stages[-1]

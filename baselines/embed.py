@@ -66,7 +66,7 @@ def embed_trained(study: Study, method: Method, seed: int, device: str) -> None:
                     bias.detach().float().numpy(),
                 )
         costs.append(network_cost(learner, meta))
-        heads += sum(p.numel() for name, p in learner.named_parameters() if name.startswith("head."))
+        heads += learner.classifier_parameters
         columns.append(slice(start, start + width))
         start += width
     clock = time.perf_counter()
@@ -153,6 +153,7 @@ def embed_fitted(study: Study, method: Method, seed: int, device: str) -> None:
     )
     fit_seconds = time.perf_counter() - clock
     fit = fits[0]
+    column_macs = source.dim if fit.transform else 0  # the suite's transforms are linear maps
     if fit.transform is not None:
         for name in representation.splits:
             transform_split(fit.transform, representation, source.view, name, folder, method.name)
@@ -171,7 +172,9 @@ def embed_fitted(study: Study, method: Method, seed: int, device: str) -> None:
             "networks": representation.meta["cost"]["networks"][-1:],
             "fit_seconds": fit_seconds,
             "fit_macs": fit_macs,  # of gradient steps; a decomposition takes next to nothing
-            "projection_macs": {str(m): m * source.dim if fit.transform else 0 for m in method.nesting},
+            "projection_macs": {str(m): m * column_macs for m in method.nesting},
+            # Sizes of one view are prefixes of one projection.
+            "projection_macs_all_sizes": sum(max(view.sizes) for view in fit.views) * column_macs,
         },
         fit=fit.facts,
         device=device,

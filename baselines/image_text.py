@@ -8,6 +8,7 @@ plain model, what random and first features are taken from.
 """
 
 import math
+from numbers import Real
 
 import numpy as np
 import torch
@@ -50,6 +51,8 @@ class TwoTowers(Learner):
 
     def __init__(self, backbone, captions, sizes, loss_weights, vocabulary, depth, heads, temperature):
         super().__init__(backbone, None, sizes, loss_weights)
+        if not isinstance(temperature, Real) or not 0 < temperature < math.inf:
+            raise UserError(f"image_text: temperature must be a number above 0, not {temperature!r}")
         if captions is None:
             raise UserError(
                 "image_text needs data with captions: data.source glyph_captions or image_captions"
@@ -104,6 +107,11 @@ class TwoTowers(Learner):
         """
         texts = F.normalize(prefix(self.features(self.captions), m), dim=1)
         return texts * self.log_scale.exp(), texts.new_zeros(len(texts))
+
+    @property
+    def classifier_parameters(self) -> int:
+        """Those of size d: the others are its prefixes, normalised anew."""
+        return len(self.captions) * (max(self.sizes) + 1)
 
 
 def info_nce(scores: Tensor, positive: Tensor) -> Tensor:

@@ -69,6 +69,11 @@ class Learner(nn.Module):
         return self.head.linear(m)
 
     @property
+    def classifier_parameters(self) -> int:
+        """Numbers to keep for the classifiers of all sizes together; those that sizes share count once."""
+        return sum(parameter.numel() for parameter in self.head.parameters())
+
+    @property
     def forwards(self) -> int:
         """Forward passes that serve all sizes of one image: here one pass serves every size."""
         return 1

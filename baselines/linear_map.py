@@ -4,7 +4,8 @@
 
 The question behind it: once an ordinary embedding is trained, does a small projection learned after the
 fact do what MRL does? It is logistic regression of rank m. Sizes are fitted apart and lie side by side, so
-a smaller one is no prefix of a larger one.
+a smaller one is no prefix of a larger one. One λ serves all sizes: the best for the smallest, where it
+matters most.
 """
 
 import numpy as np

@@ -6,6 +6,8 @@ The head of size m is the first m columns of the embedding matrix E [V, d], thro
 in: nested, that is MRL-E by construction (paper, section 3 and 4.1: BERT).
 """
 
+from numbers import Real
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -41,8 +43,8 @@ class MaskedLM(Learner):
     def __init__(self, backbone: nn.Module, num_classes: int, sizes, weights, masked: float):
         head = TiedHead(num_classes, (backbone.dim,))  # d columns whatever the sizes: tokens come in by them
         super().__init__(backbone, head, sizes, weights)
-        if not 0 < masked < 1:
-            raise UserError(f"masked_lm: masked is {masked}, allowed: between 0 and 1")
+        if not isinstance(masked, Real) or not 0 < masked < 1:
+            raise UserError(f"masked_lm: masked is {masked!r}, allowed: between 0 and 1")
         self.masked = masked
         nn.init.normal_(head.weight, std=INITIAL)
         nn.init.zeros_(head.bias)

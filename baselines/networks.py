@@ -44,7 +44,7 @@ def macs_per_image(learner: Learner, images: Tensor) -> dict:
     `macs`: by size, what that size alone needs; `macs_all_sizes`: every size of one image; `macs_training`:
     a forward and a backward pass of the loss.
     """
-    learner = copy.deepcopy(learner).cpu()
+    learner = copy.deepcopy(learner).cpu().eval()  # one image alone has no batch statistics
     labels = torch.zeros(len(images), dtype=torch.int64)
     rng = np.random.default_rng(0)
     with torch.no_grad():

@@ -84,6 +84,14 @@ class ResNet(nn.Module):
             load_weights(network, read_state_dict(init_weights), init_weights)
 
     @property
+    def feature_layers(self) -> list[nn.Module]:
+        """Modules whose channels are the features: what the last stage's blocks add up."""
+        blocks = self.network.layer4
+        last = 3 if hasattr(blocks[0], "conv3") else 2
+        ends = [getattr(block, f"{kind}{last}") for block in blocks for kind in ("conv", "bn")]
+        return [*ends, blocks[0].downsample]
+
+    @property
     def depths(self) -> dict[str, list[nn.Module]]:
         """What fine-tuning unfreezes, from the output inwards; each entry adds to those before it."""
         last = self.network.layer4[-1]

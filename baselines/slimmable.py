@@ -88,9 +88,9 @@ class FairVariant(SlimmableLearner):
             raise UserError(f"slimmable: thinnest must be a share between 0 and 1, not {thinnest!r}")
 
         def channels(full: int, size: float) -> int:
-            return sized(full, size, backbone.dim, thinnest)
+            return thinned(full, size, backbone.dim, thinnest)
 
-        super().__init__(Slimmable(backbone, sizes, channels), num_classes, sizes)
+        super().__init__(Slimmable(backbone, sizes, channels, features=sizes), num_classes, sizes)
 
     def logged(self, features):
         return {m: logits(self.head, z, m) for m, z in zip(reversed(self.sizes), features)}
@@ -122,17 +122,14 @@ def scaled(full: int, width: float) -> int:
     return max(1, round(full * width))
 
 
-def sized(full: int, size: int, dim: int, thinnest: float) -> int:
-    """Channels of a layer in the sub-network with `size` of `dim` features.
+def thinned(full: int, size: int, dim: int, thinnest: float) -> int:
+    """Channels of a layer inside the sub-network with `size` of `dim` features.
 
-    Layers as wide as the features get exactly `size`. Others get the share √(size / dim), so that multiply-
-    accumulates go about with the size, but at least `thinnest`.
+    The share √(size / dim), so that multiply-accumulates go about with the size, but at least `thinnest`.
 
-    >>> [sized(64, 64, 256, 0.25), sized(64, 8, 256, 0.25), sized(256, 8, 256, 0.25)]
-    [32, 16, 8]
+    >>> [thinned(64, 64, 256, 0.25), thinned(64, 8, 256, 0.25)]
+    [32, 16]
     """
-    if full == dim:
-        return size
     return scaled(full, max(thinnest, math.sqrt(size / dim)))
 
 

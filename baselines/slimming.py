@@ -55,19 +55,28 @@ class Slimmable(nn.Module):
     """A convolutional backbone made slimmable: `forward` takes the width, as an index into `widths`.
 
     channels(full, width): how many channels a layer of `full` uses at a width. The last width must use all
-    of them; there the network is the plain one. Works in place: the backbone keeps its filters.
+    of them; there the network is the plain one. features: how many features each width has, where `channels`
+    does not say; the backbone then names its `feature_layers`. Works in place: it keeps its filters.
     """
 
-    def __init__(self, backbone: nn.Module, widths: Sequence[float], channels: Callable[[int, float], int]):
+    def __init__(
+        self,
+        backbone: nn.Module,
+        widths: Sequence[float],
+        channels: Callable[[int, float], int],
+        features: Sequence[int] | None = None,
+    ):
         super().__init__()
+        exact = set() if features is None else set(feature_layers(backbone))
         self.dim = backbone.dim
         self.widths = tuple(widths)
         for parent in list(backbone.modules()):
             for name, layer in list(parent.named_children()):
                 if isinstance(layer, nn.Conv2d):
-                    setattr(parent, name, SlimmableConv2d(layer, self._outputs(layer.out_channels, channels)))
+                    outputs = features if layer in exact else self._outputs(layer.out_channels, channels)
+                    setattr(parent, name, SlimmableConv2d(layer, outputs))
                 elif isinstance(layer, nn.BatchNorm2d):
-                    outputs = self._outputs(layer.num_features, channels)
+                    outputs = features if layer in exact else self._outputs(layer.num_features, channels)
                     setattr(parent, name, SwitchableBatchNorm2d(layer, outputs))
                 elif isinstance(layer, (nn.Linear, nn.LayerNorm, nn.MultiheadAttention)):
                     raise UserError(
@@ -89,3 +98,13 @@ class Slimmable(nn.Module):
             if isinstance(layer, (SlimmableConv2d, SwitchableBatchNorm2d)):
                 layer.width = width
         return self.backbone(images)
+
+
+def feature_layers(backbone: nn.Module) -> list[nn.Module]:
+    """Convolutions and batch norms whose channels are the features. Raises UserError when none are named."""
+    if not hasattr(backbone, "feature_layers"):
+        raise UserError(
+            f"{type(backbone).__name__} does not name its `feature_layers`, which slimmable's fair variant "
+            "cuts to each size; choose another backbone or variant: paper"
+        )
+    return [layer for part in backbone.feature_layers for layer in part.modules()]

@@ -124,6 +124,21 @@ def test_cost_is_counted_by_size(name, options):
     assert cost["macs_training"] > cost["macs"][str(max(model.sizes))]
 
 
+def test_multiply_accumulates_are_counted_where_the_network_ends_in_one_position():
+    model = learner("mrl", backbone={"name": "small_resnet", "dim": 16, "widths": [4, 4, 4]}).train()
+    # One image of 8 × 8 ends as 1 × 1: in training mode its batch norm would have a single value.
+    assert macs_per_image(model, torch.zeros(2, 1, 8, 8))["macs"].keys() == {"4", "8", "16"}
+    assert model.training
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),  # 4 classes, sizes 4, 8, 16
+    [("mrl", 4 * (4 + 8 + 16) + 3 * 4), ("mrl_e", 4 * 16 + 4), ("fixed_feature", 4 * 8 + 4)],
+)
+def test_the_classifiers_of_all_sizes_count_what_they_share_once(name, count):
+    assert learner(name).classifier_parameters == count
+
+
 def source(n=120, dim=16, seed=0):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, CLASSES, n)
@@ -158,12 +173,8 @@ def test_a_fitted_method_serves_every_size_from_the_training_side_alone(name):
 
 
 @pytest.mark.parametrize(
-    (
-        "name",
-        "by_size",
-        "together",
-    ),  # d = 16, 4 classes, sizes 4, 8, 16; None: Σ over sizes of what each needs
-    [
+    ("name", "by_size", "together"),
+    [  # d = 16, 4 classes, sizes 4, 8, 16; None: Σ over sizes of what each needs
         ("pca", {4: 4 * 16 + 20, 16: 16 * 16 + 68}, 16 * 16 + 20 + 36 + 68),
         ("random_projection", {4: 4 * 16 + 20, 16: 16 * 16 + 68}, 16 * 16 + 20 + 36 + 68),
         ("svd", {4: 4 * 16 + 4, 16: 4 * 16 + 4}, 4 * 16 + 4),
@@ -305,6 +316,28 @@ def test_the_fair_variant_has_a_sub_network_with_exactly_each_size():
     assert macs["4"] < macs["8"] < macs["16"]
 
 
+INNER = [  # backbones with layers inside that are as wide as their features
+    ({"name": "small_resnet", "dim": 16, "widths": [8, 16]}, "stages.1.conv1", "expand.0"),
+    (
+        {"name": "resnet18", "dim": 512, "stem": "small", "blur_pool": True},
+        "layer4.1.conv1",
+        "layer4.1.conv2",
+    ),
+]
+
+
+@pytest.mark.parametrize(("backbone", "inner", "last"), INNER, ids=["small_resnet", "resnet18"])
+def test_the_fair_variant_cuts_the_features_to_a_size_and_no_layer_inside(backbone, inner, last):
+    dim = backbone["dim"]
+    sizes = [dim // 64 or 1, dim]
+    model = learner("slimmable", sizes=sizes, backbone=backbone, variant="fair", thinnest=0.25).eval()
+    network = getattr(model.backbone.backbone, "network", model.backbone.backbone)
+    assert network.get_submodule(inner).outputs == (dim // 4, dim)  # √(1/64) is below `thinnest`
+    assert network.get_submodule(last).outputs == tuple(sizes)
+    with torch.inference_mode():
+        assert model.features(torch.rand(2, 1, 16, 16)).shape == (2, sum(sizes))
+
+
 def test_the_paper_variant_truncates_the_widest_network():
     model = learner("slimmable").eval()
     images, _ = batch()
@@ -430,6 +463,7 @@ def test_the_state_of_the_sweep_is_saved_with_the_weights():
         ("mrl", {"loss_weights": 2}, "list of finite numbers, one per size, not 2"),
         ("mrl", {"loss_weights": [2, "x", 1]}, r"list of finite numbers, one per size, not \[2, 'x', 1\]"),
         ("mrl_e", {"loss_weights": [1, float("nan"), 1]}, "list of finite numbers"),
+        ("masked_lm", {"masked": "0.15"}, "masked is '0.15', allowed: between 0 and 1"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused(name, options, message):

@@ -348,6 +348,8 @@ def test_a_loaded_two_tower_network_embeds_images_and_captions_as_it_was_trained
         atol=1e-5,
     )
     assert not bias.any()
+    # 12 captions; smaller sizes are prefixes of the largest, normalised anew.
+    assert found.meta["classifier_parameters"] == {"0": 12 * 9, "4": 12 * 5, "8": 12 * 9}
 
 
 def test_cross_modal_outcomes_are_the_brute_force_ones(glyph_study):

@@ -520,3 +520,22 @@ def test_a_claim_that_a_study_cannot_decide_is_not_tested_and_says_why():
         findings.not_worse_when_small(Known({}, 0, {}), "mrl", "fixed_feature", "linear top1")
     found = findings.equivalent_when_large(Known({}, 0, {}), "mrl", "fixed_feature", "linear top1")
     assert found["dims"] == "16 64" and found["value"] == 0
+    outcomes["mrl"].pop(64)
+    for rule in (findings.weakest_when_smallest, findings.not_monotone):
+        with pytest.raises(findings.NotTested, match="two sizes"):
+            rule(Known({}, 0, {}), "mrl", "fixed_feature", "linear top1")
+
+
+def test_a_claim_names_the_split_that_decides_it(finished):
+    def shown(*given):
+        return {"value": 0.1, "shown": True}
+
+    claims = [
+        findings.Claim("c", "", shown, "mrl", "itself", "top1", split) for split in ("query", "captions")
+    ]
+    query, captions = findings.judge([run_of(*finished, "findings")], claims, {})
+    assert (query["split"], query["n"], query["shown"]) == ("query", synthetic.COUNTS["query"], "shown")
+    assert (captions["n"], captions["shown"]) == (0, "not tested")
+    assert captions["numbers"] == "the study has no split captions"
+    page = findings.markdown(pd.DataFrame([query | {"low": 0.05, "high": 0.2}, captions]))
+    assert f"n = {query['n']} (query) test images" in page and "| **not tested** |  |" in page

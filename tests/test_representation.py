@@ -1,11 +1,15 @@
 """What methods hand over: views, prefixes, classifiers; and the fitted methods against known answers."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import synthetic
 
 from analysis.predict import best, measure
+from analysis.tabulate import tabulate
 from baselines import control_label, first_features, pca, random_features, random_projection, svd
-from baselines.embed import label_codes
+from baselines.embed import embed_fitted, label_codes
 from baselines.fitting import Source
 from baselines.representation import (
     Representation,
@@ -185,3 +189,22 @@ def test_label_codes_tell_all_classes_apart_in_their_first_columns():
     similar = codes @ codes.T
     np.fill_diagonal(similar, -1)
     assert similar.max() < 1 - 1e-4
+
+
+def test_a_fitted_method_costs_its_source_its_fit_and_its_projection(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fitted = {"pca": 16, "linear_map": 2 + 4 + 8 + 16, "first_features": 0}  # columns that serve all sizes
+    study, layout = synthetic.build(
+        Path(), methods={"fixed_feature": None, **dict.fromkeys(fitted)}, tasks={"cost": None}, seeds=[0]
+    )
+    for name in fitted:
+        embed_fitted(study, study.method(name), 0, "cpu")
+    table = tabulate(study, "cost", layout)
+    cost = table.set_index(["method", "metric", "dim"])["value"]
+    source = Representation(layout.embeddings("fixed_feature", 0)).meta["cost"]["networks"][-1]
+    for name, columns in fitted.items():
+        assert cost[name, "train_macs", 0] == source["train_macs"]
+        assert cost[name, "macs_all_sizes", 0] == source["macs_all_sizes"] + columns * 16
+        # d = 16: one column of a linear map takes 16 multiply-accumulates.
+        assert cost[name, "macs_per_image", 4] == source["macs"]["16"] + (4 * 16 if columns else 0)
+        assert (cost[name, "fit_macs", 0] > 0) == (columns > 0)

@@ -1,15 +1,21 @@
 """Training: the same seed gives the same weights, a killed run continues, wrong input is refused."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+import synthetic
 import torch
 
 from baselines import mrl
+from baselines import train as command
 from baselines.backbones import build_backbone
 from baselines.batches import Normalise, augment, epoch_order, training_batch
+from baselines.distributed import Group
 from baselines.networks import build_learner
 from baselines.probe import fit_probe
+from baselines.train import train_network
 from baselines.training import DEFAULTS, train
 from suite.errors import UserError
 
@@ -101,6 +107,60 @@ def test_what_was_trained_is_not_lost_before_it_is_written(tmp_path):
     again, rest = run(learner=learner, resume=tmp_path / "state.pt")
     assert torch.equal(weights(again), weights(finished))
     pd.testing.assert_frame_equal(rest.log, whole.log, check_exact=True)
+
+
+@pytest.fixture
+def miniature(tmp_path, monkeypatch):
+    """Builds a study of random images in a folder of its own: changes → (study, layout)."""
+    monkeypatch.chdir(tmp_path)
+
+    def build(**changes):
+        return synthetic.build(
+            Path(),
+            methods={"mrl": None, "fixed_feature": None, "finetune": None},
+            backbone={"name": "small_resnet", "dim": 16, "widths": [4, 4]},
+            training=TRAINING | changes,
+        )
+
+    return build
+
+
+def test_a_training_is_kept_until_its_network_is_written(miniature, monkeypatch):
+    study, layout = miniature()
+    state = layout.network("mrl", 0).parent / ".unfinished" / "mrl-0.pt"
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "save_network", lambda *given: pytest.fail("no space left"))
+        with pytest.raises(pytest.fail.Exception, match="no space left"):
+            train_network(study, "mrl", 0, "cpu", Group(), "cpu")
+    assert state.exists()
+    train_network(study, "mrl", 0, "cpu", Group(), "cpu")
+    assert (layout.network("mrl", 0) / "meta.json").exists() and not state.exists()
+
+
+def test_images_that_the_network_cannot_take_are_refused_before_training(miniature, monkeypatch):
+    study, _ = miniature(evaluation_crop=400)
+    monkeypatch.setattr(command, "train", lambda *given, **more: pytest.fail("trained"))
+    with pytest.raises(UserError, match="evaluation_crop is 400, but the stored images are"):
+        train_network(study, "mrl", 0, "cpu", Group(), "cpu")
+
+
+def test_a_state_that_began_from_other_weights_is_not_continued(miniature, monkeypatch):
+    study, layout = miniature()
+    train_network(study, "fixed_feature_16", 0, "cpu", Group(), "cpu")
+    conditions = []
+
+    def stop(*given, **more):
+        conditions.append(more["conditions"])
+        raise Killed
+
+    monkeypatch.setattr(command, "train", stop)
+    checkpoint = layout.network("fixed_feature_16", 0) / "checkpoint.pt"
+    for change in (0, 0, 1):
+        weights_of_first = torch.load(checkpoint, weights_only=True)
+        torch.save({name: value + change for name, value in weights_of_first.items()}, checkpoint)
+        with pytest.raises(Killed):
+            train_network(study, "finetune", 0, "cpu", Group(), "cpu")
+    assert conditions[0] == conditions[1] != conditions[2]
 
 
 def test_a_state_of_other_conditions_is_not_continued(tmp_path, monkeypatch):
