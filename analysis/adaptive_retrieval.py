@@ -36,6 +36,8 @@ def score(run: Run) -> Iterator[dict]:
         ]
         done = set()
         for search, outcomes, name, configurations in listed:
+            if not configurations:  # no other lengths were asked for, and none are saved
+                continue
             ids = outcomes[f"{query}/{database}/{name}"]
             for place, (short, m, k) in enumerate(configurations):
                 if (search, short, m, k) in done:  # the pair whose K is varied has the usual K, too

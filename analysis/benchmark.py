@@ -26,7 +26,7 @@ import torch
 from tqdm import tqdm
 
 from analysis import benchmark_adaptive, benchmark_evaluations
-from analysis.search import default_query_block, prefix_search
+from analysis.search import default_query_block, known_device, prefix_search
 from suite import cli, files
 from suite.errors import UserError
 from suite.provenance import provenance
@@ -252,8 +252,8 @@ COMMANDS = {
 }
 
 
-def arguments() -> argparse.Namespace:
-    """The command line."""
+def arguments(argv: list[str] | None) -> argparse.Namespace:
+    """The command line. Raises UserError for threads, a device or a file name that it cannot use."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -265,14 +265,18 @@ def arguments() -> argparse.Namespace:
         sub.add_argument("--seed", type=int, default=0, help="seed of the random data (default 0)")
         sub.add_argument("--out", type=Path, help="also write the table: .csv, or .json with its conditions")
         command.add_arguments(sub)
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Measure, print the table, and write it if asked."""
-    args = arguments()
+    args = parser.parse_args(argv)
+    if args.threads < 1:
+        raise UserError(f"--threads {args.threads}: at least one thread is needed")
+    known_device(args.device)
     if args.out and args.out.suffix not in (".csv", ".json"):
         raise UserError(f"--out {args.out}: the name must end in .csv or .json")
+    return args
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure, print the table, and write it if asked."""
+    args = arguments(argv)
     torch.set_num_threads(args.threads)
     table = COMMANDS[args.command].measure(args)
     print(table.T.to_string(header=False, float_format=lambda value: f"{value:.4g}"))

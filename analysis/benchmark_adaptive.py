@@ -16,11 +16,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from analysis.index_retrieval import shared
-from analysis.indexes import best_time, build, normalised, searchers
+from analysis.indexes import FLAT, best_time, build, flat, normalised, searchers, vectors
 from analysis.metrics import mflops_per_query
 from suite.errors import UserError
 
-FACTORIES = {"exact": "Flat", "hnsw": "HNSW32", "ivf": "IVF1024,Flat"}
+FACTORIES = {"exact": FLAT, "hnsw": "HNSW32", "ivf": "IVF1024,Flat"}
 SEARCH = {"ivf": "nprobe=32"}
 CLASSES = 1000
 BLOCK = 16_384  # rows that are made or read at once
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> pd.DataFrame:
     search. exact_recall: share of its exact neighbours that are found.
     """
     full, queries = embeddings(args)
-    items = faiss.rev_swig_ptr(full.get_xb(), full.ntotal * full.d).reshape(full.ntotal, full.d)
+    items = vectors(full)
     wrong = [m for m in args.shortlist_dims if not 0 < m < full.d]
     if wrong:
         raise UserError(f"--shortlist-dims {wrong}: shortlists are made below the full size {full.d}")
@@ -109,20 +109,18 @@ def embeddings(args: argparse.Namespace) -> tuple[faiss.IndexFlatL2, np.ndarray]
         raise UserError("--database and --query-file go together: both hold embeddings of one network")
     if args.database is not None:
         stored, asked = (np.load(path, mmap_mode="r") for path in (args.database, args.query_file))
-        full = faiss.IndexFlatL2(stored.shape[1])
-        for start in tqdm(range(0, len(stored), BLOCK), desc="read", unit="block"):
-            full.add(normalised(stored[start : start + BLOCK]))
+        starts = tqdm(range(0, len(stored), BLOCK), desc="read", unit="block")
+        full = flat(stored[start : start + BLOCK] for start in starts).index
         return full, normalised(asked[: args.queries])
     rng = np.random.default_rng(args.seed)
     strength = 1 / np.sqrt(1 + np.arange(args.dim) / 16)
     codes = (rng.standard_normal((CLASSES, args.dim)) * strength).astype(np.float32)
-    full = faiss.IndexFlatL2(args.dim)
-    for start in tqdm(range(0, args.rows, BLOCK), desc="plant", unit="block"):
-        full.add(planted(codes, strength, min(BLOCK, args.rows - start), rng))
-    return full, planted(codes, strength, args.queries, rng)
+    starts = tqdm(range(0, args.rows, BLOCK), desc="plant", unit="block")
+    full = flat(planted(codes, strength, min(BLOCK, args.rows - start), rng) for start in starts).index
+    return full, normalised(planted(codes, strength, args.queries, rng))
 
 
 def planted(codes: np.ndarray, strength: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """float32 [count, d], normalised: codes of random classes with half as much noise in every dimension."""
+    """float32 [count, d]: codes of random classes with half as much noise in every dimension."""
     noise = 0.5 * rng.standard_normal((count, codes.shape[1]), dtype=np.float32) * strength.astype(np.float32)
-    return normalised(codes[rng.integers(len(codes), size=count)] + noise)
+    return codes[rng.integers(len(codes), size=count)] + noise

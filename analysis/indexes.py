@@ -17,7 +17,7 @@ queries, as one batch, the best of several repeats. Saved, for I configurations 
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import faiss
@@ -49,7 +49,9 @@ OPTIONS = {
     },
 }
 KEYS = {"factory", "search", "refine"}
-BINARY = "Binary"
+BINARY, FLAT = "Binary", "Flat"
+# Rows that are added to an index at once: what FAISS cuts and normalises on the way is copied twice.
+BLOCK = 2**18
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,13 @@ def measure(representation: Representation, world, study, options, neighbours) -
     saved = dict(zip(neighbours["sizes"].tolist(), neighbours[f"{query}/{database}/ids"][full_view.draw]))
     parts = []
     for view in dict.fromkeys(representation.serving(m)[0] for m in representation.sizes):
-        items = normalised(representation.features(database, view))
+        starts = range(0, len(world.labels(database)), BLOCK)
+        full = flat(
+            representation.features(database, view, rows=slice(start, start + BLOCK)) for start in starts
+        )
         asked = normalised(representation.features(query, view)[rows])
         sizes = [m for m in representation.sizes if representation.serving(m)[0] == view]
-        parts += measure_view(items, asked, sizes, options, refine=view == full_view)
+        parts += measure_view(full, asked, sizes, options, refine=view == full_view)
     k = parts[0].ids.shape[1]
     return {
         "sizes": np.array(representation.sizes, np.int64),
@@ -104,19 +109,24 @@ class Measured:
 
 
 def measure_view(
-    items: np.ndarray, queries: np.ndarray, sizes: list[int], options: dict, refine: bool
+    full: Built, queries: np.ndarray, sizes: list[int], options: dict, refine: bool
 ) -> Iterator[Measured]:
-    """Every wanted index of one view's prefixes. items [N, d], queries [n, d]: float32, rows of length 1."""
-    full = faiss.IndexFlatL2(items.shape[1])
-    full.add(items)
+    """Every wanted index of one view's prefixes.
+
+    full: of the view's items, see `flat`; queries: float32 [n, d], rows of length 1.
+    """
+    items = vectors(full.index)
     k, shortlist = min(options["k"], len(items)), min(options["shortlist"], len(items))
     names = list(options["indexes"])
     pairs = list(wanted(options["indexes"], sizes))
     for name, m in tqdm(pairs, desc="indexes", unit="index"):
         given = options["indexes"][name]
-        built = build(items, given["factory"], m, given.get("search", ""))
+        if given["factory"] == FLAT and m == items.shape[1]:
+            built = full
+        else:
+            built = build(items, given["factory"], m, given.get("search", ""))
         wants_refined = refine and given.get("refine") and m < items.shape[1]
-        for refined, index in searchers(built.index, full if wants_refined else None, shortlist / k):
+        for refined, index in searchers(built.index, full.index if wants_refined else None, shortlist / k):
             ids, seconds = time_searches(index, queries, k, options["seconds"])
             yield Measured(
                 names.index(name),
@@ -156,10 +166,32 @@ def product_parts(factory: str) -> int:
     return int(found.group(1)) if found else 0
 
 
+def flat(parts: Iterable[np.ndarray]) -> Built:
+    """The exact index at the full size: the items' only copy in memory, normalised; see `vectors`.
+
+    parts: float [n, d], one after the other.
+    """
+    index, seconds = None, 0.0
+    for part in parts:
+        unit = normalised(part)
+        if index is None:
+            index = faiss.IndexFlatL2(unit.shape[1])
+        start = time.perf_counter()
+        index.add(unit)
+        seconds += time.perf_counter() - start
+    return Built(index, seconds, written_bytes(index))
+
+
+def vectors(full: faiss.IndexFlatL2) -> np.ndarray:
+    """float32 [N, d]: the index's own vectors, not copied; they are gone when it is."""
+    return faiss.rev_swig_ptr(full.get_xb(), full.ntotal * full.d).reshape(full.ntotal, full.d)
+
+
 def build(items: np.ndarray, factory: str, dim: int, search: str = "", threads: int = 1) -> Built:
     """An index of the prefixes of `items`, float32 [N, d] with rows of length 1.
 
-    It takes full vectors: cutting them to size `dim` and normalising them belongs to its search.
+    It takes full vectors: cutting them to size `dim` and normalising them belongs to its search. Raises
+    UserError when FAISS does not know the factory, or needs more items to train it.
     """
     # One thread where little is trained: in many small steps, several mostly wait for each other.
     faiss.omp_set_num_threads(threads)
@@ -167,16 +199,31 @@ def build(items: np.ndarray, factory: str, dim: int, search: str = "", threads: 
     if factory == BINARY:
         index = BinaryIndex(items[:, :dim])
     else:
-        index = faiss.index_factory(dim, factory, faiss.METRIC_L2)
-        if search:
-            faiss.ParameterSpace().set_index_parameters(index, search)
-        if dim < items.shape[1]:
-            index = faiss.IndexPreTransform(faiss.NormalizationTransform(dim, 2.0), index)
-            index.prepend_transform(faiss.RemapDimensionsTransform(items.shape[1], dim, False))
-        if not index.is_trained:
-            index.train(items)
-        index.add(items)
+        try:
+            index = trained(items, factory, dim, search)
+        except RuntimeError as error:
+            reason = re.split(r"failed: |\.cpp:\d+: ", str(error))[-1]  # without FAISS's own file and line
+            raise UserError(
+                f"FAISS cannot make the index {factory} at size {dim} of {len(items)} items: {reason}; in a "
+                "study's file, change it at measures.indexes.indexes"
+            ) from error
+        at_once = len(items) if dim == items.shape[1] else BLOCK
+        for first in range(0, len(items), at_once):
+            index.add(items[first : first + at_once])
     return Built(index, time.perf_counter() - start, written_bytes(index))
+
+
+def trained(items: np.ndarray, factory: str, dim: int, search: str) -> faiss.Index:
+    """An index for prefixes of `items`, trained and empty; see `build`. FAISS raises RuntimeError."""
+    index = faiss.index_factory(dim, factory, faiss.METRIC_L2)
+    if search:
+        faiss.ParameterSpace().set_index_parameters(index, search)
+    if dim < items.shape[1]:
+        index = faiss.IndexPreTransform(faiss.NormalizationTransform(dim, 2.0), index)
+        index.prepend_transform(faiss.RemapDimensionsTransform(items.shape[1], dim, False))
+    if not index.is_trained:
+        index.train(items)
+    return index
 
 
 class BinaryIndex:

@@ -2,6 +2,8 @@
 
 import argparse
 import importlib
+import shutil
+from pathlib import Path
 
 import numpy as np
 
@@ -13,13 +15,27 @@ from suite.layout import Layout
 from suite.study import Study, load_study
 
 
-def measure(study: Study, layout: Layout, method: str, seed: int, measure: str) -> dict[str, np.ndarray]:
-    """Raw outcomes by name of one method, given what the measures in its READS saved before."""
+def measure(
+    study: Study,
+    layout: Layout,
+    method: str,
+    seed: int,
+    measure: str,
+    device: str = "cpu",
+    resume_dir: Path | None = None,
+) -> dict[str, np.ndarray]:
+    """Raw outcomes by name of one method, given what the measures in its READS saved before.
+
+    device, resume_dir: for measures that search (SEARCHES): where, and in which folder they keep what they
+    have found, to go on from it. The folder stays: it is to be removed once the outcomes are saved.
+    """
     module = importlib.import_module(f"analysis.{measure}")
     read = {name: read_outcomes(layout, method, seed, name) for name in getattr(module, "READS", ())}
     representation = Representation(layout.embeddings(method, seed))
     # Embeddings from outside the suite may lack splits that the study has.
     world = World(layout.data).only(representation.splits)
+    if getattr(module, "SEARCHES", False):
+        read |= {"device": cli.device(device), "resume_dir": resume_dir}
     return module.measure(representation, world, study, study.measure_options(measure), **read)
 
 
@@ -28,13 +44,16 @@ def main(argv: list[str] | None = None) -> None:
     cli.add_study(parser)
     parser.add_argument("--method", required=True, help="a name under `methods` in the study's file")
     parser.add_argument("--measure", required=True, help="predict, neighbours, …: see analysis/")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the run (default 0)")
+    cli.add_run(parser)
     args = parser.parse_args(argv)
     study = load_study(args.study)
     method = study.method(args.method)
     layout = Layout(study.name)
-    found = measure(study, layout, method.name, args.seed, args.measure)
-    files.write_npz(layout.outcomes(method.name, args.seed, args.measure), found)
+    path = layout.outcomes(method.name, args.seed, args.measure)
+    unfinished = path.with_name(f".unfinished-{args.measure}")
+    found = measure(study, layout, method.name, args.seed, args.measure, args.device, unfinished)
+    files.write_npz(path, found)
+    shutil.rmtree(unfinished, ignore_errors=True)
 
 
 if __name__ == "__main__":

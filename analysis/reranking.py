@@ -12,16 +12,19 @@ nearest first by cosine of prefixes, ties to the lower id:
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from analysis.metrics import CASCADES, funnel_stages
 from analysis.neighbours import nearest_rows
-from baselines.representation import Representation
+from analysis.search import FinishedBlocks, fingerprint
+from baselines.representation import Representation, View
 from suite.errors import UserError
 
 MEASURE = "re-ranked neighbour ids"
+SEARCHES = True  # takes a device and resume_dir
 READS = ("neighbours",)
 PAIRS = (("val", "train"), ("query", "database"))
 OPTIONS = {
@@ -38,8 +41,20 @@ ROW_BYTES = 64 * 2**20  # of database rows in memory at once
 Funnel = tuple[int, list[tuple[int, int]]]
 
 
-def measure(representation: Representation, world, study, options, neighbours) -> dict[str, np.ndarray]:
-    """Raw outcomes by name; see the module's first lines. neighbours: what the measure of that name saved."""
+def measure(
+    representation: Representation,
+    world,
+    study,
+    options,
+    neighbours,
+    *,
+    device: str = "cpu",
+    resume_dir: Path | None = None,
+) -> dict[str, np.ndarray]:
+    """Raw outcomes by name; see the module's first lines. neighbours: what the measure of that name saved.
+
+    device, resume_dir: see `search_and_follow`.
+    """
     sizes, full, shortlist = representation.sizes, representation.dim, options["shortlist"]
     pairs = [(short, m) for short in sizes for m in sizes if short <= m]
     lengths, lengths_dim = options["lengths"], options["lengths_dim"] or sizes[0]
@@ -62,18 +77,24 @@ def measure(representation: Representation, world, study, options, neighbours) -
             name = f"{query}/{database}"
             lists = neighbours[f"{name}/ids"]
             check_length(lists, shortlist, len(world.labels(database)), study)
-            shortlist = min(shortlist, lists.shape[-1])
-            keep = min(options["keep"], shortlist, *lengths)
-            found[f"{name}/shortlist"] = np.array(shortlist, np.int64)
+            length = min(shortlist, lists.shape[-1])  # of this pair: a small database has fewer
+            keep = min(options["keep"], length, *lengths)
+            found[f"{name}/shortlist"] = np.array(length, np.int64)
             draws = [Prefixes(representation, query, database, draw) for draw in range(representation.draws)]
             found[f"{name}/pairs"] = np.stack(
                 [
-                    follow(prefixes, plans["pairs"], sizes, lists[draw, ..., :shortlist], keep)
+                    follow(prefixes, plans["pairs"], sizes, lists[draw, ..., :length], keep)
                     for draw, prefixes in enumerate(draws)
                 ]
             )
             for plan in (plan for plan in ("lengths", "funnels") if plans[plan]):
-                found[f"{name}/{plan}"] = search_and_follow(draws, plans[plan], keep)
+                found[f"{name}/{plan}"] = search_and_follow(
+                    draws,
+                    plans[plan],
+                    keep,
+                    device=device,
+                    resume_dir=resume_dir and resume_dir / f"{query}-{database}" / plan,
+                )
     return found
 
 
@@ -94,8 +115,8 @@ class Prefixes:
         self.queries, self.database = representation.array(query), representation.array(database)
         self._inverse_norms: dict[int, np.ndarray] = {}
 
-    def by_view(self, dims: Sequence[int]) -> Iterator[tuple[slice | np.ndarray, list[int]]]:
-        """(columns, the sizes that are their prefixes) until all of `dims` are served.
+    def by_view(self, dims: Sequence[int]) -> Iterator[tuple[View, list[int]]]:
+        """(view, the sizes it serves) until all of `dims` are served.
 
         Raises UserError for a size that the representation does not serve.
         """
@@ -108,8 +129,7 @@ class Prefixes:
                     f"{', '.join(map(str, self.representation.sizes))}"
                 )
             views.setdefault(serving[0], []).append(m)
-        for view, served in views.items():
-            yield view.columns, served
+        yield from views.items()
 
     def cosines(self, rows: slice, ids: np.ndarray, dims: Sequence[int]) -> np.ndarray:
         """float32 [dims, L, rows, K]: cosine times the query's norm of candidates, at each of `dims`.
@@ -121,24 +141,24 @@ class Prefixes:
         distinct, place = np.unique(ids + number * len(self.database), return_inverse=True)
         query, item = np.divmod(distinct, len(self.database))
         queries, scores = self.queries[rows], np.empty((len(dims), len(distinct)), np.float32)
-        for columns, served in self.by_view(dims):
-            inverse = self.inverse_norms(columns, served)
+        for view, served in self.by_view(dims):
+            inverse = self.inverse_norms(view, served)
             for block in blocks(len(distinct), ROW_BYTES // (4 * served[-1])):
-                asked = take(queries, query[block], columns, served[-1])
-                products = take(self.database, item[block], columns, served[-1])
-                for m, total in partial_products(asked, products, served):
+                asked = take(queries, query[block], view.columns, served[-1])
+                products = take(self.database, item[block], view.columns, served[-1])
+                for m, total in partial_products(asked, products, served, view.sizes):
                     scores[list(dims).index(m), block] = total * inverse[m][item[block]]
         return scores[:, place.reshape(ids.shape)]
 
-    def inverse_norms(self, columns: slice | np.ndarray, dims: Sequence[int]) -> dict[int, np.ndarray]:
+    def inverse_norms(self, view: View, dims: Sequence[int]) -> dict[int, np.ndarray]:
         """1 / norm of every database row by size, float32 [N], 0 where the norm is; computed once."""
         new = [m for m in dims if m not in self._inverse_norms]
         if new:
             for m in new:
                 self._inverse_norms[m] = np.zeros(len(self.database), np.float32)
             for block in blocks(len(self.database), ROW_BYTES // (4 * new[-1])):
-                rows = take(self.database, block, columns, new[-1])
-                for m, squares in partial_products(rows, rows, new):
+                rows = take(self.database, block, view.columns, new[-1])
+                for m, squares in partial_products(rows, rows, new, view.sizes):
                     norms = np.sqrt(squares)
                     np.divide(
                         1, norms, out=self._inverse_norms[m][block], where=norms > 0, casting="same_kind"
@@ -155,16 +175,22 @@ def take(array: np.ndarray, rows, columns: slice | np.ndarray, dim: int) -> np.n
     return chosen.astype(np.float32, copy=False)
 
 
-def partial_products(a: np.ndarray, b: np.ndarray, dims: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """(m, inner products of the rows' first m numbers, float64 [n]) for increasing m. a, b: [n, d].
+def partial_products(
+    a: np.ndarray, b: np.ndarray, dims: Sequence[int], cuts: Sequence[int]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """(m, inner products of the rows' first m numbers, float64 [n]) for each m of `dims`, increasing.
 
-    Row by row in the same order, so that equal rows have equal products whatever stands beside them: a
-    matrix product does not promise that, and ties are broken by id.
+    a, b: [n, d]. Row by row in the same order, so that equal rows have equal products whatever stands beside
+    them: a matrix product does not promise that, and ties are broken by id. Sums are cut at the sizes `cuts`
+    (increasing), asked for or not, so that a product does not depend, by rounding, on what else is asked.
     """
-    total = np.zeros(len(a))
-    for low, high in pairwise((0, *dims)):
-        total += np.einsum("nd,nd->n", a[:, low:high], b[:, low:high])
-        yield high, total
+    total, done = np.zeros(len(a)), 0
+    for m in dims:
+        for low, high in pairwise((done, *(cut for cut in cuts if done < cut <= m))):
+            total += np.einsum("nd,nd->n", a[:, low:high], b[:, low:high])
+            done = high
+        rest = np.einsum("nd,nd->n", a[:, done:m], b[:, done:m])  # of a size between two cuts
+        yield m, total + rest
 
 
 def blocks(count: int, size: int) -> Iterator[slice]:
@@ -204,18 +230,51 @@ def follow(
     return np.concatenate(parts, axis=1)
 
 
-def search_and_follow(draws: Sequence[Prefixes], plan: Sequence[Funnel], keep: int) -> np.ndarray:
-    """int32 [draws, plan, n, ≤ keep]: `follow` on shortlists as long as the plan asks for, searched here."""
+def search_and_follow(
+    draws: Sequence[Prefixes],
+    plan: Sequence[Funnel],
+    keep: int,
+    *,
+    device: str = "cpu",
+    resume_dir: Path | None = None,
+) -> np.ndarray:
+    """int32 [draws, plan, n, ≤ keep]: `follow` on shortlists as long as the plan asks for, searched here.
+
+    device: of the searches. resume_dir: what finished blocks of queries have left is kept there, to go on
+    from it; their shortlists, which are far larger, are not.
+    """
     starts = sorted({start for start, _ in plan})
     longest = max(stages[0][0] for _, stages in plan)
-    queries, items = draws[0].queries, draws[0].database
+    representation, queries, items = draws[0].representation, draws[0].queries, draws[0].database
+    store = None
+    if resume_dir is not None:
+        store = FinishedBlocks(resume_dir, key_of(draws[0], plan, keep))
     parts = []
     for rows in blocks(len(queries), SEARCHED):
-        lists = nearest_rows(draws[0].representation, queries[rows], items, starts, longest)
-        parts.append(
-            np.stack([follow(draw, plan, starts, some, keep, rows.start) for draw, some in zip(draws, lists)])
-        )
+        kept = store.read(rows.start) if store else None
+        if kept is None:
+            lists = nearest_rows(representation, queries[rows], items, starts, longest, device=device)
+            kept = [
+                np.stack(
+                    [follow(draw, plan, starts, some, keep, rows.start) for draw, some in zip(draws, lists)]
+                )
+            ]
+            if store:
+                store.write(rows.start, *kept)
+        parts += kept
     return np.concatenate(parts, axis=2)
+
+
+def key_of(prefixes: Prefixes, plan: Sequence[Funnel], keep: int) -> dict:
+    """What a finished block of `search_and_follow` depends on, as JSON keeps it."""
+    return {
+        "plan": [[start, *map(list, stages)] for start, stages in plan],
+        "keep": keep,
+        "queries_per_block": SEARCHED,
+        "views": prefixes.representation.meta["views"],
+        "queries": fingerprint(prefixes.queries),
+        "database": fingerprint(prefixes.database),
+    }
 
 
 def narrow(ids: np.ndarray, scores: dict[int, np.ndarray], stages: Sequence[tuple[int, int]]) -> np.ndarray:

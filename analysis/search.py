@@ -95,8 +95,8 @@ def prefix_search(
     device: "cpu" (default) or a CUDA device; threads: CPU threads (default: torch's own setting).
     query_block: queries per pass over the database; database_block: rows per tile. The defaults suit caches
     and keep memory bounded whatever the size of the database.
-    resume_dir: finished query blocks are kept there until the search succeeds; a search of the same inputs
-    that was interrupted goes on from them.
+    resume_dir: finished query blocks are kept there, and a search of the same inputs goes on from them. They
+    stay when the search is done: who asked for it removes the folder once the result is saved elsewhere.
 
     Equal scores go to the lowest id. Products and sums are float32.
     Raises UserError for sizes that do not increase or exceed the embeddings, k outside 1 … N, widths or
@@ -114,7 +114,7 @@ def prefix_search(
         )
     if len(database) > LOW_BITS:
         raise UserError(f"a database of {len(database)} rows; ids are kept in 32 bits, so search it in parts")
-    k, device = int(k), _device(device or "cpu")
+    k, device = int(k), known_device(device or "cpu")
     tile = _tile_rows(database_block, len(database), device)
     block = _positive("query_block", query_block) or default_query_block(len(dims), k, device)
     threads = _positive("threads", threads)
@@ -124,7 +124,7 @@ def prefix_search(
     store = None
     if resume_dir is not None:
         key = _key(queries, database, dims, k, metric, columns, block)
-        store = _FinishedBlocks(Path(resume_dir), key)
+        store = FinishedBlocks(resume_dir, key)
     starts = range(0, len(queries), block)
     tiles = _Database(database, columns, dims, metric, tile, device)
     bar = tqdm(total=len(starts) * len(tiles), desc="search", unit="tile", disable=not progress)
@@ -140,8 +140,6 @@ def prefix_search(
             else:
                 bar.update(len(tiles))
             ids[:, rows], distances[:, rows] = found
-    if store:
-        store.remove()
     return PrefixNeighbours(dims, ids, distances)
 
 
@@ -505,7 +503,7 @@ def _chosen(columns: np.ndarray | slice, width: int) -> np.ndarray:
     return chosen
 
 
-def _device(device: str | torch.device) -> torch.device:
+def known_device(device: str | torch.device) -> torch.device:
     """The device, or UserError if the search does not know it or it is not there."""
     try:
         known = torch.device(device)
@@ -540,7 +538,7 @@ def _key(
     columns: torch.Tensor | slice,
     block: int,
 ) -> dict:
-    """What a finished block depends on; arrays by shape, type and a hash of rows spread over them."""
+    """What a finished block depends on; arrays by their fingerprint."""
     chosen = torch.arange(queries.shape[1])[columns].numpy()
     return {
         "dims": list(dims),
@@ -548,50 +546,59 @@ def _key(
         "metric": metric,
         "columns": hashlib.sha256(chosen.tobytes()).hexdigest(),
         "query_block": block,
-        "queries": _fingerprint(queries),
-        "database": _fingerprint(database),
+        "queries": fingerprint(queries),
+        "database": fingerprint(database),
     }
 
 
-def _fingerprint(array: np.ndarray, rows: int = 256) -> list:
-    """Shape, type and hash of up to `rows` evenly spread rows, the first and the last among them."""
-    picked = np.unique(np.linspace(0, len(array) - 1, rows).astype(np.int64))
+def fingerprint(array: np.ndarray) -> list:
+    """Shape, type, and what changes with the content.
+
+    Of a memory-mapped file its path, size, time of change and the array's place in it, since reading it all
+    could take as long as searching it; of any other array a hash of every row.
+    """
+    described = [list(array.shape), str(array.dtype)]
+    owner = getattr(array, "_mmap", None)
+    if owner is None or array.filename is None:
+        digest = hashlib.sha256()
+        for start in range(0, len(array), 4096):
+            digest.update(array[start : start + 4096].tobytes())
+        return [*described, digest.hexdigest()]
+    file = Path(array.filename).stat()
+    place = array.ctypes.data - np.frombuffer(owner, np.uint8).ctypes.data
     return [
-        list(array.shape),
-        str(array.dtype),
-        hashlib.sha256(array[picked].tobytes()).hexdigest(),
+        *described,
+        str(array.filename),
+        file.st_size,
+        file.st_mtime_ns,
+        array.offset + place,
+        list(array.strides),
     ]
 
 
-class _FinishedBlocks:
-    """The query blocks of an unfinished search, one .npz each, and key.json that says of which search."""
+class FinishedBlocks:
+    """What unfinished work has found, one .npz per block of queries, and key.json that says of which work."""
 
-    def __init__(self, folder: Path, key: dict):
-        self.folder = folder
+    def __init__(self, folder: str | Path, key: dict):
+        self.folder = folder = Path(folder)
         if (folder / "key.json").exists():
             if files.read_json(folder / "key.json") == key:
                 return
             log.warning("%s holds parts of a search of other inputs: they are removed", folder)
-            self.remove()
+            for path in folder.glob("queries-*.npz"):
+                path.unlink()
         files.write_json(folder / "key.json", key)
 
     def _path(self, start: int) -> Path:
         return self.folder / f"queries-{start:09d}.npz"
 
-    def read(self, start: int) -> tuple[np.ndarray, np.ndarray] | None:
-        """ids and distances of the block of queries from `start`, or None if it is not finished."""
+    def read(self, start: int) -> list[np.ndarray] | None:
+        """The arrays found for the block of queries from `start`, or None if it is not finished."""
         if not self._path(start).exists():
             return None
         with np.load(self._path(start)) as block:
-            return block["ids"], block["distances"]
+            return list(block.values())
 
-    def write(self, start: int, ids: np.ndarray, distances: np.ndarray) -> None:
-        """Keep a finished block."""
-        files.write_npz(self._path(start), {"ids": ids, "distances": distances})
-
-    def remove(self) -> None:
-        """Remove what was kept, and the folder if nothing else lies in it."""
-        for path in [*self.folder.glob("queries-*.npz"), self.folder / "key.json"]:
-            path.unlink(missing_ok=True)
-        if not any(self.folder.iterdir()):
-            self.folder.rmdir()
+    def write(self, start: int, *arrays: np.ndarray) -> None:
+        """Keep the arrays found for a finished block."""
+        files.write_npz(self._path(start), {str(place): array for place, array in enumerate(arrays)})

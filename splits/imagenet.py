@@ -41,7 +41,8 @@ OPTIONS = {
     "imagenet21k": "imagenet21k",
     "size": 256,  # side of the stored square in pixels: 252 GB for train, 826 GB for ImageNet-4K's database
     "classes": None,  # WordNet ids to keep of ImageNet-1K; None: all 1,000
-    "seed": 0,  # draws the images of ImageNet-4K
+    "rule": "published",  # chooses ImageNet-4K's classes: "published" (4,202) or "stated" (6,167)
+    "seed": 0,  # draws its images
     "database": 1000,  # images of each of its classes
     "query": 50,
     "counts": "published",  # its classes by published image counts, or by the images "found"
@@ -197,6 +198,7 @@ def unseen_images(path: Path, out: Path, options: dict, threads: int) -> dict:
     if not is_build(path):
         built = out
         asked = {
+            "rule": options["rule"],
             "seed": options["seed"],
             "counts": options["counts"],
             "check": options["check_images"],
@@ -223,7 +225,7 @@ def made_with(out: Path, path: Path, asked: dict) -> bool:
     """Whether the build in `out` is of these images with these settings."""
     manifest = files.read_json(out / "manifest.json")
     made = {key: manifest["checked" if key == "check" else key] for key in asked}
-    return made == asked and manifest["root"] == str(open_source(path).root)
+    return made == asked and imagenet4k.identity(open_source(path)).items() <= manifest.items()
 
 
 def class_table(seen: pd.DataFrame, unseen: dict | None) -> pd.DataFrame:

@@ -10,11 +10,11 @@ database and 50 query images of each, and writes
     query.csv       the same; paths are relative to `root`, see splits.listing.read_image
     report.csv      every class: kept, or refused and why
     faults.csv      images left out: missing, unreadable, duplicate
-    manifest.json   root, rule, seed, counts, SHA-256 of the files; written last
+    manifest.json   root, source, rule, seed, counts, SHA-256 of the files; written last
 
 Two rules: `published` gives the 4,202 classes of the published list, `stated` the 6,167 that the
-rule printed beside that list gives (splits/facts/README.md). `select_classes` and `draw` are the
-same two steps for any data: other sources make their unseen-class splits with them.
+rule printed beside that list gives (splits/facts/README.md). `draw` draws the images of other data,
+too: those of CIFAR-100 and Tiny ImageNet (splits/holdout.py).
 """
 
 import argparse
@@ -232,7 +232,7 @@ def build(
     digest = classes_sha256(list(chosen))
     manifest = {
         "builder": "imagenet4k",
-        "root": str(source.root),
+        **identity(source),
         "layout": source.layout,
         "rule": rule,
         "counts": counts,
@@ -246,12 +246,22 @@ def build(
     return write_build(out, manifest, tables)
 
 
+def identity(source: Source) -> dict:
+    """What a build was made from: root and source as absolute paths, and a manifest's SHA-256 (else None)."""
+    listed = source.layout == "manifest"
+    return {
+        "root": str(source.root.resolve()),
+        "source": str(source.path.resolve()),
+        "source_sha256": files.sha256(source.path) if listed else None,
+    }
+
+
 def rank_images(listing: Listing, seed: int) -> tuple[np.ndarray, np.ndarray, list[tuple]]:
     """(codes int32 [m], paths [m]) by class and rank, and the faults: paths that are listed twice.
 
     The rank comes from the file name alone, so that a folder, its tars and a manifest give the
-    same draw. Of a path listed twice in a class one stays; a path listed in several classes has no
-    class.
+    same draw. Of a path listed twice in a class one stays; a path listed in several classes, wanted or
+    not, has no class.
     """
     codes, paths = listing.codes, listing.paths
     keys = np.empty(len(paths), np.uint64)
@@ -260,11 +270,11 @@ def rank_images(listing: Listing, seed: int) -> tuple[np.ndarray, np.ndarray, li
         names = [path.replace(INSIDE, "/").rpartition("/")[2] for path in paths[block]]
         keys[block] = item_keys(np.array(names, dtype=object), seed)
 
-    same_name = np.flatnonzero(pd.Series(keys).duplicated(keep=False))
-    rows = pd.DataFrame({"row": same_name, "code": codes[same_name], "path": paths[same_name]})
-    rows["key"] = keys[same_name]
-    twice = rows[rows.duplicated("path", keep=False)]
-    contradictory = twice.groupby("path")["code"].transform("nunique") > 1
+    suspect = np.flatnonzero(pd.Series(keys).duplicated(keep=False) | listing.elsewhere)
+    rows = pd.DataFrame({"row": suspect, "code": codes[suspect], "path": paths[suspect]})
+    rows["key"], rows["elsewhere"] = keys[suspect], listing.elsewhere[suspect]
+    twice = rows[rows.duplicated("path", keep=False) | rows["elsewhere"]]
+    contradictory = twice["elsewhere"] | (twice.groupby("path")["code"].transform("nunique") > 1)
     dropped = twice[contradictory | twice.duplicated(["code", "path"])]
     faults = [
         (listing.classes[row.code], row.path, "duplicate", "listed in several classes")
@@ -370,7 +380,8 @@ def report_missing(
     out: Path, classes: pd.DataFrame, usable: np.ndarray, needed: int, faults: pd.DataFrame
 ) -> None:
     """Raise UserError if a class has too few usable images, with the list in <out>.missing.csv."""
-    path = out.with_name(out.name + ".missing.csv")
+    whole = out.resolve()  # "." has no name
+    path = whole.with_name(whole.name + ".missing.csv")
     short = classes[usable < needed]
     if short.empty:
         path.unlink(missing_ok=True)

@@ -10,7 +10,9 @@ A path of an image is relative to the source's root; inside a tar it reads
 
 import io
 import os
+import posixpath
 import tarfile
+import zlib
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -48,14 +50,16 @@ class Listing:
 
     classes: every class id met, sorted; listed: int64 [classes], images per class (-1 for a class
     that was not wanted and not opened); codes: int32 [n], the class of each wanted image as an
-    index into `classes`; paths: str objects [n]; broken: (class id, path, what is wrong) of
-    unreadable tars.
+    index into `classes`; paths: str objects [n]; elsewhere: bool [n], whether the path is also
+    listed under a class that was not wanted; broken: (class id, path, what is wrong) of unreadable
+    tars.
     """
 
     classes: list[str]
     listed: np.ndarray
     codes: np.ndarray
     paths: np.ndarray
+    elsewhere: np.ndarray
     broken: list[tuple[str, str, str]]
 
 
@@ -116,6 +120,10 @@ class _Collected:
         self.listed: list[int] = []
         self.codes: list[np.ndarray] = []
         self.paths: list[np.ndarray] = []
+        # Of lines of a manifest: 64 bits of each path instead of the text of those not wanted. That two
+        # paths of fourteen million agree by chance has a probability of about 10⁻⁵.
+        self.hashes: list[np.ndarray] = []
+        self.unwanted_hashes: list[np.ndarray] = []
         self.broken: list[tuple[str, str, str]] = []
 
     def code(self, class_id: str) -> int:
@@ -141,6 +149,9 @@ class _Collected:
         codes = translate[class_ids.codes]
         if wanted is not None:
             keep = class_ids.categories.isin(wanted)[class_ids.codes]
+            hashes = pd.util.hash_array(paths, categorize=False)
+            self.unwanted_hashes.append(hashes[~keep])
+            self.hashes.append(hashes[keep])
             codes, paths = codes[keep], paths[keep]
         self.codes.append(codes)
         self.paths.append(paths)
@@ -153,11 +164,14 @@ class _Collected:
         codes = np.concatenate([np.empty(0, np.int32), *self.codes])
         paths = np.concatenate([np.empty(0, object), *self.paths])
         listed = np.array(self.listed, np.int64)
-        return Listing(classes, listed[old], new[codes], paths, self.broken)
+        elsewhere = np.zeros(len(paths), bool)
+        if self.hashes:
+            elsewhere = np.isin(np.concatenate(self.hashes), np.concatenate(self.unwanted_hashes))
+        return Listing(classes, listed[old], new[codes], paths, elsewhere, self.broken)
 
 
 def _manifest_chunks(path: Path) -> Iterator[tuple[pd.Categorical, np.ndarray]]:
-    """(class ids, paths) of a manifest, CHUNK lines at a time."""
+    """(class ids, paths) of a manifest, CHUNK lines at a time; `./a/0.JPEG` is given as `a/0.JPEG`."""
     suffix = next(s for s in MANIFEST_SUFFIXES if path.name.endswith(s))
     try:
         reader = pd.read_csv(
@@ -179,12 +193,13 @@ def _manifest_chunks(path: Path) -> Iterator[tuple[pd.Categorical, np.ndarray]]:
                 if empty.any():
                     lines = (np.flatnonzero(empty)[:5] + first_line).tolist()
                     raise UserError(f"{path}: empty path or wnid in line {lines}")
-                yield chunk["wnid"].array, chunk["path"].to_numpy(dtype=object)
+                paths = np.array([posixpath.normpath(path) for path in chunk["path"]], dtype=object)
+                yield chunk["wnid"].array, paths
                 first_line += len(chunk)
                 bar.update(len(chunk))
         if first_line == 2:
             raise ValueError("it lists no images")
-    except (ValueError, OSError, EOFError) as error:  # wrong columns, ragged lines, a cut gz
+    except (ValueError, OSError, EOFError, zlib.error) as error:  # wrong columns, ragged lines, a bad gz
         raise UserError(
             f"{path}: {error}; a manifest has a first line naming the columns path and wnid"
         ) from error
@@ -200,11 +215,16 @@ def _class_entries(source: Source) -> list[tuple[str, Path]]:
 def _paths_in(entry: Path, layout: str) -> list[str]:
     """Paths, relative to the root, of the images in one class's folder or tar."""
     if layout == "tars":
-        return [
-            f"{entry.name}{INSIDE}{name}" for name in _members(entry) if name.lower().endswith(IMAGE_SUFFIXES)
-        ]
+        return [f"{entry.name}{INSIDE}{name}" for name in _members(entry) if _names_image(name)]
     with os.scandir(entry) as files:
-        return [f"{entry.name}/{file.name}" for file in files if file.name.lower().endswith(IMAGE_SUFFIXES)]
+        # A link that leads nowhere is listed: its image is missing, and named as such when it is read.
+        names = [file.name for file in files if _names_image(file.name) and not file.is_dir()]
+    return [f"{entry.name}/{name}" for name in names]
+
+
+def _names_image(name: str) -> bool:
+    """Whether a file's name is an image's; `._1.JPEG` is what macOS keeps beside one."""
+    return name.lower().endswith(IMAGE_SUFFIXES) and not posixpath.basename(name).startswith(".")
 
 
 @lru_cache(maxsize=64)  # images are read class by class, so a few tars at a time are enough

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from splits import facts, imagenet4k
+from splits import facts, imagenet, imagenet4k
 from splits.imagenet4k import PUBLISHED_SHA256, build, classes_sha256, draw, select_classes
 from splits.listing import list_images, open_source, read_bytes, read_image
 from suite import files
@@ -329,6 +329,36 @@ def test_repeated_lines_of_a_manifest(tmp_path, images):
     pd.testing.assert_frame_equal(*results)
 
 
+@pytest.mark.parametrize("other", [TENCH, DOG, SMALL, STRANGE])
+def test_an_image_that_is_also_of_a_class_not_wanted_has_no_class(tmp_path, images, other):
+    names = list(images)
+    mine = [name for name in names if name.startswith(KEPT[2])]
+    path = write_lines(as_folder(tmp_path / "images", images), names)
+    path.write_text(path.read_text() + f"{mine[0]},{other}\n./{mine[1]},{other}\n")
+    listing = list_images(open_source(path), KEPT)
+    assert sorted(listing.paths[listing.elsewhere]) == mine[:2]
+    out = tmp_path / "out"
+    build_small(path, out)
+    faults = pd.read_csv(out / "faults.csv")
+    # In a build by the images found, SMALL is looked at as well: both its lines are named.
+    named = faults[faults["wnid"] == KEPT[2]].set_index("path")["detail"]
+    assert named.to_dict() == dict.fromkeys(mine[:2], "listed in several classes")
+    assert not set(mine[:2]) & set(drawn(out)["path"])
+
+
+def test_a_path_written_in_two_ways_is_one_image(tmp_path, images):
+    names = list(images)
+    mine = [name for name in names if name.startswith(KEPT[2])]
+    again = [f"./{mine[0]}", mine[1].replace("/", "//"), mine[2].replace("/", "/x/../")]
+    path = write_lines(as_folder(tmp_path / "images", images), names)
+    path.write_text(path.read_text() + "".join(f"{name},{KEPT[2]}\n" for name in again))
+    out = tmp_path / "out"
+    build_small(path, out)
+    faults = pd.read_csv(out / "faults.csv")
+    assert faults["path"].tolist() == mine[:3] and set(faults["detail"]) == {"listed more than once"}
+    assert not drawn(out)["path"].duplicated().any()
+
+
 def test_a_missing_file_is_named(tmp_path, images):
     path = as_manifest(tmp_path / "images", images)
     gone = f"{KEPT[0]}/{KEPT[0]}_3.JPEG"  # of a class that has none to spare
@@ -383,6 +413,27 @@ def test_only_wanted_classes_are_opened(tmp_path, images):
     assert len(listing.paths) == 6 and not listing.broken
 
 
+@pytest.mark.parametrize("layout", [as_folder, as_tars])
+def test_what_only_looks_like_an_image_is_not_listed(tmp_path, images, layout):
+    source = layout(tmp_path / "images", images | {f"{KEPT[0]}/._1.JPEG": b"macOS"})
+    if layout is as_folder:
+        (source / KEPT[0] / "sub.JPEG").mkdir()
+        (source / KEPT[0] / "gone.JPEG").symlink_to("nowhere")
+    listing = list_images(open_source(source), {KEPT[0]})
+    names = sorted(path.replace(".tar::", "/") for path in listing.paths)
+    gone = [f"{KEPT[0]}/gone.JPEG"] if layout is as_folder else []  # a missing image, to be named
+    assert names == sorted([*gone, *(name for name in images if name.startswith(KEPT[0]))])
+
+
+@pytest.mark.parametrize("damage", ["cut", "overwritten"])
+def test_a_damaged_gz_is_refused(tmp_path, images, damage):
+    path = as_manifest(tmp_path / "images", images, ".csv.gz")
+    data = bytearray(path.read_bytes())
+    path.write_bytes(data[:-20] if damage == "cut" else data[:60] + b"\xff" * 40 + data[100:])
+    with pytest.raises(UserError, match="manifest.csv.gz: .*columns path and wnid"):
+        list_images(open_source(path))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -423,3 +474,39 @@ def test_the_command_line(tmp_path, images, capsys):
     assert files.read_json(out / "manifest.json")["checked"] == "decode"
     with pytest.raises(UserError, match="numbers of images"):
         imagenet4k.main(["--images", str(source), "--query", "0"])
+
+
+def test_the_current_folder_can_be_built_in(tmp_path, images, monkeypatch):
+    source = as_folder(tmp_path / "images", images)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert build_small("../images", ".")["classes"] == 3
+    root = files.read_json(tmp_path / "here/manifest.json")["root"]
+    assert root == str(source.resolve())  # wherever it is read from
+    with pytest.raises(UserError, match=r"here\.missing\.csv"):
+        build_small("../images", ".", counts="published")
+
+
+def test_a_changed_manifest_is_another_source(tmp_path, images):
+    path = as_manifest(tmp_path / "images", images)
+    out = tmp_path / "out"
+    asked = {"rule": "published", "seed": 0, "counts": "found", "check": None, "per_class": PER_CLASS}
+    build(path, out, **asked)
+    assert imagenet.made_with(out, path, asked)
+    assert not imagenet.made_with(out, path, asked | {"rule": "stated"})
+    assert not imagenet.made_with(out, as_manifest(tmp_path / "images", images, ".tsv"), asked)
+    write_lines(tmp_path / "images", list(images)[:-1])
+    assert not imagenet.made_with(out, path, asked)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_synthetic_manifest_has_the_published_counts(tmp_path, monkeypatch, shuffle):
+    few = facts.synsets().loc[[KEPT[0], TENCH, DOG]]
+    monkeypatch.setattr(imagenet4k.facts, "synsets", lambda: few)
+    path = tmp_path / "made.csv"
+    imagenet4k.main(["--synthesise-manifest", str(path), *(["--shuffle"] if shuffle else [])])
+    table = pd.read_csv(path)
+    assert table["wnid"].value_counts().to_dict() == few["images"].to_dict()
+    assert not table["path"].duplicated().any()
+    assert (table["path"].str.partition("/")[0] == table["wnid"]).all()
+    assert table["wnid"].is_monotonic_increasing != shuffle

@@ -1,10 +1,15 @@
 """Retrieval, re-ranking and indexes against brute force and cases worked by hand."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import synthetic
+import yaml
 
-from analysis import adaptive_retrieval, index_retrieval, indexes, reranking, retrieval
+import analysis.measure
+from analysis import adaptive_retrieval, index_retrieval, indexes, neighbours, reranking, retrieval, search
+from analysis.figures import neighbour_grid
 from analysis.figures.adaptive_retrieval import paper_pairs
 from analysis.measure import measure
 from analysis.metrics import CASCADES, funnel_stages, mflops_per_query
@@ -14,7 +19,9 @@ from analysis.search import prefix_search
 from analysis.tabulate import tabulate
 from baselines.representation import Representation, View, write_representation
 from splits.store import World
+from suite import files
 from suite.errors import UserError
+from suite.study import load_study
 
 TASKS = ("retrieval", "adaptive_retrieval", "funnel_retrieval", "index_retrieval")
 METHODS = {"mrl": None, "fixed_feature": None, "random_features": {"draws": 2}}
@@ -164,6 +171,48 @@ def test_a_cascade_does_not_depend_on_the_others(made, rng):
     np.testing.assert_array_equal(lists, before)
 
 
+@pytest.mark.parametrize("dim", [256, 100])
+def test_a_score_does_not_depend_on_the_sizes_asked_beside_it(made, rng, dim):
+    sizes = (8, 32, 128, 256)
+    representation = made(gaussian(rng, 9, 256), gaussian(rng, 400, 256), sizes=sizes)
+    ids = np.tile(np.arange(400), (1, 9, 1))
+    alone = Prefixes(representation, "val", "train").cosines(slice(0, 9), ids, [dim])[0]
+    for beside in (sizes, (16, 64, 100, 256), (32, 256)):
+        asked = sorted({*beside, dim})
+        found = Prefixes(representation, "val", "train").cosines(slice(0, 9), ids, asked)
+        np.testing.assert_array_equal(found[asked.index(dim)], alone)
+
+
+class Splits(dict):
+    """Rows by split, where a measure asks nothing else of a world."""
+
+    def labels(self, split):
+        return np.zeros(self[split], np.int64)
+
+
+def test_a_small_database_does_not_shorten_the_next_ones_shortlists(tmp_path, rng):
+    items = {"train": 7, "database": 60}
+    for name, n in (items | {"val": 4, "query": 5}).items():
+        np.save(tmp_path / f"{name}.npy", gaussian(rng, n, 16))
+    views = [View(SIZES, 0, 16)]
+    write_representation(
+        tmp_path,
+        method="made",
+        seed=0,
+        views=views,
+        splits=["val", "train", "query", "database"],
+        classifiers={},
+    )
+    representation = Representation(tmp_path)
+    world = Splits({"val": 4, "query": 5} | items)
+    study = SimpleNamespace(nesting=SIZES, interpolated=(), path="study")
+    saved = neighbours.measure(representation, world, study, {"k": 30})
+    options = reranking.OPTIONS | {"shortlist": 20, "keep": 15, "lengths": [40]}
+    found = reranking.measure(representation, world, study, options, saved)
+    assert (found["val/train/shortlist"], found["query/database/shortlist"]) == (7, 20)
+    assert found["val/train/pairs"].shape[-1] == 7 and found["query/database/pairs"].shape[-1] == 15
+
+
 def test_blocks_change_nothing(made, rng, monkeypatch):
     queries, database = gaussian(rng, 23, 16), gaussian(rng, 120, 16)
     prefixes = Prefixes(made(queries, database), "val", "train")
@@ -208,6 +257,46 @@ def test_a_shortlist_needs_as_many_saved_neighbours(finished):
     )
     with pytest.raises(UserError, match="a shortlist of 200 .* the 20 neighbours that were saved"):
         measure(study, layout, "mrl", 0, "reranking")
+
+
+class Killed(BaseException):
+    """Stands for a signal: nothing in a measure may catch it."""
+
+
+def test_a_measure_killed_before_its_outcomes_are_saved_searches_nothing_twice(tmp_path, monkeypatch):
+    given = {"tasks": dict.fromkeys(TASKS), "methods": METHODS, "seeds": [0], "figures": []}
+    _, layout = synthetic.build(tmp_path, **given)
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(synthetic.config(**given)))
+    monkeypatch.chdir(tmp_path)
+    original, searched = search._search_block, []
+    monkeypatch.setattr(search, "_search_block", lambda *block: searched.append(block) or original(*block))
+
+    def killed(*given):
+        raise Killed
+
+    for name in ("neighbours", "reranking"):
+        command = ["--study", "study.yaml", "--method", "random_features", "--measure", name]
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(analysis.measure.files, "write_npz", saved_parts(layout, name, killed))
+            analysis.measure.main(command)
+        before = len(searched)
+        analysis.measure.main(command)
+        assert len(searched) == before > 0
+        searched.clear()
+        folder = layout.outcomes("random_features", 0, name).parent
+        assert not list(folder.glob(".unfinished*"))
+        found = read_outcomes(layout, "random_features", 0, name)
+        expected = measure(load_study("study.yaml"), layout, "random_features", 0, name)
+        for key in found.files:
+            np.testing.assert_array_equal(found[key], expected[key])
+        searched.clear()
+
+
+def saved_parts(layout, name, otherwise):
+    """A write_npz that saves the parts of a search, and calls `otherwise` for the outcomes."""
+    write = files.write_npz
+    outcomes = layout.outcomes("random_features", 0, name).name
+    return lambda path, arrays: otherwise() if path.name == outcomes else write(path, arrays)
 
 
 def test_a_size_without_a_network_cannot_re_rank(finished):
@@ -280,6 +369,20 @@ def test_the_funnel_table_says_its_stages(finished):
     assert len(table.query("split == 'val'")) == 9
 
 
+def test_no_other_lengths_are_scored_where_none_were_asked_for(tmp_path):
+    study, layout = synthetic.build(
+        tmp_path,
+        measures={"neighbours": {"k": 20}, "reranking": {"shortlist": 20, "lengths": []}},
+        tasks={"adaptive_retrieval": None},
+        methods={"mrl": None},
+        seeds=[0],
+        figures=[],
+    )
+    synthetic.measure(study, layout)
+    table = tabulate(study, "adaptive_retrieval", layout).query("search == 'adaptive'")
+    assert set(table["shortlist_k"]) == {20}
+
+
 def test_a_method_with_one_size_has_no_funnel(finished):
     _, layout = finished
     one, layout = synthetic.build(
@@ -342,6 +445,41 @@ def test_a_product_quantiser_takes_sizes_it_divides():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("factory", "reason"),
+    [
+        ("IVF64,Flat", r"points \(50\) should be at least as large as number of clusters \(64\)"),
+        ("PQ4np", r"points \(50\) should be at least as large as number of clusters \(256\)"),
+        ("Flatt", "items: could not parse index string Flatt"),
+    ],
+)
+def test_an_index_that_faiss_cannot_make_is_named(rng, factory, reason):
+    with pytest.raises(UserError, match=reason) as error:
+        indexes.build(unit(rng, 50), factory, 8)
+    assert f"the index {factory} at size 8 of 50 items" in str(error.value)
+    assert "measures.indexes.indexes" in str(error.value)
+
+
+def test_the_full_size_is_in_memory_once(rng):
+    items, queries = gaussian(rng, 300, 16), unit(rng, 20)
+    full = indexes.flat([items[:100], items[100:]])
+    np.testing.assert_array_equal(indexes.vectors(full.index), indexes.normalised(items))
+    options = indexes.OPTIONS | {"seconds": 0, "indexes": {"exact": {"factory": "Flat", "refine": True}}}
+    parts = indexes.measure_view(full, queries, [4, 16], options, refine=True)
+    found = {(part.dim, part.refined): part for part in parts}
+    assert set(found) == {(4, False), (4, True), (16, False)}
+    whole = found[16, False]
+    assert (whole.build_seconds, whole.bytes_per_item) == (full.seconds, full.bytes / 300)
+    np.testing.assert_array_equal(whole.ids, prefix_search(queries, items, [16], 10).ids[0])
+
+
+def test_adding_in_blocks_changes_nothing(rng, monkeypatch):
+    items, queries = unit(rng, 300), unit(rng, 20)
+    whole = indexes.build(items, "SQ8", 8).index.search(queries, 10)[1]
+    monkeypatch.setattr(indexes, "BLOCK", 70)
+    np.testing.assert_array_equal(indexes.build(items, "SQ8", 8).index.search(queries, 10)[1], whole)
+
+
 @pytest.mark.parametrize("given", [{"search": "nprobe=8"}, {"factory": "Flat", "refined": True}])
 def test_an_index_has_known_keys(given):
     with pytest.raises(UserError, match=r"measures\.indexes\.indexes\.mine .* needs factory"):
@@ -392,3 +530,14 @@ def test_pairs_of_splits_are_read_from_the_outcomes(finished):
     _, layout = finished
     found = adaptive_retrieval.split_pairs(read_outcomes(layout, "mrl", 0, "reranking"))
     assert found == [("val", "train"), ("query", "database")]
+
+
+# --- the picture grid -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("side", "frame"), [(32, 2), (28, 2), (256, 16)])
+def test_a_frame_grows_with_its_picture(side, frame):
+    assert neighbour_grid.frame_of(side) == frame
+    sheet = np.full((side + 2 * (frame + 2),) * 2 + (3,), 255, np.uint8)
+    neighbour_grid.paste(sheet, np.zeros((side, side, 1), np.uint8), 0, 0, neighbour_grid.RIGHT)
+    assert (sheet == neighbour_grid.RIGHT).all(2).sum() == (side + 2 * frame) ** 2 - side**2

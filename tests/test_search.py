@@ -5,10 +5,13 @@ import warnings
 
 import faiss
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
 
-from analysis import search
+from analysis import benchmark, search
 from analysis.search import prefix_search
 from suite.errors import UserError
 
@@ -90,6 +93,19 @@ def test_equals_faiss_on_truncated_copies(rng, make, k):
             if isinstance(index, faiss.IndexFlatIP):
                 distances = 2 - 2 * distances
             assert_same_neighbours(cosine.at(dim), (distances, ids), scale=1)
+
+
+@pytest.mark.parametrize("k", [1, 10, 200])
+def test_equals_faiss_on_embeddings_of_handwritten_digits(k):
+    pixels = load_digits().data
+    embeddings = PCA(48, svd_solver="full").fit_transform(pixels - pixels.mean(0)).astype(np.float32)
+    queries, database = np.ascontiguousarray(embeddings[::9]), np.delete(embeddings, np.s_[::9], axis=0)
+    found = prefix_search(queries, database, (2, 8, 16, 48), k, metric="l2", database_block=512)
+    for dim in found.dims:
+        q, x = (np.ascontiguousarray(a[:, :dim]) for a in (queries, database))
+        flat = faiss.IndexFlatL2(dim)
+        flat.add(x)
+        assert_same_neighbours(found.at(dim), flat.search(q, k), scale=np.square(x).sum(1).max())
 
 
 def assert_same_neighbours(ours, theirs, scale):
@@ -277,10 +293,12 @@ def test_interrupted_search_goes_on_where_it_stopped(rng, tmp_path, monkeypatch)
     assert len(list((tmp_path / "parts").glob("queries-*.npz"))) == 2
     found = prefix_search(queries, database, **arguments)
     assert len(searched) == 3 + 2  # two blocks came from the folder
+    # The parts stay: a kill before the result is saved elsewhere loses nothing.
+    prefix_search(queries, database, **arguments)
+    assert len(searched) == 3 + 2
     expected = prefix_search(queries, database, DIMS, 5, query_block=10)
     np.testing.assert_array_equal(found.ids, expected.ids)
     np.testing.assert_array_equal(found.distances, expected.distances)
-    assert not (tmp_path / "parts").exists()
 
 
 @pytest.mark.parametrize("change", ["database", "k", "metric", "dims", "columns"])
@@ -310,10 +328,36 @@ def test_parts_of_another_search_are_not_used(rng, tmp_path, monkeypatch, caplog
     assert "other inputs" in caplog.text
 
 
+@pytest.mark.parametrize("stored", ["memory", "file", "part of a file"])
+def test_a_change_in_any_row_is_noticed(rng, tmp_path, stored):
+    path, rows = tmp_path / "x.npy", slice(5, None) if stored == "part of a file" else slice(None)
+    array = gaussian(rng, 1000)
+
+    def database():
+        if stored == "memory":
+            return array
+        np.save(path, array)
+        return np.load(path, mmap_mode="r")[rows]
+
+    queries = gaussian(rng, 2)
+    before = prefix_search(queries, database(), (8,), 1, resume_dir=tmp_path / "parts")
+    array[777] = 1000 * queries[0]
+    after = prefix_search(queries, database(), (8,), 1, resume_dir=tmp_path / "parts")
+    assert after.ids[0, 0] == 777 - (rows.start or 0) != before.ids[0, 0]
+
+
+def test_parts_of_one_file_are_told_apart(rng, tmp_path):
+    np.save(tmp_path / "x.npy", gaussian(rng, 100))
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    views = [mapped, mapped[:50], mapped[50:], mapped[::2], mapped[:, :24], mapped[:, 24:]]
+    assert len({str(search.fingerprint(view)) for view in views}) == len(views)
+
+
 def test_resume_leaves_other_files_alone(rng, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    prefix_search(gaussian(rng, 5), gaussian(rng, 50), (8,), 2, resume_dir=tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    for database in (gaussian(rng, 50), gaussian(rng, 60)):
+        prefix_search(gaussian(rng, 5), database, (8,), 2, resume_dir=tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
 def test_candidates_stay_within_their_memory():
@@ -404,3 +448,51 @@ def test_cuda_finds_the_same(rng, metric, k):
     queries, database = clustered(rng, 100), clustered(rng, 3000)
     found = prefix_search(queries, database, DIMS, k, metric=metric, device="cuda", database_block=512)
     assert_exact(found, queries, database, metric)
+
+
+# --- the benchmark --------------------------------------------------------------------------------
+
+
+TOY = {
+    "search": ["--rows", "600", "--queries", "20", "--dims", "4", "16", "--k", "1", "5"],
+    "search --scale": ["--scale", "--scale-rows", "500", "--queries", "9", "--dims", "4", "16", "--k", "3"],
+    "adaptive": ["--rows", "700", "--dim", "32", "--queries", "9", "--shortlist-dims", "8", "--seconds", "0"],
+}
+
+
+@pytest.mark.parametrize("command", TOY)
+def test_the_benchmark_runs_at_toy_size(command, tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmark, "SGEMM_SIDES", (64,))
+    folder = ["--folder", str(tmp_path / "files")] if "--scale" in command else []
+    out = tmp_path / "table.csv"
+    benchmark.main([command.split()[0], *TOY[command], *folder, "--threads", "1", "--out", str(out)])
+    table = pd.read_csv(out)
+    if command == "search":
+        assert table["k"].tolist() == [1, 5] and (table["same_ids"] > 0.99).all()
+        assert (table["speedup"] > 0).all()
+    elif command == "adaptive":
+        single, short = table.sort_values("shortlist_dim", ascending=False).to_dict("records")
+        assert single["speedup"] == single["exact_recall"] == 1
+        assert short["counted"] == pytest.approx(700 * 32 / (700 * 8 + 200 * 32))
+    else:
+        assert table["rows"].item() == 500 and table["hours_for_210100"].item() > 0
+        assert not list((tmp_path / "files").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--threads", "0"], "--threads 0: at least one thread"),
+        (["--device", "abacus"], "device 'abacus'"),
+        (["--out", "table.txt"], "must end in .csv or .json"),
+    ],
+)
+def test_the_benchmark_says_what_it_cannot_use(given, message):
+    with pytest.raises(UserError, match=message):
+        benchmark.main(["search", *given])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_the_benchmark_needs_the_gpu_it_is_told_to_use():
+    with pytest.raises(UserError, match="torch finds no GPU here"):
+        benchmark.main(["search", "--device", "cuda"])

@@ -15,7 +15,7 @@ INPUTS = ("data", "outcomes")
 MEASURES = ("neighbours",)
 QUERIES, NEIGHBOURS = 10, 8
 RIGHT, WRONG = (0, 114, 178), (213, 94, 0)
-FRAME, GAP = 2, 2  # pixels around a picture of 32, in its colour and in white
+GAP = 2  # white pixels around a picture and its frame
 INCH = 0.42  # of a picture with its frame
 
 
@@ -32,7 +32,7 @@ def draw(drawing):
     ids = outcomes[f"{query}/{database}/ids"][0][[0, -1]][:, chosen, :NEIGHBOURS]  # [2, rows, neighbours]
     right = items.labels[ids] == asked.labels[chosen, None]
 
-    side = asked.images.shape[1] + 2 * (FRAME + GAP)
+    side = asked.images.shape[1] + 2 * (frame_of(asked.images.shape[1]) + GAP)
     blank = side // 2
     count = ids.shape[2]
     sheet = np.full((len(chosen) * side, (1 + 2 * count) * side + 2 * blank, 3), 255, np.uint8)
@@ -52,11 +52,17 @@ def draw(drawing):
 def paste(sheet: np.ndarray, image: np.ndarray, top: int, left: int, color: tuple | None) -> None:
     """Put a picture on the sheet, in a frame of this colour. image: uint8 [height, width, 1 or 3]."""
     side = image.shape[0]
+    frame = frame_of(side)
     if color is not None:
-        whole = side + 2 * FRAME
+        whole = side + 2 * frame
         sheet[top + GAP : top + GAP + whole, left + GAP : left + GAP + whole] = color
-    inner = GAP + FRAME
+    inner = GAP + frame
     sheet[top + inner : top + inner + side, left + inner : left + inner + side] = image
+
+
+def frame_of(side: int) -> int:
+    """Pixels of the coloured frame around a picture: as wide on the page whatever the picture's size."""
+    return max(2, side // 16)
 
 
 def on_page(drawing, sheet, side, names, starts, count, sizes, shares, method, query) -> Figure:

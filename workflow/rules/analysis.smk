@@ -15,6 +15,8 @@ rule measure:
     conda:
         "../../environment.yml"
     threads: measure_threads
+    resources:
+        gpu=measure_gpu,
     params:
         settings=measure_settings,
         study=STUDY_ARGUMENT,

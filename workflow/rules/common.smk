@@ -14,7 +14,15 @@ from suite.errors import UserError, unknown
 from suite.layout import Layout
 from suite.study import load_study
 
-ALLOWED = ("study", "seeds", "method", "against", "imagenet21k")
+ALLOWED = (
+    "study",
+    "seeds",
+    "method",
+    "against",
+    "imagenet21k",
+    "imagenet4k_rule",
+    "imagenet4k_check",
+)
 
 
 def chosen_seeds(config):
@@ -159,6 +167,11 @@ def measure_threads(wildcards):
     return os.cpu_count() if measure_facts(wildcards).get("ALONE") else 1
 
 
+def measure_gpu(wildcards):
+    """A GPU, where there is one, for what searches all of a database."""
+    return GPU if measure_facts(wildcards).get("SEARCHES") else 0
+
+
 def measure_facts(wildcards):
     """What the module of a measure declares."""
     return modules.declared("analysis", wildcards.measure, "MEASURE", "measure")
@@ -182,3 +195,9 @@ def imagenet21k(wildcards):
             "of tars, or a manifest (path, wnid)"
         )
     return config["imagenet21k"]
+
+
+def imagenet4k_check(wildcards):
+    """Options that check the images drawn for ImageNet-4K; none where the listing is trusted."""
+    check = config.get("imagenet4k_check")
+    return f"--check-images {check}" if check else ""

@@ -8,8 +8,11 @@ rule build_imagenet4k:
         "results/logs/imagenet4k.log",
     conda:
         "../../environment.yml"
-    threads: 1
+    threads: lambda w: os.cpu_count() if imagenet4k_check(w) else 1
     params:
         images=imagenet21k,
+        rule=config.get("imagenet4k_rule", "published"),
+        check=imagenet4k_check,
     shell:
-        "python -m splits.imagenet4k --images {params.images:q} --out results/imagenet4k 2>&1 | tee {log:q}"
+        "python -m splits.imagenet4k --images {params.images:q} --out results/imagenet4k --rule {params.rule:q}"
+        " {params.check} --threads {threads} 2>&1 | tee {log:q}"
