@@ -87,7 +87,7 @@ class TwoTowers(Learner):
         """Cosines of prefixes over the temperature: [n, k] of image features [n, d], text features [k, d]."""
         u, v = (F.normalize(at_least_float32(prefix(z, m)), dim=1) for z in (images, texts))
         with torch.autocast(u.device.type, enabled=False):  # cosines close to each other decide
-            return self.log_scale.clamp(max=math.log(LARGEST_SCALE)).exp() * (u @ v.T)
+            return self.log_scale.exp() * (u @ v.T)
 
     def loss(
         self, images: Tensor, labels: Tensor, label_smoothing: float, rng: np.random.Generator
@@ -99,6 +99,11 @@ class TwoTowers(Learner):
         by_size = {m: self.scores(z, texts, m) for m in self.sizes}
         loss = nested_loss(lambda m: info_nce(by_size[m], positive), self.sizes, self.weights)
         return loss, {m: scores.argmax(1) == own for m, scores in by_size.items()}
+
+    @torch.no_grad()
+    def after_step(self, step: int, steps: int) -> None:
+        """Keep 1/τ within its bound; clamped inside the loss it would get no gradient to come back by."""
+        self.log_scale.clamp_(max=math.log(LARGEST_SCALE))
 
     def classifier(self, m: int) -> tuple[Tensor, Tensor]:
         """(weight [C, m], bias [C] of zeros): the normalised captions classify by name.

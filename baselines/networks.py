@@ -45,7 +45,7 @@ def macs_per_image(learner: Learner, images: Tensor) -> dict:
     a forward and a backward pass of the loss.
     """
     learner = copy.deepcopy(learner).cpu().eval()  # one image alone has no batch statistics
-    labels = torch.zeros(len(images), dtype=torch.int64)
+    labels = torch.arange(len(images))  # of different classes, whose captions are counted too
     rng = np.random.default_rng(0)
     with torch.no_grad():
         macs = {str(m): count_macs(lambda m=m: learner.features_at(images[:1], m)) for m in learner.sizes}

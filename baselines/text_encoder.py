@@ -19,10 +19,15 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.dim = dim
         self.norm = nn.LayerNorm(dim)
-        block = nn.TransformerEncoderLayer(
-            dim, heads, mlp or 4 * dim, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
-        )
-        self.blocks = nn.TransformerEncoder(block, depth, nn.LayerNorm(dim), enable_nested_tensor=False)
+
+        def block() -> nn.Module:
+            return nn.TransformerEncoderLayer(
+                dim, heads, mlp or 4 * dim, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+            )
+
+        self.blocks = nn.TransformerEncoder(block(), depth, nn.LayerNorm(dim), enable_nested_tensor=False)
+        # It copies one block, weights and all; these start apart.
+        self.blocks.layers = nn.ModuleList(block() for _ in range(depth))
 
     def forward(self, x: Tensor, padding: Tensor) -> Tensor:
         """x: float [n, L, d], embedded tokens; padding: bool [n, L], true where nothing stands."""

@@ -3,8 +3,9 @@
     data: {source: text}                     the language reference and the docstrings of the standard library
     data: {source: text, root: my/texts}     every .txt, .md and .rst file below a folder, one document each
 
-Documents, not sequences, are divided into train and val. A row of a split is one *question*: int32 [1 + L],
-the position that is asked for, then the L tokens of a sequence; its label is the token that stands there.
+Documents, not sequences, are divided into train and val; what val quotes from train is left out of it. A row
+of a split is one *question*: int32 [1 + L], the position that is asked for, then the L tokens of a sequence;
+its label is the token that stands there.
 
     train   each sequence once, whole, with one position; training masks other positions in every step
     val     a fixed share of every sequence is masked, and each masked position is a row: these are scored
@@ -43,8 +44,11 @@ OPTIONS = {
     "questions": 10_000,  # rows of val at most
 }
 SUFFIXES = (".txt", ".md", ".rst")
+SPLITS = ("train", "val")
 LIBRARY = Path(sysconfig.get_path("stdlib"))
 SHORTEST = 8  # tokens: what is left of a document, and shorter, is dropped
+RUN = 20  # tokens: what stands in train in a run as long is no test of val; documents quote each other
+FACTOR = np.uint64(0x9E3779B97F4A7C15)  # an odd number without pattern, for hashes of runs
 NOT_ENGLISH = ("test", "tests", "idlelib", "site-packages", "lib2to3")  # folders of the standard library
 
 
@@ -55,16 +59,20 @@ def build(writer: WorldWriter, options: dict, threads: int) -> None:
     """
     check(options)
     documents = read_folder(Path(options["root"]).expanduser()) if options["root"] else python_text()
+    documents = without_copies(documents)
     chosen = divide(sorted(documents), options["val_fraction"], options["seed"])
     if options["vocabulary_file"]:
         vocabulary = wordpieces.read_vocabulary(options["vocabulary_file"])
     else:
         vocabulary = wordpieces.learn_vocabulary(map(documents.get, chosen["train"]), options["vocabulary"])
     cutter = WordPieces(vocabulary)
-    sequences = {
-        name: cut(cutter, {document: documents[document] for document in some}, options["length"], name)
-        for name, some in chosen.items()
+    train, val = ({name: cutter.encode(documents[name]) for name in chosen[split]} for split in SPLITS)
+    known = np.unique(np.concatenate([runs(ids) for ids in train.values()]))
+    parts = {
+        "train": {name: [ids] for name, ids in train.items()},
+        "val": {name: without_runs(ids, known) for name, ids in val.items()},
     }
+    sequences = {name: cut(some, options["length"]) for name, some in parts.items()}
     for name, (tokens, _) in sequences.items():
         if not len(tokens):
             raise UserError(f"the documents of {name} hold no sequence of {SHORTEST} tokens; give more text")
@@ -80,6 +88,8 @@ def build(writer: WorldWriter, options: dict, threads: int) -> None:
             "characters": sum(map(len, documents.values())),
             "documents": {name: len(some) for name, some in chosen.items()},
             "tokens": {name: int((tokens > MASK).sum()) for name, (tokens, _) in sequences.items()},
+            "quoted_from_train": sum(map(len, val.values()))
+            - sum(len(p) for ps in parts["val"].values() for p in ps),
         },
     )
 
@@ -101,8 +111,12 @@ def python_text(library: Path = LIBRARY) -> dict[str, str]:
     """
     documents = {f"topic {name}": text for name, text in topics.items()}
     seen = set()
-    paths = [path for path in sorted(library.rglob("*.py")) if not set(path.parts) & set(NOT_ENGLISH)]
-    for path in tqdm(paths, desc="reading docstrings", unit="file", mininterval=1, disable=None):
+    paths = [
+        path
+        for path in sorted(library.rglob("*.py"))
+        if not set(path.relative_to(library).parts) & set(NOT_ENGLISH)
+    ]
+    for path in tqdm(paths, desc="reading docstrings", unit="file", mininterval=2):
         text = []
         for found in docstrings(path):
             if found not in seen:
@@ -146,23 +160,55 @@ def divide(names: list[str], fraction: float, seed: int) -> dict[str, list[str]]
     rng = np.random.default_rng([seed, zlib.crc32(b"documents")])
     count = min(len(names) - 1, max(1, round(fraction * len(names))))
     val = set(rng.choice(names, count, replace=False).tolist())
-    return {"train": [n for n in names if n not in val], "val": [n for n in names if n in val]}
+    return dict(zip(SPLITS, ([n for n in names if n not in val], [n for n in names if n in val])))
 
 
-def cut(
-    cutter: WordPieces, documents: dict[str, str], length: int, what: str
-) -> tuple[np.ndarray, list[str]]:
-    """(sequences int32 [n, length], the document of each): [CLS] pieces [SEP] [PAD] …"""
+def without_copies(documents: dict[str, str]) -> dict[str, str]:
+    """The documents, of several with the same text the first: copies would be divided like others.
+
+    Raises UserError when one is left.
+    """
+    first = {text: name for name, text in sorted(documents.items(), reverse=True)}
+    if len(first) < 2:
+        raise UserError(f"all {len(documents)} documents have the same text; at least two texts are needed")
+    return {name: text for text, name in sorted(first.items(), key=lambda pair: pair[1])}
+
+
+def runs(ids: list[int]) -> np.ndarray:
+    """A hash of the RUN tokens from each position: uint64 [tokens − RUN + 1], none of a shorter text."""
+    tokens = np.array(ids, np.uint64)
+    count = max(0, len(tokens) - RUN + 1)
+    found = np.zeros(count, np.uint64)
+    for offset in range(RUN):
+        found = found * FACTOR + tokens[offset : offset + count]
+    return found
+
+
+def without_runs(ids: list[int], known: np.ndarray) -> list[list[int]]:
+    """What is left of a document without the runs that are known, in one piece or several.
+
+    known: uint64, hashes of `runs`.
+    """
+    shared = np.zeros(len(ids), bool)
+    for start in np.flatnonzero(np.isin(runs(ids), known)):
+        shared[start : start + RUN] = True
+    edges = np.flatnonzero(np.diff(shared, prepend=True, append=True))  # where what is left begins and ends
+    return [ids[start:stop] for start, stop in edges.reshape(-1, 2)]
+
+
+def cut(documents: dict[str, list[list[int]]], length: int) -> tuple[np.ndarray, list[str]]:
+    """(sequences int32 [n, length], the document of each): [CLS] pieces [SEP] [PAD] …
+
+    documents: by name the pieces of text, as tokens; a sequence is of one of them.
+    """
     rows, owners = [], []
-    for name, text in tqdm(
-        documents.items(), desc=f"cutting {what}", unit="text", mininterval=1, disable=None
-    ):
-        ids = cutter.encode(text)
-        for start in range(0, len(ids), length - 2):
-            part = ids[start : start + length - 2]
-            if len(part) >= SHORTEST:
-                rows.append([CLS, *part, SEP] + [PAD] * (length - 2 - len(part)))
-                owners.append(name)
+    for name, parts in documents.items():
+        for ids in parts:
+            for start in range(0, len(ids), length - 2):
+                part = ids[start : start + length - 2]
+                if len(part) >= SHORTEST:
+                    rows.append([CLS, *part, SEP] + [PAD] * (length - 2 - len(part)))
+                    owners.append(name)
     return np.array(rows, np.int32).reshape(-1, length), owners
 
 

@@ -142,6 +142,22 @@ def two_towers(sizes, captions, dim=6, **given):
     return image_text.build(backbone, len(captions), sizes, chosen, captions).double()
 
 
+def test_blocks_of_the_text_tower_start_apart():
+    first, second = TextEncoder(0, 8, depth=2, heads=2).blocks.layers
+    assert not torch.equal(first.linear1.weight, second.linear1.weight)
+
+
+def test_the_temperature_comes_back_from_its_bound():
+    learner = two_towers((2, 6), CAPTIONS)
+    with torch.no_grad():
+        learner.log_scale.fill_(9.0)
+    learner.after_step(1, 10)
+    assert learner.log_scale.exp().item() == pytest.approx(image_text.LARGEST_SCALE)
+    images = torch.randn(5, 1, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    learner.loss(images, torch.tensor([3, 0, 3, 1, 0]), 0.0, np.random.default_rng(0))[0].backward()
+    assert learner.log_scale.grad.item() != 0
+
+
 CAPTIONS = torch.tensor([[CLS, 6, 7, SEP], [CLS, 8, SEP, PAD], [CLS, 9, 6, SEP], [CLS, 7, SEP, PAD]])
 
 
@@ -638,6 +654,49 @@ def test_the_corpus_inside_python_is_divided_by_document():
     assert sum("module" in name for name in documents) >= 4 and not set(chosen["train"]) & set(chosen["val"])
     assert sum("topic" in name for name in documents) > 50
     assert chosen == text.divide(sorted(documents), 0.1, 0) != text.divide(sorted(documents), 0.1, 1)
+
+
+def test_what_val_quotes_from_train_is_left_out_of_it(tmp_path):
+    rng = np.random.default_rng(0)
+    words = [f"{a}{b}" for a in "bcdfgh" for b in "aeiou"]
+    own = [list(rng.choice(words, 90)) for _ in range(12)]
+    for i, some in enumerate(own):
+        quoted = own[(i + 1) % 12][30:60] + own[(i + 5) % 12][:25]  # each quotes two others
+        (tmp_path / f"{i:02d}.txt").write_text(" ".join(some[:45] + quoted + some[45:]))
+    (tmp_path / "copy.txt").write_text((tmp_path / "00.txt").read_text())
+    world = build(text, tmp_path / "world", root=str(tmp_path), length=40, vocabulary=60, val_fraction=0.4)
+    documents = {name: set(world[name].items["document"]) for name in ("train", "val")}
+    assert len(documents["train"] | documents["val"]) == 12  # the copy is none of its own
+    cutter = WordPieces(world.classes["name"].tolist())
+    train = [cutter.encode((tmp_path / name).read_text()) for name in documents["train"]]
+    stands = {tuple(ids[i : i + text.RUN]) for ids in train for i in range(len(ids) - text.RUN + 1)}
+    whole = {name: cutter.encode((tmp_path / name).read_text()) for name in documents["val"]}
+    assert any(tuple(ids[i : i + text.RUN]) in stands for ids in whole.values() for i in range(len(ids)))
+    known = np.unique(np.concatenate([text.runs(ids) for ids in train]))
+    kept = 0
+    for ids in whole.values():
+        parts = text.without_runs(ids, known)
+        kept += sum(map(len, parts))
+        for part in parts:
+            assert not any(tuple(part[i : i + text.RUN]) in stands for i in range(len(part)))
+    facts = files.read_json(tmp_path / "world" / "corpus.json")
+    assert facts["quoted_from_train"] == sum(map(len, whole.values())) - kept > 0
+
+
+def test_text_that_is_everywhere_the_same_is_refused(tmp_path):
+    for name in "abcd":
+        (tmp_path / f"{name}.txt").write_text("the same words in every file of the folder")
+    with pytest.raises(UserError, match="all 4 documents have the same text"):
+        build(text, tmp_path / "world", root=str(tmp_path))
+
+
+def test_docstrings_are_found_wherever_python_lies(tmp_path):
+    library = tmp_path / "tests" / "site-packages" / "lib"
+    (library / "test").mkdir(parents=True)
+    (library / "one.py").write_text('"""What the module does."""\n')
+    (library / "test" / "two.py").write_text('"""Not English text."""\n')
+    modules = [name for name in text.python_text(library) if name.startswith("module")]
+    assert modules == ["module one"]
 
 
 @pytest.mark.parametrize(
