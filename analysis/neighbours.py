@@ -51,8 +51,9 @@ def measure(
             found[f"{query}/{database}/ids"] = ids
     asked = sorted({*study.nesting, *study.interpolated} - set(sizes))  # an ablation may have other sizes
     between = [m for m in asked if representation.serving(m)]
-    found["between/sizes"] = np.array(between, np.int64)
-    found["between/ids"] = nearest("val", "train", between, 1, "between")
+    if "val" in world:
+        found["between/sizes"] = np.array(between, np.int64)
+        found["between/ids"] = nearest("val", "train", between, 1, "between")
     return found
 
 

@@ -15,6 +15,7 @@ from suite.errors import UserError
 from suite.files import read_json
 
 ARCHITECTURE = "bert"  # `model_type` of a config.json that can be read here
+KEYS = ("hidden_size", "max_position_embeddings", "vocab_size")
 
 
 class BertCheckpoint(nn.Module):
@@ -22,7 +23,8 @@ class BertCheckpoint(nn.Module):
 
     channels: length of a row, one more than its sequence's. Before any weight is read, raises UserError for a
     folder that is no checkpoint, an architecture other than BERT, a width other than `dim`, and sequences
-    longer than its positions; and when `transformers` is not installed.
+    longer than its positions; then for weights that cannot be read or are not BERT's, which would leave parts
+    of it random; and when `transformers` is not installed.
     """
 
     def __init__(self, channels: int, dim: int, checkpoint: str):
@@ -35,7 +37,17 @@ class BertCheckpoint(nn.Module):
             raise UserError(
                 "backbone bert_checkpoint needs the package transformers: pip install -e '.[bert]'"
             ) from error
-        model = BertModel.from_pretrained(folder, local_files_only=True, add_pooling_layer=False)
+        try:
+            model, found = BertModel.from_pretrained(
+                folder, local_files_only=True, add_pooling_layer=False, output_loading_info=True
+            )
+        except Exception as error:  # of several libraries: no weights, cut off, other shapes
+            raise UserError(f"{folder}: its weights cannot be read: {error}") from error
+        if missing := sorted(found["missing_keys"]):
+            raise UserError(
+                f"{folder}: its weights are not those of a BERT: {len(missing)} parts are missing, first "
+                f"{', '.join(missing[:3])}"
+            )
         order = specials_first(read_text(folder / "vocab.txt").splitlines())
         self.dim = dim
         self.token_embedding = model.embeddings.word_embeddings.weight.detach()[order]
@@ -52,12 +64,17 @@ def check(folder: Path, dim: int, length: int) -> None:
     """Raise UserError unless `folder` holds a BERT of this width for sequences of this length."""
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder} is no checkpoint: config.json is missing (backbone.checkpoint)")
-    config = read_json(folder / "config.json")
+    try:
+        config = read_json(folder / "config.json")
+    except ValueError as error:
+        raise UserError(f"{folder / 'config.json'} is not JSON: {error}") from error
     if (found := config.get("model_type")) != ARCHITECTURE:
         raise UserError(
             f"{folder / 'config.json'} describes a {found!r} model; backbone bert_checkpoint reads "
             f"{ARCHITECTURE!r}"
         )
+    if lacking := [key for key in KEYS if not isinstance(config.get(key), int)]:
+        raise UserError(f"{folder / 'config.json'} does not say {', '.join(lacking)}")
     for key, asked, wanted, allowed in (
         ("hidden_size", dim, "backbone.dim", dim == config["hidden_size"]),
         ("max_position_embeddings", length, "data.length", length <= config["max_position_embeddings"]),

@@ -100,7 +100,7 @@ def embedded_images(study: Study, world: World) -> dict[str, np.ndarray]:
     Only such a study may sum the logits of an image and its mirror image (adaptive classification).
     """
     images = {name: world[name].images for name in world.splits}
-    if study.training.get("augment", {}).get("flip", False):
+    if study.training.get("augment", {}).get("flip", False) and "val" in images:
         images["val_flip"] = images["val"][:, :, ::-1]
     return images
 

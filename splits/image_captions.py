@@ -4,9 +4,9 @@
     <root>.csv               the same; paths are relative to the table's folder
     <root>.tar               webdataset: members <key>.jpg|png|… and <key>.txt of the same key
 
-A class is a caption: pairs that share it are each other's positives. A share of the captions is held out for
-zero-shot retrieval. An image that has captions of both sides is trained on, and left out of the test.
-Images become squares: the centre of the longer side is kept and averaged down to `size`.
+A class is a caption, case and accents aside: pairs that share it are each other's positives. A share of the
+captions is held out for zero-shot retrieval. An image that has captions of both sides is trained on, and left
+out of the test. Images become squares: the centre of the longer side is kept and averaged down to `size`.
 """
 
 import sys
@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
-from splits import captions, pictures
+from splits import captions, pictures, wordpieces
 from splits.image_folder import SUFFIXES
 from splits.store import WorldWriter
 from suite.errors import UserError
@@ -38,7 +38,7 @@ def build(writer: WorldWriter, options: dict, threads: int) -> None:
     """Write train, query and captions.
 
     Raises UserError for a missing file, table or column, pairs that lack one side, captions that are not
-    text, an image that cannot be read, and fewer than two captions.
+    text, an image that cannot be read, and fewer than two captions on either side.
     """
     if not 0 < options["held_out"] < 1:
         raise UserError(f"image_captions: held_out is {options['held_out']}, allowed: between 0 and 1")
@@ -106,12 +106,14 @@ def read_webdataset(path: Path) -> pd.DataFrame:
                 key = str(name.parent / name.name.partition(".")[0])
                 suffix = name.suffix.lower()
                 if suffix in SUFFIXES:
+                    if key in images:
+                        raise UserError(f"{path}: {images[key][0]} and {member.name} are images of one key")
                     images[key] = member.name, archive.extractfile(member).read()
                 elif suffix == ".txt":
                     texts[key] = archive.extractfile(member).read().decode("utf-8")
     except FileNotFoundError as error:
         raise UserError(f"no file {path} (data.root)") from error
-    except tarfile.TarError as error:
+    except (tarfile.TarError, EOFError, zlib.error) as error:
         raise UserError(f"{path} is not a whole .tar: {error}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: {member.name} is not UTF-8 text") from error
@@ -127,18 +129,26 @@ def read_webdataset(path: Path) -> pd.DataFrame:
 
 def divide(pairs: pd.DataFrame, held_out: float, seed: int) -> tuple[pd.DataFrame, list[str], int]:
     """(pairs with split and label, captions by label, how many of them are trained on)."""
+    # As the tokeniser reads them: "A dog." and "a dog." are one class.
+    first = pairs.groupby(pairs["caption"].map(wordpieces.words))["caption"].transform("first")
+    pairs = pairs.assign(caption=first)
     names = sorted(set(pairs["caption"]))
-    if len(names) < 2:
-        raise UserError(f"{len(names)} different captions: at least two are needed, one to be held out")
+    if len(names) < 4:
+        raise UserError(
+            f"{len(names)} different captions: two are needed on either side, held out and trained on"
+        )
     rng = np.random.default_rng([seed, zlib.crc32(b"image_captions")])
-    count = min(len(names) - 1, max(1, round(held_out * len(names))))
+    count = min(len(names) - 2, max(2, round(held_out * len(names))))
     apart = set(rng.choice(names, count, replace=False).tolist())
     pairs = pairs.assign(split=np.where(pairs["caption"].isin(apart), "query", "train"))
     trained = set(pairs.loc[pairs["split"] == "train", "id"])
     pairs = pairs[(pairs["split"] == "train") | ~pairs["id"].isin(trained)]
     tested = set(pairs.loc[pairs["split"] == "query", "caption"])
-    if not tested:
-        raise UserError("no image is left for the captions held out: each also has a caption of train")
+    if len(tested) < 2:
+        raise UserError(
+            f"{len(tested)} captions held out have an image left, two are needed: the other images also have "
+            "a caption of train"
+        )
     names = [name for name in names if name not in apart] + sorted(tested)
     label = {name: number for number, name in enumerate(names)}
     ids = [f"{name}#{row}" for row, name in enumerate(pairs["id"])]  # an image with several captions

@@ -31,12 +31,21 @@ def normalise(text: str) -> str:
     return "".join(sign for sign in parts if unicodedata.category(sign) != "Mn")
 
 
+def words(text: str) -> str:
+    """What is left of a text for the tokeniser: its words and signs, one space between them.
+
+    >>> words("A  dog.") == words("a dog .")
+    True
+    """
+    return " ".join(WORD.findall(normalise(text)))
+
+
 def learn_vocabulary(documents: Iterable[str], size: int) -> list[str]:
     """`size` pieces: special tokens, every character alone and as a continuation, the most frequent words.
 
     Ties go to the word that sorts first. Raises UserError when the characters alone do not fit.
     """
-    counts = Counter(word for text in documents for word in WORD.findall(normalise(text)))
+    counts = Counter(word for text in documents for word in words(text).split())
     characters = sorted({sign for word in counts for sign in word})
     continuing = sorted({"##" + sign for word in counts for sign in word[1:]})
     vocabulary = [*SPECIAL, *characters, *continuing]
@@ -45,8 +54,8 @@ def learn_vocabulary(documents: Iterable[str], size: int) -> list[str]:
             f"a vocabulary of {size} does not even hold the {len(characters)} characters of the text; "
             f"allowed: from {len(vocabulary)} on (data.vocabulary)"
         )
-    words = sorted((word for word in counts if len(word) > 1), key=lambda word: (-counts[word], word))
-    return vocabulary + words[: size - len(vocabulary)]
+    longer = sorted((word for word in counts if len(word) > 1), key=lambda word: (-counts[word], word))
+    return vocabulary + longer[: size - len(vocabulary)]
 
 
 def read_vocabulary(path: str | Path) -> list[str]:

@@ -86,7 +86,7 @@ class Study:
         self.backbone: dict = config["backbone"]
         check_nesting(self.nesting, self.dim, f"{self.path}: nesting")
         # Resolving all of them now is what makes a wrong name fail before the first job.
-        self.source_options, self.methods, self.tasks  # noqa: B018
+        self.source_options, self.methods, self.tasks, self.interpolated  # noqa: B018
         for figure in self.figures:
             self.figure_module(figure)
         for measure in config.get("measures", {}):

@@ -1,5 +1,6 @@
 """Beyond one CNN: vision transformers, image–text contrast, masked language models, and their doors."""
 
+import gzip
 import io
 import json
 import math
@@ -481,6 +482,60 @@ def test_pairs_from_folder_table_and_tar_are_the_same_world(kind, tmp_path):
             assert world.classes["name"][label] == f"shade number {image[0, 0, 0] // 20}"
 
 
+def test_captions_that_read_alike_are_one_class(tmp_path):
+    folder = pairs(tmp_path / "pairs")
+    table = (folder / "captions.csv").read_text().replace("shade number 4", "Sháde  NUMBER 3")
+    (folder / "captions.csv").write_text(table)
+    world = build(image_captions, tmp_path / "world", root=str(folder), size=8, channels=1, held_out=0.4)
+    assert len(world.classes) == 9
+    for length, message in (
+        (2, "length is 2: a caption needs 3 tokens"),
+        (3, "is the same 3 tokens as 'shade"),
+    ):
+        options = {"root": str(folder), "size": 8, "channels": 1, "length": length}
+        with pytest.raises(UserError, match=message):
+            build(image_captions, tmp_path / f"world{length}", **options)
+
+
+def test_a_study_of_own_pairs_runs_to_its_figures(tmp_path):
+    folder = pairs(tmp_path / "pairs", 16)
+    own = {
+        "root": str(folder),
+        "size": 8,
+        "channels": 1,
+        "held_out": 0.3,
+        "vocabulary": 64,
+        "length": 8,
+    }
+    methods = {
+        "mrl": {"baseline": "image_text", "depth": 1, "heads": 2, "vocabulary": 64},
+        "fixed_feature": {
+            "baseline": "image_text",
+            "depth": 1,
+            "heads": 2,
+            "vocabulary": 64,
+            "nesting": [8],
+        },
+        "random_features": {"probe": False, "draws": 2},
+        "control_random": None,
+    }
+    tasks = ["zero_shot", "text_retrieval", "cosine_margin", "cost", "findings_image_text"]
+    backbone = {"name": "small_resnet", "dim": 8, "widths": [4, 8]}
+    training = TRAINING | {"augment": {"flip": True}}
+    with finished(tmp_path, image_captions, own, methods, tasks, backbone=backbone, training=training) as (
+        study,
+        layout,
+        world,
+    ):
+        assert world.splits == ["train", "query", "captions"]
+        tables = tables_and_figures(study, layout, ["zero_shot", "text_retrieval", "cosine_margin"])
+        found = tables["findings_image_text"].set_index("finding")
+        assert set(found.loc[["knn_random", "knn_small"], "shown"]) == {"not tested"}
+        assert found.loc["knn_random", "numbers"] == "the study has no split val"
+        chance = found.loc["zero_shot_chance"]
+        assert chance["split"] == "query" and chance["n"] == len(world.labels("query"))
+
+
 def test_an_image_with_captions_of_both_sides_is_trained_on_and_not_tested(tmp_path):
     folder = pairs(tmp_path / "pairs")
     more = "".join(f"images/{i}.png,another caption {i}\n" for i in range(10))
@@ -520,7 +575,7 @@ def empty_caption(folder):
 def one_caption(folder):
     table = "image,caption\nimages/1.png,x y\nimages/2.png,x y\n"
     (folder / "captions.csv").write_text(table)
-    return "1 different captions: at least two"
+    return "1 different captions: two are needed on either side"
 
 
 @pytest.mark.parametrize(
@@ -545,6 +600,15 @@ def test_bad_webdatasets_are_refused(tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             build(image_captions, tmp_path / "world", root=str(root))
+    twice = tmp_path / "twice.tar"
+    with tarfile.open(as_tar(folder, twice), "a") as archive:
+        archive.add(folder / "images" / "0.png", "part/000.jpg")
+    with pytest.raises(UserError, match=r"part/000.png and part/000.jpg are images of one key"):
+        build(image_captions, tmp_path / "world", root=str(twice))
+    whole = gzip.compress((tmp_path / "a.tar").read_bytes())
+    (tmp_path / "cut.tar").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match="is not a whole .tar"):
+        build(image_captions, tmp_path / "world", root=str(tmp_path / "cut.tar"))
     (tmp_path / "text.tar").write_text("no archive")
     with pytest.raises(UserError, match="is not a whole .tar"):
         build(image_captions, tmp_path / "world", root=str(tmp_path / "text.tar"))
@@ -916,6 +980,35 @@ def test_a_bert_checkpoint_predicts_as_transformers_does(tmp_path):
     assert WordPieces(ours).pieces("The ROSE, a_rosé") == tokeniser.tokenize("The ROSE, a_rosé")
     with pytest.raises(UserError, match="vocabulary has 8 tokens, that of the data 30"):
         masked_lm.build(backbone, 30, (8,), LANGUAGE)
+
+    # Weights of another network, cut-off weights and none are refused instead of left random.
+    settings = {"name": "bert_checkpoint", "dim": 8, "checkpoint": str(tmp_path)}
+    weights = tmp_path / "model.safetensors"
+    whole = weights.read_bytes()
+    other = transformers.GPT2Config(vocab_size=8, n_embd=8, n_layer=1, n_head=2, n_positions=32)
+    transformers.GPT2Model(other).save_pretrained(tmp_path / "gpt")
+    for content, message in (
+        ((tmp_path / "gpt" / "model.safetensors").read_bytes(), "not those of a BERT: .* parts are missing"),
+        (whole[: len(whole) // 2], "its weights cannot be read"),
+        (None, "its weights cannot be read"),
+    ):
+        weights.unlink() if content is None else weights.write_bytes(content)
+        with pytest.raises(UserError, match=message):
+            build_backbone(settings, 9)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("{not json", "config.json is not JSON"),
+        ('{"model_type": "gpt2"}', "describes a 'gpt2' model"),
+        ('{"model_type": "bert", "vocab_size": 8}', "does not say hidden_size, max_position_embeddings"),
+    ],
+)
+def test_a_config_that_is_no_berts_is_refused(config, message, tmp_path):
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(UserError, match=message):
+        check(tmp_path, 8, 8)
 
 
 # --- intervals over groups ------------------------------------------------------------------------
