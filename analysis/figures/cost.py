@@ -7,10 +7,10 @@ from analysis.drawing import new_figure
 TABLES = ("cost",)
 INPUTS = ()
 PANELS = (
-    ("networks", "networks to train and keep"),
-    ("train_seconds", "training seconds"),
-    ("parameters", "parameters (all networks)"),
-    ("macs_all_sizes", "multiply-accumulates\nfor all sizes of one image"),
+    ("networks", "networks\nto train and keep"),
+    ("train_seconds", "training\nseconds"),
+    ("parameters", "parameters,\nall networks"),
+    ("macs_all_sizes", "MACs for all sizes\nof one image"),
 )
 
 

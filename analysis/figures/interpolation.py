@@ -28,6 +28,7 @@ def draw(drawing):
             )
     size_axis(axes, drawing.study.nesting)
     axes.set_ylabel("1-NN accuracy (%)")
-    axes.set_title(drawing.conditions() + "\nfilled: trained sizes, hollow: sizes in between")
+    axes.set_title("filled: trained sizes, hollow: sizes in between")
+    figure.suptitle(drawing.conditions().replace(" · val", "\nval", 1), fontsize=8)
     axes.legend(loc="lower right")
     return figure
