@@ -72,6 +72,12 @@ def declared(package: str, name: str, marker: str, kind: str) -> dict[str, objec
     return constants(path)
 
 
+def summary(package: str, name: str) -> str:
+    """First line of a module's docstring."""
+    text = ast.get_docstring(ast.parse(locate(package, name).read_text(encoding="utf-8")))
+    return text.partition("\n")[0] if text else name
+
+
 def options(package: str, name: str, marker: str, kind: str, given: dict | None) -> dict:
     """Options of a module: its OPTIONS defaults overlaid with `given`; unknown keys raise UserError."""
     defaults = declared(package, name, marker, kind).get("OPTIONS", {})

@@ -54,7 +54,12 @@ rule draw:
         code=lambda w: f"analysis/figures/{STUDY.figure_module(w.figure)[0]}.py",
         style="analysis/drawing.py",
     output:
-        png=LAYOUT.figure("{figure}"),
+        png=report(
+            LAYOUT.figure("{figure}"),
+            caption="../report/figure.rst",
+            category=STUDY.name,
+            labels={"figure": "{figure}"},
+        ),
         pdf=LAYOUT.figure("{figure}", "pdf"),
     log:
         f"results/logs/{STUDY.name}/draw-{{figure}}.log",
@@ -63,6 +68,7 @@ rule draw:
     threads: 1
     params:
         settings=settings([STUDY.title, STUDY.nesting]),
+        caption=figure_caption,
         study=STUDY_ARGUMENT,
         seeds=SEEDS_ARGUMENT,
     shell:

@@ -154,6 +154,12 @@ def figure_inputs(wildcards):
                     yield LAYOUT.outcomes(method, seed, measure)
 
 
+def figure_caption(wildcards):
+    """One sentence about a figure: what its module says of itself."""
+    drawn_by, _ = STUDY.figure_module(wildcards.figure)
+    return modules.summary("analysis/figures", drawn_by)
+
+
 def measured_before(wildcards):
     """Outcomes of other measures that this one starts from."""
     return [
