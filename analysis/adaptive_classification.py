@@ -78,11 +78,13 @@ def score(run: Run) -> Iterator[dict]:
 
 
 def compare(runs: list[Run]) -> Iterator[dict]:
-    """Rows times_smaller: how much smaller than size `dim` of `baseline` the expected size can be.
+    """Rows difference and times_smaller: the cheapest policy against each size `dim` of `baseline`.
 
-    The policy meant (`cap`, `expected_dim`) is the cheapest that is at least as accurate on these images;
-    value is NaN where none is. Beside it the paired difference of the two accuracies with its verdict:
-    "as accurate" is shown only where that says "equivalent" or "better".
+    The policy meant (`cap`, `expected_dim`) is the cheapest that is at least as accurate on these images,
+    else the most accurate one. difference: paired, of the accuracies, with interval and verdict.
+    times_smaller: how much smaller than `dim` its expected size is; no row where no policy is as accurate.
+    "As accurate" is shown only where the verdict says "equivalent" or "better"; neither it nor p knows that
+    the cap was chosen on the items it is tested on.
     """
     if not runs or runs[0].options["against"] is None:
         return
@@ -97,7 +99,7 @@ def compare(runs: list[Run]) -> Iterator[dict]:
 
 
 def times_smaller(runs: list[Run], base: list[Run], flip: bool, split: str) -> Iterator[dict]:
-    """Rows times_smaller of one method. runs, base: one per seed; items are averaged over seeds."""
+    """The rows of `compare` of one method. runs, base: one per seed; items are averaged over seeds."""
     sizes = runs[0].outcomes("predict")["sizes"]
     cascade = average(
         [cascade_of(c, h, sizes, run.options) for run in runs for c, h in zip(*outcomes_of(run, split))]
@@ -114,7 +116,6 @@ def times_smaller(runs: list[Run], base: list[Run], flip: bool, split: str) -> I
     found = compare_outcomes(hits[caps], base_hits, base_sizes, rng=rng)
     for place, row in enumerate(found.to_dict("records")):
         m, cap = row.pop("dim"), caps[place]
-        ratio = m / dims[cap] if reached[place] else np.nan
         keys = {
             "flip": flip,
             "baseline": base[0].method.name,
@@ -125,24 +126,28 @@ def times_smaller(runs: list[Run], base: list[Run], flip: bool, split: str) -> I
             "difference_high": row["high"],
             **{key: row[key] for key in ("p", "p_holm", "p_equivalence", "verdict")},
         }
-        yield runs[0].row(m, "val", "times_smaller", ratio, row["n"], **keys)
+        interval = {"low": row["low"], "high": row["high"]}
+        yield runs[0].row(m, "val", "difference", row["difference"], row["n"], **interval, **keys)
+        if reached[place]:
+            yield runs[0].row(m, "val", "times_smaller", m / dims[cap], row["n"], **keys)
 
 
 def sentence(rows: pd.DataFrame, label: str, base: str) -> str:
-    """What the rows times_smaller of one method say, at the largest size they reach.
+    """What the rows difference and times_smaller of one method say, at the largest size that is reached.
 
     label, base: the methods' names for people.
     """
-    reached = rows.dropna(subset=["value"]).sort_values("dim")
+    reached = rows[rows["metric"] == "times_smaller"].sort_values("dim")
     if reached.empty:
         smallest = int(rows["dim"].min())
         return f"{label} cascade: does not reach the accuracy of {base} at {smallest} at any cap"
     row = reached.iloc[-1]
     shown = row["verdict"] if row["verdict"] in ("better", "equivalent") else "equivalence not shown"
     difference, low, high = 100 * row[["difference", "difference_low", "difference_high"]].astype(float)
+    times = f"{row['value']:.1f} × smaller" if row["value"] >= 1 else f"{1 / row['value']:.1f} × larger"
     return (
         f"{label} cascade: the accuracy of {base} at {row['dim']:.0f} with {row['expected_dim']:.1f} "
-        f"dimensions expected, {row['value']:.1f} × smaller\n"
+        f"dimensions expected, {times}\n"
         f"(paired difference {difference:+.2f} points [{low:+.2f}, {high:+.2f}]: {shown})"
     )
 

@@ -26,6 +26,7 @@ MARGIN = 0.005
 """Half a point: the largest difference that still counts as "as accurate as"."""
 
 RESAMPLES = 10_000
+TIE = 1e-4  # share by which two sums of the same items may differ in single precision
 VERDICTS = ("better", "worse", "equivalent", "undecided")
 
 
@@ -209,10 +210,11 @@ def _compare_values(
     """Paired bootstrap: percentile interval, p from draws shifted to no difference.
 
     Few items that happen to agree in sign would give p = 0 whatever their number, so p is never
-    below that of a sign test in which every item points the same way.
+    below that of a sign test in which every item that differs points the same way. Draws that are as
+    far out as the mean but for rounding (few items, equal steps) count as far out.
     """
     differences = new - base
-    n = differences.shape[-1]
+    n, discordant = differences.shape[-1], np.sum(differences != 0, axis=-1)
     mean = differences.mean(axis=-1)
     deviations = bootstrap_deviations(differences, rng, resamples)
     low, high = mean + np.quantile(deviations, _ends(level), axis=0)
@@ -221,14 +223,17 @@ def _compare_values(
         """Share of draws, counting the observed one (Davison & Hinkley 1997, eq. 4.11)."""
         return (1 + np.sum(event, axis=0)) / (resamples + 1)
 
-    beyond = np.maximum(share(mean + deviations >= margin), share(mean + deviations <= -margin))
+    edge = (1 - TIE) * margin
+    beyond = np.maximum(share(mean + deviations >= edge), share(mean + deviations <= -edge))
     return PairedComparison(
         difference=mean,
         low=low,
         high=high,
-        p=np.maximum(share(np.abs(deviations) >= np.abs(mean)), 2.0 ** (1 - n)),
+        p=np.maximum(
+            share(np.abs(deviations) >= (1 - TIE) * np.abs(mean)), np.minimum(1, 2.0 ** (1 - discordant))
+        ),
         p_equivalence=np.maximum(beyond, 2.0**-n),
-        discordant=np.sum(differences != 0, axis=-1),
+        discordant=discordant,
         n=n,
         test="bootstrap",
     )

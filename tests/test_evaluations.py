@@ -442,28 +442,45 @@ def test_val_is_embedded_mirrored_where_the_study_trains_with_flips(finished):
 def test_times_smaller_is_the_cheapest_policy_that_is_as_accurate(finished):
     study, layout = finished
     table = pd.read_csv(layout.table("adaptive_classification"))
-    rows = table[(table["metric"] == "times_smaller") & (table["method"] == "mrl") & ~table["flip"]]
+    rows = table[(table["metric"] == "difference") & (table["method"] == "mrl") & ~table["flip"]]
+    ratio = table[(table["metric"] == "times_smaller") & (table["method"] == "mrl") & ~table["flip"]]
+    ratio = ratio.set_index("dim")["value"]
     own = table[(table["method"] == "mrl") & ~table["flip"]].groupby(["metric", "dim"])["value"].mean()
     assert list(rows["dim"]) == list(study.nesting)
     for row in rows.itertuples():
-        if np.isnan(row.value):
-            assert row.difference < 0
-        else:
-            assert row.difference >= 0
-            assert row.value == pytest.approx(row.dim / row.expected_dim)
+        assert row.value == row.difference and (row.dim in ratio) == (row.value >= 0)
+        if row.dim in ratio:
+            assert ratio[row.dim] == pytest.approx(row.dim / row.expected_dim)
             assert row.expected_dim == pytest.approx(own["expected_dim", row.cap])
+
+
+def test_a_cascade_that_is_never_as_accurate_has_a_difference_and_no_ratio(finished):
+    study, layout = finished
+    runs = [run_of(study, layout, "adaptive_classification", method) for method in ("mrl", "fixed_feature")]
+    always, never = np.ones((1, 4, 120), bool), np.zeros((1, 4, 120), bool)
+    confidence = np.full((1, 4, 120), 0.5, np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        right = {"mrl": never, "fixed_feature": always}
+        patch.setattr(adaptive, "outcomes_of", lambda run, split: (confidence, right[run.method.name]))
+        rows = pd.DataFrame(adaptive.times_smaller(runs[:1], runs[1:], False, "val"))
+    assert set(rows["metric"]) == {"difference"} and (rows["value"] == -1).all()
+    assert (rows["verdict"] == "worse").all()
+    said = adaptive.sentence(rows, "MRL", "FF")
+    assert said == f"MRL cascade: does not reach the accuracy of FF at {study.nesting[0]} at any cap"
 
 
 def test_the_sentence_says_what_was_shown():
     row = {"dim": 64, "value": 3.0, "expected_dim": 21.33, "difference": 0.001, "verdict": "equivalent"}
     row |= {"difference_low": -0.002, "difference_high": 0.004}
-    rows = pd.DataFrame([row, row | {"dim": 128, "value": np.nan}])
+    row["metric"] = "times_smaller"
+    rows = pd.DataFrame([row, row | {"dim": 128, "metric": "difference"}])
     assert adaptive.sentence(rows, "MRL", "FF") == (
         "MRL cascade: the accuracy of FF at 64 with 21.3 dimensions expected, 3.0 × smaller\n"
         "(paired difference +0.10 points [-0.20, +0.40]: equivalent)"
     )
     assert "equivalence not shown" in adaptive.sentence(rows.assign(verdict="undecided"), "MRL", "FF")
-    assert "does not reach" in adaptive.sentence(rows.assign(value=np.nan), "MRL", "FF")
+    assert "does not reach" in adaptive.sentence(rows.assign(metric="difference"), "MRL", "FF")
+    assert "2.0 × larger" in adaptive.sentence(rows.assign(value=0.5), "MRL", "FF")
 
 
 def test_an_unknown_baseline_is_named(finished):

@@ -81,11 +81,13 @@ def photographs(tmp_path_factory, wnids) -> Path:
 
 def released(path: Path, classes: int, sizes: list[int]) -> Path:
     """A checkpoint in the reference's layout, with random weights."""
-    backbone = build_backbone({"name": "resnet50", "dim": 2048, "blur_pool": True}, 3)
-    state = {f"module.{name}": value for name, value in backbone.network.state_dict().items()}
-    for i, m in enumerate(sizes):
-        state[f"module.fc.nesting_classifier_{i}.weight"] = torch.randn(classes, m)
-        state[f"module.fc.nesting_classifier_{i}.bias"] = torch.randn(classes)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        backbone = build_backbone({"name": "resnet50", "dim": 2048, "blur_pool": True}, 3)
+        state = {f"module.{name}": value for name, value in backbone.network.state_dict().items()}
+        for i, m in enumerate(sizes):
+            state[f"module.fc.nesting_classifier_{i}.weight"] = torch.randn(classes, m)
+            state[f"module.fc.nesting_classifier_{i}.bias"] = torch.randn(classes)
     torch.save(state, path)
     return path
 
@@ -177,9 +179,7 @@ def test_every_table_and_every_figure_is_made(run):
     for task in study.tasks:
         table = pd.read_csv(layout.table(task))
         tested = table[table["shown"] != "not tested"] if task == "findings" else table
-        # With networks that learned next to nothing no cascade may reach FF: then times_smaller has no value.
-        reached = tested[tested["metric"] != "times_smaller"]
-        assert len(reached) and reached["value"].notna().all(), task
+        assert len(tested) and tested["value"].notna().all(), task
     assert set(pd.read_csv(layout.table("robustness"))["split"]) >= {"v2", "r", "a", "sketch"}
     for figure in study.figures:
         assert layout.figure(figure).stat().st_size > 5_000, figure

@@ -580,3 +580,16 @@ def test_bootstraps_and_intervals_of_one_value_are_refused():
 def test_importing_statistics_and_metrics_does_not_load_torch():
     code = "import sys, analysis.metrics, analysis.statistics; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_bootstrap_p_counts_ties_and_never_beats_a_sign_test():
+    """k of 2,000 items differ by one step: draws with as many of them as there are count as far out."""
+    for k, expected in ((1, 1.0), (4, 0.125), (5, 0.0625), (8, 2**-7)):
+        new = np.zeros(2000)
+        new[:k] = 1 / 3
+        found = [
+            compare_paired(new[order], np.zeros(2000), rng=np.random.default_rng(1)).p
+            for order in (np.arange(2000), np.random.default_rng(0).permutation(2000))
+        ]
+        assert found[0] == pytest.approx(expected, abs=0.004)
+        assert found[0] == pytest.approx(found[1], abs=0.004)

@@ -87,7 +87,7 @@ def text(drawing, table: pd.DataFrame, against: str | None) -> list[str]:
         drawing.conditions(),
         f"thresholds learned on {options['share']:.0%}, {options['splits']} splits · ≤ J: cap · {flips}",
     ]
-    rows = table[(table["method"] == METHOD) & (table["metric"] == "times_smaller")]
+    rows = table[(table["method"] == METHOD) & table["metric"].isin(["difference", "times_smaller"])]
     if against is not None and len(rows):
         lines.append(sentence(rows, drawing.label(METHOD), drawing.label(against)))
     return lines
