@@ -1,105 +1,39 @@
-"""Networks from images to features: float [n, channels, height, width] → [n, d]."""
+"""Networks from images to features: float [n, channels, height, width] → [n, d]; found by name."""
 
-from collections.abc import Sequence
+import inspect
 
-from torch import Tensor, nn
+from torch import nn
 
-from baselines.bert_checkpoint import BertCheckpoint
-from baselines.resnet import ARCHITECTURES, spatial_mean
-from baselines.text_encoder import TextEncoder
-from baselines.vit import ViT
+from suite import modules
 from suite.errors import unknown
+
+# Name in a study's `backbone` section → the file of baselines/ whose CLASSES has it. Files are imported when
+# they are asked for, so that an edit of one concerns the studies that use it and no others.
+BACKBONES = {
+    "small_resnet": "small_resnet",
+    "resnet18": "resnet",
+    "resnet34": "resnet",
+    "resnet50": "resnet",
+    "resnet101": "resnet",
+    "resnet152": "resnet",
+    "vit": "vit",
+    "text_encoder": "text_encoder",
+    "bert_checkpoint": "bert_checkpoint",
+}
 
 
 def build_backbone(settings: dict, channels: int) -> nn.Module:
     """The network a study's `backbone` section names, for images with so many channels.
 
-    The module has `dim`, the width d of its features. Raises UserError for an unknown name.
+    The module has `dim`, the width d of its features. Raises UserError for an unknown name or key.
     """
     settings = dict(settings)
     name = settings.pop("name")
     if name not in BACKBONES:
         raise unknown("backbone", name, BACKBONES, "baselines/backbones.py")
-    return BACKBONES[name](channels=channels, **settings)
-
-
-class Block(nn.Module):
-    """Basic residual block (He et al. 2016): two 3×3 convolutions, the first with the stride."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int):
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-        self.norm1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-        self.norm2 = nn.BatchNorm2d(outputs)
-        self.shortcut = nn.Identity()
-        if stride != 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
-            )
-        self.act = nn.ReLU(inplace=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.act(self.norm1(self.conv1(x)))
-        return self.act(self.norm2(self.conv2(out)) + self.shortcut(x))
-
-
-class SmallResNet(nn.Module):
-    """A residual network for images of about 32×32.
-
-    A strided stem, then one stage per entry of `widths`, each after the first at half the resolution, a 1×1
-    convolution to `dim` channels and the average over positions: features are ≥ 0, as ResNet50's are.
-    """
-
-    def __init__(self, channels: int, dim: int, widths: Sequence[int], blocks: int = 1):
-        super().__init__()
-        self.dim = dim
-        self.stem = nn.Sequential(
-            nn.Conv2d(channels, widths[0], 5, 2, 2, bias=False),
-            nn.BatchNorm2d(widths[0]),
-            nn.ReLU(inplace=True),
-        )
-        stages = []
-        for stage, width in enumerate(widths):
-            for block in range(blocks):
-                first = block == 0
-                inputs = widths[max(stage - 1, 0)] if first else width
-                stages.append(Block(inputs, width, 2 if first and stage else 1))
-        self.stages = nn.Sequential(*stages)
-        self.expand = nn.Sequential(
-            nn.Conv2d(widths[-1], dim, 1, bias=False), nn.BatchNorm2d(dim), nn.ReLU(inplace=True)
-        )
-
-    @property
-    def own_rows(self) -> list[nn.Parameter]:
-        """Parameters whose row j makes feature j and no other."""
-        conv, norm, _ = self.expand
-        return [conv.weight, norm.weight, norm.bias]
-
-    @property
-    def feature_layers(self) -> list[nn.Module]:
-        """Modules whose channels are the features; layers inside may be as wide by chance."""
-        return [self.expand]
-
-    @property
-    def depths(self) -> dict[str, list[nn.Module]]:
-        """What fine-tuning unfreezes, from the output inwards; each entry adds to those before it."""
-        last = self.stages[-1]
-        return {
-            "expand": [self.expand],
-            "conv2": [last.conv2, last.norm2],
-            "block": [last],
-            "all": [self],
-        }
-
-    def forward(self, x: Tensor) -> Tensor:
-        return spatial_mean(self.expand(self.stages(self.stem(x))))
-
-
-BACKBONES = {
-    "vit": ViT,
-    "text_encoder": TextEncoder,
-    "bert_checkpoint": BertCheckpoint,
-    "small_resnet": SmallResNet,
-    **ARCHITECTURES,
-}
+    build = modules.load("baselines", BACKBONES[name]).CLASSES[name]
+    allowed = [key for key in inspect.signature(build).parameters if key != "channels"]
+    for key in settings:
+        if key not in allowed:
+            raise unknown(f"key of backbone {name}", key, allowed, f"baselines/{BACKBONES[name]}.py")
+    return build(channels=channels, **settings)

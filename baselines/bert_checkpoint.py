@@ -86,3 +86,6 @@ def check(folder: Path, dim: int, length: int) -> None:
             f"{folder / 'vocab.txt'} has {len(vocabulary):,} pieces, but the checkpoint embeds "
             f"{config['vocab_size']:,}"
         )
+
+
+CLASSES = {"bert_checkpoint": BertCheckpoint}

@@ -14,6 +14,7 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from baselines.small_resnet import spatial_mean
 from suite.errors import UserError, unknown
 
 STEMS = ("imagenet", "small")
@@ -106,18 +107,6 @@ class ResNet(nn.Module):
         return spatial_mean(x)
 
 
-def spatial_mean(x: Tensor) -> Tensor:
-    """Mean over positions [n, C, H, W] → [n, C], in float32: under autocast positions are bfloat16.
-
-    Positions are flattened in the layout they have in memory. The gradient then has that layout too; left to
-    itself it is NCHW, and on a CPU the ReLU before takes 25 times as long to mix the two.
-    """
-    dtype = torch.promote_types(x.dtype, torch.float32)
-    if x.is_contiguous(memory_format=torch.channels_last):
-        return x.permute(0, 2, 3, 1).flatten(1, 2).mean(1, dtype=dtype)
-    return x.mean((2, 3), dtype=dtype)
-
-
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Tensors by name from a checkpoint file, without `module.` in front of the names.
 
@@ -174,6 +163,5 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], where: str |
     network.load_state_dict(given)
 
 
-ARCHITECTURES = {
-    arch: partial(ResNet, arch) for arch in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
-}
+ARCHITECTURES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+CLASSES = {arch: partial(ResNet, arch) for arch in ARCHITECTURES}

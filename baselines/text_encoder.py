@@ -41,3 +41,6 @@ def sines(length: int, dim: int, device: torch.device | str = "cpu") -> Tensor:
     rates = torch.exp(torch.arange(half, device=device) * (-math.log(10_000) / max(1, half - 1)))
     angles = torch.arange(length, device=device)[:, None] * rates
     return torch.cat([angles.sin(), angles.cos()], dim=1)[:, :dim]
+
+
+CLASSES = {"text_encoder": TextEncoder}

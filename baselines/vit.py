@@ -85,3 +85,6 @@ def grey_input(vit: VisionTransformer, channels: int) -> None:
     if new.bias is not None:
         nn.init.zeros_(new.bias)
     setattr(parent, name, new)
+
+
+CLASSES = {"vit": ViT}

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from baselines import control_label, control_random, linear_map, search
-from baselines.backbones import Block, build_backbone, spatial_mean
+from baselines.backbones import build_backbone
 from baselines.batches import Normalise
 from baselines.fitting import Fit, Source
 from baselines.nested import logits
@@ -21,6 +21,7 @@ from baselines.nested_dropout import draw_prefix
 from baselines.networks import build_learner, macs_per_image
 from baselines.representation import View
 from baselines.slimming import Slimmable, SwitchableBatchNorm2d
+from baselines.small_resnet import Block, spatial_mean
 from baselines.training import train
 from suite import modules
 from suite.errors import UserError
