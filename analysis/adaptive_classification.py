@@ -17,7 +17,7 @@ import pandas as pd
 
 from analysis.outcomes import Run, by_method
 from analysis.statistics import compare_outcomes, mean_interval
-from suite.errors import unknown
+from suite.errors import UserError, unknown
 
 MEASURES = ("predict",)
 OPTIONS = {
@@ -171,6 +171,11 @@ def cascade_of(confidence: np.ndarray, right: np.ndarray, sizes: np.ndarray, opt
     """Learn and test over random splits. confidence: float [S, n]; right: bool [S, n]; sizes: [S]."""
     count, n = right.shape
     held_out = round(options["share"] * n)
+    if not 0 < held_out < n or options["splits"] < 1:
+        raise UserError(
+            f"tasks.adaptive_classification: share {options['share']} of {n} items and {options['splits']} "
+            "splits; some items must be held out, some left, and one split at least made"
+        )
     rng = np.random.default_rng(options["seed"])
     total, times = np.zeros((count, n)), np.zeros(n)
     found = []

@@ -1,5 +1,6 @@
 """What every figure shares: one look per method everywhere, a log₂ size axis, what a figure may read."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from splits.store import World
+from suite.errors import UserError
 from suite.files import write_aside
 from suite.layout import Layout
 from suite.modules import ROOT
@@ -74,11 +76,29 @@ class Drawing:
     argument: str = ""
 
     def table(self, task: str, **where: object) -> pd.DataFrame:
-        """Rows of a table whose columns have the given values."""
+        """Rows of a table whose columns have the given values.
+
+        Raises UserError for a table without any: a study may lack the data that a task is about.
+        """
         table = pd.read_csv(self.layout.table(task), keep_default_na=True)
+        if table.empty:
+            raise UserError(
+                f"the table of {task} has no rows, since {self.study.name} has no data for it (splits: "
+                f"{', '.join(self.world.splits)}); take its figures, or the task, out of {self.study.path}"
+            )
         for column, value in where.items():
             table = table[table[column] == value]
         return table
+
+    def among(self, table: pd.DataFrame, methods: Iterable[str]) -> list[str]:
+        """Those of `methods` that a table has rows of. Raises UserError where it has of none."""
+        found = [name for name in methods if (table["method"] == name).any()]
+        if not found:
+            raise UserError(
+                f"the table of {table['task'].iloc[0]} has no rows of {' or '.join(methods)}, only of "
+                f"{', '.join(table['method'].unique())}; take its figures out of {self.study.path}"
+            )
+        return found
 
     @cached_property
     def world(self) -> World:
@@ -87,7 +107,7 @@ class Drawing:
 
     def label(self, method: str) -> str:
         """A method's name in figures."""
-        return self.study.methods[method].label
+        return self.study.method(method).label
 
     def look(self, method: str) -> dict:
         """Plot arguments of a method: colour, marker, line style; the same in every figure."""

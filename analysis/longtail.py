@@ -12,6 +12,7 @@ import numpy as np
 
 from analysis.outcomes import Run
 from analysis.statistics import mean_interval
+from suite.errors import UserError
 
 MEASURES = ("classmeans",)
 OPTIONS = {
@@ -28,6 +29,8 @@ def score(run: Run) -> Iterator[dict]:
     """
     if "stream" not in run.world:
         return
+    if run.options["windows"] < 1:
+        raise UserError(f"tasks.longtail.windows is {run.options['windows']}; allowed: whole numbers from 1")
     outcomes, labels = run.outcomes("classmeans"), run.world.labels("stream")
     hits = outcomes["stream/predicted"] == labels  # [draws, sizes, n]
     member = groups(labels, run.world.num_classes, run.options["head"])

@@ -28,7 +28,9 @@ def score(run: Run) -> Iterator[dict]:
         for split in (name, f"val@{name}"):
             base, rows = restricted_rows(world, split)
             right = outcomes[f"{split}/restricted"] == world.labels(base)[rows]
-            restricted[split] = right, len(np.unique(world.labels(name)))
+            classes = len(np.unique(world.labels(name)))
+            if split != name or classes < world.num_classes:  # else nothing is restricted
+                restricted[split] = right, classes
     everything = {split: (hits(run, split), world.num_classes) for split in splits}
     for size, m in enumerate(outcomes["sizes"]):
         for found in (everything, restricted):

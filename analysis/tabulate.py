@@ -6,21 +6,24 @@ import importlib
 import pandas as pd
 
 from analysis.outcomes import COLUMNS, Run
+from baselines.representation import Representation
 from splits.store import World
 from suite import cli, files
 from suite.layout import Layout
-from suite.study import Study
+from suite.study import Method, Study
 
 
 def tabulate(study: Study, task: str, layout: Layout) -> pd.DataFrame:
     """The tidy table of one evaluation: every method that takes part, every seed."""
     module = importlib.import_module(f"analysis.{task}")
     world = World(layout.data)
-    runs = [
-        Run(study, world, method, seed, task, study.tasks[task], layout)
-        for method in study.task_methods(task)
-        for seed in study.seeds
-    ]
+
+    def run(method: Method, seed: int) -> Run:
+        # Embeddings from outside the suite may lack splits that the study has.
+        splits = Representation(layout.embeddings(method.name, seed)).splits
+        return Run(study, world.only(splits), method, seed, task, study.tasks[task], layout)
+
+    runs = [run(method, seed) for method in study.task_methods(task) for seed in study.seeds]
     rows = [row for run in runs for row in module.score(run)] if hasattr(module, "score") else []
     if hasattr(module, "compare"):
         rows += module.compare(runs)

@@ -1,6 +1,7 @@
 """Evaluations that need no index, against brute force and cases worked by hand, and a contract over all."""
 
 import importlib
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ import synthetic
 from sklearn.neighbors import NearestCentroid
 
 from analysis import adaptive_classification as adaptive
-from analysis import classmeans, disagreement, findings, longtail, predict, superclass
+from analysis import classmeans, disagreement, findings, linear, longtail, predict, robustness, superclass
 from analysis.drawing import Drawing, use_style
 from analysis.outcomes import COLUMNS, Run
 from analysis.statistics import mcnemar_exact
@@ -17,8 +18,9 @@ from analysis.tabulate import tabulate
 from baselines import embed
 from baselines.representation import Representation
 from splits.store import World
-from suite import modules
+from suite import files, modules
 from suite.errors import UserError
+from suite.layout import Layout
 from suite.study import Study
 
 SIZES = (2, 4, 8)
@@ -101,6 +103,63 @@ def test_a_study_without_the_extra_splits_gets_empty_tables(tmp_path, monkeypatc
     synthetic.measure(study, layout)
     assert tabulate(study, "fewshot", layout).empty and tabulate(study, "longtail", layout).empty
     assert set(tabulate(study, "robustness", layout)["split"]) == {"val"}
+    for task, message in (
+        ("fewshot", r"the table of fewshot has no rows, .* \(splits: train, val\); take its figures"),
+        ("longtail", "the table of longtail has no rows"),
+        ("robustness", "has none of the splits v2, sketch, r, a"),
+    ):
+        layout.table(task).parent.mkdir(parents=True, exist_ok=True)
+        tabulate(study, task, layout).to_csv(layout.table(task), index=False)
+        with pytest.raises(UserError, match=message):
+            importlib.import_module(f"analysis.figures.{task}").draw(Drawing(study, layout))
+
+
+def test_figures_of_data_without_superclasses_or_the_methods_they_are_about_say_so(tmp_path):
+    tasks = {"fewshot": None, "superclass": None, "disagreement": None, "linear": None}
+    tasks |= {"adaptive_classification": {"against": None}, "paired": {"against": ["mrl_e"]}}
+    study, layout = synthetic.build(tmp_path, tasks=tasks, seeds=[0], methods={"mrl_e": None}, figures=[])
+    classes = pd.read_csv(layout.data / "classes.csv")
+    classes.assign(superclass="").to_csv(layout.data / "classes.csv", index=False)
+    synthetic.measure(study, layout)
+    layout.table("linear").parent.mkdir(parents=True)
+    for task in tasks:
+        tabulate(study, task, layout).to_csv(layout.table(task), index=False)
+    for figure, message in (
+        ("fewshot", "fewshot has no rows of mrl or fixed_feature, only of mrl_e; take its figures out of"),
+        ("superclass", "the table of superclass has no rows"),
+        ("disagreement", "disagreement has no rows of mrl or fixed_feature"),
+        ("adaptive_classification", "adaptive_classification has no rows of mrl, only of mrl_e"),
+        ("paired", "the table of paired has no rows"),
+    ):
+        with pytest.raises(UserError, match=message):
+            importlib.import_module(f"analysis.figures.{figure}").draw(Drawing(study, layout))
+
+
+def test_what_a_method_was_not_embedded_for_is_not_scored(finished, tmp_path):
+    study, layout = finished
+    shutil.copytree(layout.root, tmp_path / "results")
+    fewer = Layout(study.name, tmp_path / "results")
+    for seed in study.seeds:
+        meta = fewer.embeddings("mrl", seed) / "meta.json"
+        files.write_json(meta, files.read_json(meta) | {"splits": ["train", "val"]})
+    for task in ("fewshot", "robustness"):
+        table = tabulate(study, task, fewer)
+        assert set(table[table["method"] == "mrl"]["split"]) <= {"val"}
+        assert set(table[table["method"] == "fixed_feature"]["split"]) > {"val"} or task == "fewshot"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"share": 0}, "share 0 of 40 items and 30 splits"),
+        ({"share": 1.0}, "some items must be held out, some left"),
+        ({"splits": 0}, "one split at least"),
+    ],
+)
+def test_a_cascade_needs_items_to_learn_and_to_test_on(options, message):
+    confidence, right = np.full((2, 40), 0.5), np.ones((2, 40), bool)
+    with pytest.raises(UserError, match=message):
+        adaptive.cascade_of(confidence, right, np.array([4, 8]), adaptive.OPTIONS | options)
 
 
 # --- predictions ----------------------------------------------------------------------------------
@@ -288,6 +347,11 @@ def test_long_tail_means_are_over_classes(finished):
     assert np.mean([row["value"] for row in along]) == pytest.approx(hits[0].mean())
 
 
+def test_a_stream_has_one_window_at_least(finished):
+    with pytest.raises(UserError, match=r"tasks.longtail.windows is 0; allowed: whole numbers from 1"):
+        next(longtail.score(run_of(*finished, "longtail", windows=0)))
+
+
 # --- superclass, disagreement ---------------------------------------------------------------------
 
 
@@ -311,6 +375,27 @@ class ByHand:
     def outcomes(self, measure):
         sizes = np.array([8, 16, 32])[: self.predicted.shape[1]]
         return {"sizes": sizes, "val/top5": self.predicted[..., None]}
+
+
+def test_fewer_than_five_classes_have_no_top_5():
+    run = ByHand([[[0, 1, 2, 0]]], [0, 1, 2, 2], ["", "", ""])
+    run.representation = type("Embedded", (), {"meta": {"classifier_parameters": {"0": 27, "8": 27}}})
+    rows = list(linear.score(run))
+    assert values(rows, "top1") == {8: 3 / 4} and values(rows, "top5") == {}
+    assert values(rows, "classifier_bytes") == {0: 108, 8: 108}
+
+
+def test_rows_of_a_split_with_every_class_are_told_apart():
+    run = ByHand([[[0, 1, 1, 1]]], [0, 1, 0, 1], ["", ""])
+    run.world.__class__.__contains__ = lambda _, name: name in ("val", "r")
+    top5, restricted = np.array([[[0, 1, 1, 1]]]), np.array([[[0, 1, 0, 1]]])
+    run.outcomes = lambda measure: {
+        "sizes": np.array([8]),
+        **{f"{split}/top5": top5[..., None] for split in ("val", "r")},
+        **{f"{split}/restricted": restricted for split in ("r", "val@r")},
+    }
+    rows = [(row["split"], row["classes"], row["value"]) for row in robustness.score(run)]
+    assert rows == [("val", 2, 3 / 4), ("r", 2, 3 / 4), ("val@r", 2, 1)]
 
 
 def test_superclasses_by_hand():

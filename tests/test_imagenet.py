@@ -180,7 +180,10 @@ def test_every_table_and_every_figure_is_made(run):
         table = pd.read_csv(layout.table(task))
         tested = table[table["shown"] != "not tested"] if task == "findings" else table
         assert len(tested) and tested["value"].notna().all(), task
-    assert set(pd.read_csv(layout.table("robustness"))["split"]) >= {"v2", "r", "a", "sketch"}
+    robustness = pd.read_csv(layout.table("robustness"))
+    assert set(robustness["split"]) >= {"v2", "r", "a", "sketch", "val@r"}
+    # Here r and a hold every class: restricted or not is one row.
+    assert not robustness.duplicated(["method", "seed", "dim", "split", "classes"]).any()
     for figure in study.figures:
         assert layout.figure(figure).stat().st_size > 5_000, figure
     linear = pd.read_csv(layout.table("linear"))

@@ -2,6 +2,7 @@
 
 from analysis.drawing import accuracy_curves, new_figure, over_seeds
 from analysis.predict import RESTRICTED
+from suite.errors import UserError
 
 TABLES = ("robustness",)
 INPUTS = ("data",)
@@ -14,6 +15,11 @@ def draw(drawing):
     """Every method's curve; dashed and grey, the reference on clean images under the same restriction."""
     table = drawing.table("robustness")
     splits = [split for split in SPLITS if (table["split"] == split).any()]
+    if not splits:
+        raise UserError(
+            f"robustness has nothing to draw: {drawing.study.name} has none of the splits "
+            f"{', '.join(SPLITS)}; take the figure out of {drawing.study.path}"
+        )
     figure, panels = new_figure(len(splits), width=7.2, height=3.7, squeeze=False, sharey=True)
     for axes, split in zip(panels[0], splits):
         clean = f"val@{split}" if split in RESTRICTED else "val"
