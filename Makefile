@@ -11,7 +11,7 @@ help:
 	@echo "make lint      ruff, snakefmt and snakemake --lint"
 
 figures: $(VENV)/.ready
-	. $(BIN)/activate && snakemake --cores $(CORES) results/figures $(if $(STUDY),--config study=$(STUDY))
+	. $(BIN)/activate && snakemake --cores $(CORES) results/figures $(if $(STUDY),--config 'study=$(STUDY)')
 
 test: $(VENV)/.ready
 	. $(BIN)/activate && OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile

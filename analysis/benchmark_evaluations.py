@@ -45,7 +45,7 @@ CONFIG = {
     "data": {"source": "glyphs"},
     "nesting": DIMS,
     "seeds": [0],
-    "backbone": {"name": "small_resnet", "dim": DIMS[-1]},
+    "backbone": {"name": "small_resnet", "dim": DIMS[-1], "widths": [1]},
     "training": {"epochs": 1, "batch_size": 1, "learning_rate": 1.0},
     # Fixed feature is only there to be compared with: its class means cost what MRL's do.
     "methods": {"mrl": None, "fixed_feature": {"tasks": list(FROM_PREDICTIONS)}},

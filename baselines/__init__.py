@@ -6,7 +6,6 @@ A file that sets KIND is a method. What it must define:
                        NETWORK_PER_SIZE = True where each size needs a network of its own
                        READY = True, MEAN, STD where `build` gives a network that needs no training
                        NEEDS_CAPTIONS = True where build also takes captions of the classes
-                       USES = (files it is made of beside its own)
                        STARTS_FROM = "<method>" where training starts from that method's full-size network
     KIND = "fitted"    fit(source, sizes, options, generator) -> Fit            (baselines/fitting.py)
                        SOURCE = "<method>" whose full-size embeddings it starts from

@@ -24,7 +24,6 @@ from suite.errors import UserError
 KIND = "trained"
 LABEL = "MRL"
 NEEDS_CAPTIONS = True
-USES = ("baselines/text_encoder.py",)
 OPTIONS = {
     "loss_weights": None,  # c_m in the order of nesting; None: all 1, as in the paper
     "vocabulary": 4096,  # token ids of the captions are below this: the data's `vocabulary`

@@ -9,7 +9,6 @@ from baselines import masked_lm
 KIND = "trained"
 LABEL = "FF"
 NETWORK_PER_SIZE = True
-USES = ("baselines/masked_lm.py",)
 OPTIONS = {
     "masked": 0.15,  # share of the tokens that have to be predicted in a step, BERT's
 }

@@ -11,7 +11,6 @@ from splits.glyphs import Artist, choose_classes
 from splits.store import WorldWriter
 from suite.errors import UserError
 
-USES = ("splits/glyphs.py", "splits/captions.py", "splits/wordpieces.py")
 OPTIONS = {
     "seed": 0,  # chooses the classes and draws every image
     "classes": 1000,  # characters that are trained on: what a name means is learned from many

@@ -15,6 +15,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from splits import pictures, reference_network, rendering, typefaces
+from splits.checks import check_whole
 from splits.store import WorldWriter
 from splits.typefaces import Character
 from suite.errors import UserError
@@ -157,11 +158,11 @@ def build(writer: WorldWriter, options: dict, threads: int) -> None:
 
 def check(options: dict) -> None:
     """Raise UserError for options that no world can be drawn with."""
-    for name, value in options.items():
-        if name not in ("seed", "subset") and (not isinstance(value, int) or value < 1):
-            raise UserError(f"glyphs: {name} is {value}, allowed: whole numbers from 1")
-    if not 0 < options["subset"] <= 1:
-        raise UserError(f"glyphs: subset is {options['subset']}, allowed: above 0, at most 1")
+    counts = (name for name in options if name not in ("seed", "subset"))
+    check_whole("glyphs", options, seed=0, **dict.fromkeys(counts, 1))
+    subset = options["subset"]
+    if not isinstance(subset, int | float) or not 0 < subset <= 1:
+        raise UserError(f"glyphs: subset is {subset!r}, allowed: above 0, at most 1")
     for part, whole in (("stream_seen", "classes"), ("stream_unseen", "unseen")):
         if options[part] > options[whole]:
             raise UserError(f"glyphs: {part} is {options[part]}, but {whole} is {options[whole]}")
@@ -372,7 +373,7 @@ class Artist:
             stream = [self.seed, zlib.crc32(name.encode()), chunk]
             jobs.append((stream, faces[rows], codepoints, styles[rows], ranges))
         done = self.run(draw_chunk, jobs)
-        yield from tqdm(done, total=len(jobs), desc=f"drawing {name}", unit="chunk", disable=None)
+        yield from tqdm(done, total=len(jobs), desc=f"drawing {name}", unit="chunk", mininterval=2)
 
     def write(
         self,

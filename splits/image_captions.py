@@ -22,7 +22,6 @@ from splits.image_folder import SUFFIXES
 from splits.store import WorldWriter
 from suite.errors import UserError
 
-USES = ("splits/captions.py", "splits/wordpieces.py", "splits/pictures.py")
 OPTIONS = {
     "root": "required",  # folder with captions.csv, a .csv, or a .tar
     "seed": 0,  # chooses the captions that are held out

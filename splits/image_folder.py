@@ -16,8 +16,10 @@ import numpy as np
 import pandas as pd
 
 from splits import pictures
+from splits.checks import check_share, check_whole
 from splits.store import WorldWriter
 from suite.errors import UserError
+from suite.files import config_hash
 
 OPTIONS = {
     "root": "required",  # the folder that holds train/
@@ -26,9 +28,10 @@ OPTIONS = {
     "channels": 3,  # 1 grey, 3 colour
     "val_fraction": 0.2,  # of every class of train, when there is no val/
     "query_fraction": 0.2,  # of every class of unseen/; the rest is its database
-    "superclasses": "superclasses.csv",  # table of superclasses, relative to root; need not exist
+    "superclasses": None,  # table of superclasses, relative to root; by default superclasses.csv if there
 }
 
+SUPERCLASSES = "superclasses.csv"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
@@ -39,17 +42,17 @@ def build(writer: WorldWriter, options: dict, threads: int) -> None:
     that is not in train/, or a superclass table that does not fit.
     """
     root = Path(options["root"]).expanduser()
+    check_whole("image_folder", options, seed=0, size=1, channels=1)
+    check_share("image_folder", options, "val_fraction", "query_fraction")
     target = pictures.Format(options["size"], options["channels"])
-    for fraction in ("val_fraction", "query_fraction"):
-        if not 0 < options[fraction] < 1:
-            raise UserError(f"image_folder: {fraction} is {options[fraction]}, allowed: between 0 and 1")
     train = list_classes(root / "train")
     unseen = list_classes(root / "unseen") if (root / "unseen").exists() else {}
     if both := sorted(set(train) & set(unseen)):
         raise UserError(f"{root}: {', '.join(both[:5])} in both train/ and unseen/")
     names = [*train, *unseen]
     label = {name: number for number, name in enumerate(names)}
-    superclass = read_superclasses(root / options["superclasses"], names)
+    table = superclass_table(root, options)
+    superclass = read_superclasses(table, names) if table else {}
     writer.classes(
         pd.DataFrame(
             {
@@ -92,7 +95,7 @@ def list_classes(folder: Path) -> dict[str, list[Path]]:
         raise UserError(f"no folder {folder}: expected {folder.name}/<class>/<image> in {folder.parent}")
     classes = {}
     for place in sorted(p for p in folder.iterdir() if p.is_dir() and p.name[0] != "."):
-        paths = sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        paths = sorted(filter(is_image, place.rglob("*")))
         if not paths:
             raise UserError(f"class folder {place} holds no image ({', '.join(SUFFIXES)})")
         classes[place.name] = paths
@@ -101,13 +104,35 @@ def list_classes(folder: Path) -> dict[str, list[Path]]:
     return classes
 
 
+def listing(root: Path) -> str:
+    """Hash of the names and sizes of all image files below `root`; other files give another hash."""
+    found = ((str(p.relative_to(root)), p.stat().st_size) for p in root.rglob("*") if is_image(p))
+    return config_hash(sorted(found))
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file's name says that it is an image."""
+    return path.suffix.lower() in SUFFIXES and path.is_file()
+
+
+def superclass_table(root: Path, options: dict) -> Path | None:
+    """The file of superclasses; None where none is named and the usual one is not there.
+
+    Raises UserError where the one that is named is not there.
+    """
+    path = root / (options["superclasses"] or SUPERCLASSES)
+    if path.is_file():
+        return path
+    if options["superclasses"]:
+        raise UserError(f"no table of superclasses {path} (data.superclasses, relative to data.root)")
+    return None
+
+
 def read_superclasses(path: Path, names: list[str]) -> dict[str, str]:
-    """Superclass of every class that has one; none at all without the file.
+    """Superclass of every class that has one.
 
     Raises UserError for wrong columns, a class twice, or a class that does not exist.
     """
-    if not path.exists():
-        return {}
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     if not {"class", "superclass"} <= set(table.columns):
         raise UserError(f"{path} has columns {', '.join(table.columns)}; needs class, superclass")

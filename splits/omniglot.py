@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from splits import pictures
+from splits.checks import check_share, check_whole
 from splits.sources import locate
 from splits.store import WorldWriter
 from suite.errors import UserError
@@ -62,7 +63,9 @@ def build_from(writer: WorldWriter, options: dict, threads: int, background: Pat
 
 
 def check(options: dict) -> None:
-    """Raise UserError for options that leave a split empty."""
+    """Raise UserError for options that are no numbers of their kind or leave a split empty."""
+    check_whole("omniglot", options, seed=0, size=1, new_drawers=1, characters=0)
+    check_share("omniglot", options, "val_share")
     if not 1 <= options["new_drawers"] <= DRAWERS - 2:
         raise UserError(
             f"omniglot: new_drawers is {options['new_drawers']}; {DRAWERS} people drew, allowed are 1 to "

@@ -49,13 +49,13 @@ class Format:
 def decode(name: str, file: Path | bytes, target: Format) -> np.ndarray:
     """The centre square of an image file, averaged over areas: uint8 [size, size, channels].
 
-    Raises UserError naming the file when it cannot be read.
+    Raises UserError naming the file when it cannot be read, or its values have no range to scale by.
     """
     try:
         with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as opened:
             if target.draft:
                 opened.draft(MODES[target.channels], (target.size, target.size))
-            image = opened.convert(MODES[target.channels])
+            image = eight_bit(name, opened).convert(MODES[target.channels])
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"cannot read image {name}: {error}") from error
     width, height = image.size
@@ -66,6 +66,19 @@ def decode(name: str, file: Path | bytes, target: Format) -> np.ndarray:
     )
     pixels = np.asarray(image).reshape(target.shape)
     return 255 - pixels if target.inverted else pixels
+
+
+def eight_bit(name: str, image: Image.Image) -> Image.Image:
+    """The image with 8 bits a channel: of 16-bit grey the upper ones, rounded; others are so already.
+
+    Raises UserError for 32-bit and floating-point grey: Pillow would cut such values off at 255.
+    """
+    if image.mode.startswith("I;16"):
+        return Image.fromarray(np.rint(np.asarray(image) / 257).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        kind = "32-bit whole" if image.mode == "I" else "floating-point"
+        raise UserError(f"image {name} holds {kind} numbers: save it with 8 or 16 bits a channel")
+    return image
 
 
 def decode_chunk(job: tuple[list[str], list[Path | bytes], Format]) -> np.ndarray:
@@ -126,7 +139,7 @@ def decode_all(table: pd.DataFrame, target: Format, threads: int, out: np.ndarra
         jobs.append((part["id"].tolist(), part["file"].tolist(), target))
     digests = []
     with pool(threads) as run:
-        done = tqdm(run(decode_chunk, jobs), total=len(jobs), desc="decoding", unit="chunk", disable=None)
+        done = tqdm(run(decode_chunk, jobs), total=len(jobs), desc="decoding", unit="chunk", mininterval=2)
         for images in done:
             out[len(digests) : len(digests) + len(images)] = images
             digests += [digest(image) for image in images]

@@ -59,7 +59,7 @@ def train(images: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> nn
         steps = EPOCHS * (len(y) // BATCH)
         optimiser = torch.optim.SGD(net.parameters(), PEAK_RATE, momentum=0.9, weight_decay=DECAY)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, PEAK_RATE, total_steps=steps)
-        bar = tqdm(total=steps, desc="training the reference network", unit="step", disable=None)
+        bar = tqdm(total=steps, desc="training the reference network", unit="step", mininterval=2)
         for _ in range(EPOCHS):
             order = torch.randperm(len(y), generator=generator)
             for batch in order[: len(y) // BATCH * BATCH].split(BATCH):

@@ -59,7 +59,7 @@ def fetch(address: str, path: Path, sha256: str | None) -> None:
             desc=f"fetching {path.name}",
             unit="B",
             unit_scale=True,
-            disable=None,
+            mininterval=2,
         ) as bar,
     ):
         while block := answer.read(BLOCK):

@@ -32,7 +32,6 @@ from splits.wordpieces import CLS, MASK, PAD, SEP, WordPieces
 from suite import files
 from suite.errors import UserError
 
-USES = ("splits/wordpieces.py",)
 OPTIONS = {
     "root": None,  # folder of text files; None: the text that every Python carries
     "seed": 0,  # chooses documents of val and what is masked there

@@ -15,6 +15,9 @@ from types import ModuleType
 from suite.errors import UserError, unknown
 
 ROOT = Path(__file__).resolve().parent.parent
+# What decides numbers. suite/ is left out: it finds files, reads, writes and words errors, and an edit of a
+# message is no reason to train again.
+PACKAGES = ("splits", "baselines", "analysis")
 
 
 @cache
@@ -27,11 +30,7 @@ def names(package: str, constant: str) -> tuple[str, ...]:
 def constants(path: Path) -> dict[str, object]:
     """Upper-case literal assignments at the top level of a source file."""
     found = {}
-    try:
-        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-    except SyntaxError as error:
-        raise UserError(f"{path}, line {error.lineno}: {error.msg}") from error
-    for node in tree.body:
+    for node in parse(path).body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             name = node.targets[0].id
             if name.isupper():
@@ -40,6 +39,64 @@ def constants(path: Path) -> dict[str, object]:
                 except ValueError:
                     continue  # computed, so not part of what the module declares
     return found
+
+
+@cache
+def parse(path: Path) -> ast.Module:
+    """Syntax tree of a source file; raises UserError naming the line that is not Python."""
+    try:
+        return ast.parse(path.read_text(encoding="utf-8"), str(path))
+    except SyntaxError as error:
+        raise UserError(f"{path}, line {error.lineno}: {error.msg}") from error
+
+
+def parameters(path: Path, behind: str) -> dict[str, bool]:
+    """Parameters behind the one called `behind` of the file's class, and whether each has to be given."""
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+            names = [argument.arg for argument in node.args.args]
+            if behind in names:
+                needed = len(names) - len(node.args.defaults)
+                first = names.index(behind) + 1
+                return {name: place < needed for place, name in enumerate(names[first:], first)}
+    raise ValueError(f"no class in {path} is built from {behind}")
+
+
+@cache
+def imported(path: Path) -> tuple[Path, ...]:
+    """Files of PACKAGES that a source file imports, also those it imports inside a function."""
+    named = set()
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.Import):
+            named |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            named |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    inside = (ROOT / name.replace(".", "/") for name in named if name.partition(".")[0] in PACKAGES)
+    # A package below these is its __init__.py; their own say what they hold and nothing else.
+    files = (
+        file
+        for place in inside
+        for file in (place.with_suffix(".py"), place / "__init__.py")
+        if place.parent != ROOT and file.is_file()
+    )
+    return tuple(files)
+
+
+def closure(*files: str | Path, without: str | None = None) -> list[str]:
+    """The given source files and all that they import, directly or not; as inputs of a rule, from the root.
+
+    Modules that are loaded by name are no imports: give them too. without: files whose path begins so are
+    left out, and what only they import.
+    """
+    found: set[str] = set()
+    waiting = [ROOT / file for file in files]
+    while waiting:
+        path = waiting.pop()
+        name = str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+        if name not in found and not (without and name.startswith(without)):
+            found.add(name)
+            waiting += imported(path)
+    return sorted(found)
 
 
 def locate(package: str, name: str) -> Path:
@@ -74,7 +131,7 @@ def declared(package: str, name: str, marker: str, kind: str) -> dict[str, objec
 
 def summary(package: str, name: str) -> str:
     """First line of a module's docstring."""
-    text = ast.get_docstring(ast.parse(locate(package, name).read_text(encoding="utf-8")))
+    text = ast.get_docstring(parse(locate(package, name)))
     return text.partition("\n")[0] if text else name
 
 

@@ -4,6 +4,7 @@ Everything that decides *which jobs exist* is worked out here from plain data, s
 in a second and the command lines agree with it.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -72,6 +73,8 @@ class Study:
 
     def __init__(self, config: dict, path: str | Path = "study"):
         self.path = Path(path)
+        if not isinstance(config, dict):
+            raise UserError(f"{self.path} holds no study: expected keys as in config/studies/glyphs.yaml")
         self.config = config
         schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
         for error in jsonschema.Draft202012Validator(schema).iter_errors(config):
@@ -84,11 +87,12 @@ class Study:
         self.figures: tuple[str, ...] = tuple(config["figures"])
         self.training: dict = config["training"]
         self.backbone: dict = config["backbone"]
+        check_backbone(self.backbone)
         check_nesting(self.nesting, self.dim, f"{self.path}: nesting")
         # Resolving all of them now is what makes a wrong name fail before the first job.
-        self.source_options, self.methods, self.tasks, self.interpolated  # noqa: B018
+        self.source_options, self.methods, self.tasks, self.interpolated, self.measured()
         for figure in self.figures:
-            self.figure_module(figure)
+            self._check_figure(figure)
         for measure in config.get("measures", {}):
             self.measure_options(measure)
 
@@ -142,6 +146,10 @@ class Study:
         )
         nesting = tuple(given.get("nesting", self.nesting))
         check_nesting(nesting, self.dim, f"{self.path}: methods.{name}.nesting")
+        evaluations = modules.names("analysis", "MEASURES")
+        for task in given.get("tasks", ()):
+            if task not in evaluations:
+                raise unknown("evaluation", task, evaluations, f"methods.{name}.tasks of {self.path}")
         return Method(
             name=name,
             baseline=baseline,
@@ -194,9 +202,14 @@ class Study:
         return [
             method
             for method in self.methods.values()
-            if (method.name in chosen if chosen else True)
-            and task in (method.tasks or (self.tasks if method.group == "baselines" else CURVES))
+            if (method.name in chosen if chosen else True) and task in self._tasks_of(method)
         ]
+
+    def _tasks_of(self, method: Method) -> Iterable[str]:
+        """Evaluations that a method takes part in, where the study has them."""
+        if method.tasks is not None:
+            return method.tasks
+        return self.tasks if method.group == "baselines" else CURVES
 
     def measures(self, task: str) -> tuple[str, ...]:
         """Measures (modules of analysis/ that save raw outcomes) which `task` is computed from."""
@@ -226,6 +239,21 @@ class Study:
                 return module, figure.removeprefix(module + "_")
         raise unknown("figure", figure, known, "analysis/figures/")
 
+    def _check_figure(self, figure: str) -> None:
+        """Raise UserError unless the study has what a figure is drawn from, as far as its module says."""
+        module, argument = self.figure_module(figure)
+        facts = modules.declared("analysis/figures", module, "TABLES", "figure")
+        for task in facts["TABLES"]:
+            if task not in self.tasks:
+                raise UserError(
+                    f"{self.path}: figure {figure} is drawn from the table of {task}, which is not among the "
+                    f"study's tasks ({', '.join(self.tasks)})"
+                )
+        if facts.get("ARGUMENT") == "split":
+            roles = modules.constants(ROOT / "splits" / "store.py")["ROLES"]
+            if argument not in roles:
+                raise unknown("split", argument, roles, "splits/store.py")
+
     def trained_with(self, network: str) -> dict:
         """All settings that decide a network's weights; a change in them, and only that, retrains it."""
         net = self.network(network)
@@ -237,6 +265,26 @@ class Study:
             "options": method.options,
             "sizes": list(net.sizes),
         }
+
+
+def backbone_file(name: str) -> str:
+    """The source file of a backbone, from the root; raises UserError with the names there are."""
+    files = modules.constants(ROOT / "baselines" / "backbones.py")["BACKBONES"]
+    if name not in files:
+        raise unknown("backbone", name, files, "baselines/backbones.py")
+    return f"baselines/{files[name]}.py"
+
+
+def check_backbone(backbone: dict) -> None:
+    """Raise UserError for a backbone that does not exist, and for keys that it does not have or lacks."""
+    name = backbone["name"]
+    where = backbone_file(name)
+    keys = modules.parameters(ROOT / where, behind="channels")
+    for key in backbone:
+        if key not in ("name", *keys):
+            raise unknown(f"key of backbone {name}", key, keys, where)
+    if missing := [key for key, needed in keys.items() if needed and key not in backbone]:
+        raise UserError(f"backbone {name} needs {', '.join(missing)}; see {where}")
 
 
 def check_nesting(sizes: tuple[int, ...], dim: int, where: str) -> None:
@@ -252,17 +300,43 @@ def check_nesting(sizes: tuple[int, ...], dim: int, where: str) -> None:
         )
 
 
+def study_name(given: str | Path) -> str:
+    """The one spelling of a study: its bare name in config/studies/, else its path, from the root if inside.
+
+    >>> study_name("glyphs") == study_name("./config/studies/glyphs.yaml") == "glyphs"
+    True
+    """
+    path = study_path(given)
+    if path.parent == STUDIES and path.suffix == ".yaml":
+        return path.stem
+    return str(shown(path))
+
+
+def study_path(given: str | Path) -> Path:
+    """Absolute path of a study's file, whether it is there or not."""
+    path = Path(given)
+    if path.suffix not in (".yaml", ".yml"):
+        return STUDIES / f"{given}.yaml"
+    return path.resolve()
+
+
+def shown(path: Path) -> Path:
+    """A path as people know it: from the root of the suite if it lies inside."""
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+
+
 def load_study(name: str | Path, **overrides) -> Study:
     """The study `name`: a file in config/studies/ without its suffix, or the path of a YAML file.
 
-    overrides: top-level keys to replace, for example seeds=[0, 1, 2].
+    overrides: top-level keys to replace, for example seeds=[0, 1, 2]. Raises UserError for a file that is
+    missing or is not YAML, and whatever Study raises.
     """
-    path = Path(name)
-    if path.suffix not in (".yaml", ".yml"):
-        path = STUDIES / f"{name}.yaml"
+    path = study_path(name)
     if not path.exists():
         there = sorted(p.stem for p in STUDIES.glob("*.yaml"))
         raise unknown("study", name, there, "config/studies/ (or give the path of a .yaml file)")
-    config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
-    return Study({**config, **overrides}, shown)
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{shown(path)} is not YAML: {error}") from error
+    return Study({**config, **overrides} if isinstance(config, dict) else config, shown(path))

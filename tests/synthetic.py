@@ -57,7 +57,7 @@ def config(**overrides) -> dict:
         "nesting": [2, 4, 8, 16],
         "interpolated": [3, 12],
         "seeds": [0, 1],
-        "backbone": {"name": "small_resnet", "dim": 16},
+        "backbone": {"name": "small_resnet", "dim": 16, "widths": [4, 4]},
         "training": {"epochs": 2, "batch_size": 8, "learning_rate": 0.1, "augment": {"flip": True}},
         "methods": {
             "mrl": None,

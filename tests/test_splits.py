@@ -32,6 +32,9 @@ TINY_GLYPHS = glyphs.OPTIONS | {
 }
 
 
+FORMAT = pictures.Format(1, 3)
+
+
 def finish(writer: WorldWriter) -> World:
     writer.finish()
     return World(writer.folder)
@@ -301,6 +304,10 @@ def test_too_many_classes_are_an_error(catalogue, monkeypatch):
     "given, message",
     [
         ({"val": 0}, "val is 0"),
+        ({"seed": -1}, "seed is -1, allowed: whole numbers from 0"),
+        ({"seed": "a"}, "seed is 'a'"),
+        ({"classes": True}, "classes is True"),
+        ({"subset": "a"}, "subset is 'a'"),
         ({"subset": 1.5}, "subset is 1.5"),
         ({"stream_seen": 101}, "stream_seen is 101, but classes is 100"),
         ({"stream_unseen": 201}, "stream_unseen is 201, but unseen is 200"),
@@ -363,7 +370,18 @@ def test_copies_stay_in_the_first_split_only(tmp_path, capsys):
     assert not (tmp_path / "decoded.npy").exists()
 
 
-@pytest.mark.parametrize("given", [{"new_drawers": 20}, {"val_share": 0.0}, {"val_share": 1.0}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"new_drawers": 20},
+        {"val_share": 0.0},
+        {"val_share": 1.0},
+        {"val_share": 0.01},
+        {"characters": -1},
+        {"size": "a"},
+        {"seed": None},
+    ],
+)
 def test_omniglot_options_that_empty_a_split_are_errors(given):
     with pytest.raises(UserError, match=next(iter(given))):
         omniglot.check(omniglot.OPTIONS | given)
@@ -372,7 +390,7 @@ def test_omniglot_options_that_empty_a_split_are_errors(given):
 # Finding and fetching
 
 
-def test_a_file_is_found_or_fetched_and_checked(tmp_path):
+def test_a_file_is_found_or_fetched_and_checked(tmp_path, capsys):
     content = b"some data"
     digest = hashlib.sha256(content).hexdigest()
     served = tmp_path / "served.zip"
@@ -380,6 +398,7 @@ def test_a_file_is_found_or_fetched_and_checked(tmp_path):
     folders = (tmp_path / "data", tmp_path / "other")
     path = sources.locate("x.zip", served.as_uri(), digest, folders)
     assert path == tmp_path / "data" / "x.zip" and path.read_bytes() == content
+    assert "fetching x.zip: 100%" in capsys.readouterr().err  # though it is no terminal
     served.unlink()
     assert sources.locate("x.zip", served.as_uri(), digest, folders) == path  # no second fetch
     (tmp_path / "other").mkdir()
@@ -439,6 +458,30 @@ def test_image_folder_pixels_are_the_centre_square(tmp_path):
     assert (image == 200).all() and image.shape == (2, 2, 3)
 
 
+def grey_file(path: Path, values, dtype) -> Path:
+    """A grey TIFF of 1 × n pixels with these numbers."""
+    Image.fromarray(np.array([values], dtype)).save(path)
+    return path
+
+
+def test_sixteen_bits_are_scaled_to_eight(tmp_path):
+    values = [0, 257 * 10, 257 * 200 + 100, 65535]
+    for suffix in ("png", "tif"):
+        path = grey_file(tmp_path / f"deep.{suffix}", values, np.uint16)
+        image = Image.open(path)
+        assert image.mode == "I;16"
+        assert np.asarray(pictures.eight_bit("deep", image)).tolist() == [[0, 10, 200, 255]]
+    pixels = pictures.decode("deep", grey_file(tmp_path / "one.png", [257 * 99], np.uint16), FORMAT)
+    assert pixels.tolist() == [[[99, 99, 99]]]
+
+
+@pytest.mark.parametrize(("dtype", "kind"), [(np.int32, "32-bit whole"), (np.float32, "floating-point")])
+def test_numbers_without_a_range_are_refused(dtype, kind, tmp_path):
+    path = grey_file(tmp_path / "deep.tif", [70_000], dtype)
+    with pytest.raises(UserError, match=f"image deep.tif holds {kind} numbers"):
+        pictures.decode("deep.tif", path, FORMAT)
+
+
 def missing_root(root):
     return {"root": str(root / "nothing")}
 
@@ -484,6 +527,8 @@ def trained_and_unseen(root):
         (trained_and_unseen, "dog in both train/ and unseen/"),
         (lambda root: {"val_fraction": 1.5}, "val_fraction is 1.5"),
         (lambda root: {"channels": 2}, "with 2 channels"),
+        (lambda root: {"size": "a"}, "size is 'a'"),
+        (lambda root: {"superclasses": "super.csv"}, "no table of superclasses .*mine/super.csv"),
     ],
 )
 def test_image_folder_errors_name_what_is_wrong(user_root, spoil, message):

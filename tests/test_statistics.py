@@ -593,3 +593,14 @@ def test_the_bootstrap_p_counts_ties_and_never_beats_a_sign_test():
         ]
         assert found[0] == pytest.approx(expected, abs=0.004)
         assert found[0] == pytest.approx(found[1], abs=0.004)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_bootstrap_equivalence_p_counts_ties_whatever_the_order_of_the_items(sign):
+    """One of 200 items differs by half the margin's sum: draws that hold it twice lie on the margin."""
+    expected = 1 - stats.binom.cdf(1, 200, 1 / 200)
+    for place in (0, 17, 199):
+        new = np.zeros(200)
+        new[place] = sign * 0.5
+        found = compare_paired(new, np.zeros(200), margin=0.005, rng=np.random.default_rng(1))
+        assert found.p_equivalence == pytest.approx(expected, abs=0.015)

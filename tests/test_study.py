@@ -1,13 +1,17 @@
 """Study files: what they must hold, what follows from them, and what a wrong one is told."""
 
 import copy
+import inspect
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
+from suite import modules
 from suite.errors import UserError
-from suite.study import STUDIES, Study, load_study
+from suite.modules import ROOT
+from suite.study import STUDIES, Study, load_study, study_name
 
 TINY = Path(__file__).parent / "studies" / "tiny.yaml"
 
@@ -50,7 +54,8 @@ def test_ablations_are_evaluated_by_the_curves_alone():
 
 def test_only_what_decides_the_weights_is_in_the_settings_of_a_network():
     base = Study(tiny()).trained_with("mrl")
-    assert Study(tiny(interpolated=[5, 6], tasks={"knn": {}}, seeds=[3])).trained_with("mrl") == base
+    fewer = tiny(interpolated=[5, 6], tasks={"knn": {}}, figures=["knn"], seeds=[3])
+    assert Study(fewer).trained_with("mrl") == base
     assert Study(tiny(nesting=[2, 8])).trained_with("mrl") != base
     assert Study(tiny(training__epochs=3)).trained_with("mrl") != base
 
@@ -72,6 +77,13 @@ def test_only_what_decides_the_weights_is_in_the_settings_of_a_network():
         ({"data__source": "glyph"}, "unknown data source 'glyph' \\(did you mean 'glyphs'"),
         ({"data__clases": 3}, "unknown option of data source glyphs 'clases' \\(did you mean 'classes'"),
         ({"measures": {"neighbours": {"kk": 3}}}, "unknown option of measure neighbours 'kk'"),
+        ({"methods__mrl": {"tasks": ["liner"]}}, "unknown evaluation 'liner' \\(did you mean 'linear'"),
+        ({"tasks__adaptive_retrieval": {"methods": ["mlr"]}}, "unknown method 'mlr' \\(did you mean 'mrl'"),
+        ({"backbone__name": "small_resnt"}, "unknown backbone 'small_resnt' \\(did you mean 'small_resnet'"),
+        ({"backbone__width": 4}, "unknown key of backbone small_resnet 'width' \\(did you mean 'widths'"),
+        ({"backbone": {"name": "vit", "dim": 8, "image": 32}}, "backbone vit needs patch, depth, heads"),
+        ({"figures": ["contact_sheet_trian"]}, "unknown split 'trian' \\(did you mean 'train'"),
+        ({"tasks": {"knn": {}}}, "figure linear is drawn from the table of linear, which is not among"),
     ],
 )
 def test_a_wrong_study_is_told_what_is_wrong_and_what_is_allowed(changes, message):
@@ -86,6 +98,41 @@ def test_unknown_study_method_and_network_name_what_there_is():
         Study(tiny()).method("pca")
     with pytest.raises(UserError, match="unknown network 'fixed_feature'.*fixed_feature_4"):
         Study(tiny()).network("fixed_feature")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "my.yaml holds no study"),
+        ("- mrl\n", "my.yaml holds no study"),
+        ("name: [1\n", "my.yaml is not YAML: .*line 2"),
+    ],
+)
+def test_a_file_that_is_no_study_is_named(text, message, tmp_path):
+    (tmp_path / "my.yaml").write_text(text)
+    with pytest.raises(UserError, match=re.compile(message, re.S)):
+        load_study(tmp_path / "my.yaml", seeds=[1])
+
+
+def test_no_tasks_means_none():
+    study = Study(tiny(methods__mrl={"tasks": []}))
+    assert "mrl" not in [method.name for method in study.task_methods("linear")]
+
+
+def test_a_study_has_one_spelling(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    here = "tests/studies/tiny.yaml"
+    assert {study_name(name) for name in (here, f"./{here}", ROOT / here, f"config/../{here}")} == {here}
+    assert {study_name(name) for name in ("glyphs", "./config/studies/glyphs.yaml")} == {"glyphs"}
+    assert study_name("/elsewhere/my study.yaml") == "/elsewhere/my study.yaml"
+
+
+def test_keys_of_backbones_are_those_of_their_classes():
+    table = modules.constants(ROOT / "baselines" / "backbones.py")["BACKBONES"]
+    for name, file in table.items():
+        signature = inspect.signature(modules.load("baselines", file).CLASSES[name]).parameters
+        needed = {key: of.default is of.empty for key, of in signature.items() if key != "channels"}
+        assert modules.parameters(modules.locate("baselines", file), "channels") == needed, name
 
 
 def test_a_study_of_ones_own_is_given_by_path():

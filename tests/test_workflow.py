@@ -3,27 +3,40 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
+from PIL import Image
 
-from suite.study import STUDIES
+from analysis import measure, tabulate
+from baselines import embed, train
+from splits import build
+from suite import modules
+from suite.layout import Layout
+from suite.study import STUDIES, load_study
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = "tests/studies/tiny.yaml"
 FIGURES = "results/figures"
 
 
+COMMAND = [sys.executable, "-m", "snakemake", "--cores", "2"]
+ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+
 def snakemake(*arguments, folder=ROOT, ok=True):
     """Run snakemake; its output, both streams."""
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
+        [*COMMAND, *arguments],
         cwd=folder,
-        env=environment,
+        env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -69,8 +82,16 @@ def dry(folder, *arguments):
     return planned(snakemake("-n", *(arguments or (FIGURES,)), "--config", f"study={TINY}", folder=folder))
 
 
-def edit(path, text="\n# an edit\n"):
-    path.write_text(path.read_text() + text)
+@contextmanager
+def edited(path, old="", new=""):
+    """A file with something put in place of `old`, or a comment at its end; afterwards what it was."""
+    original = path.read_text()
+    assert old in original
+    path.write_text(original.replace(old, new) if old else original + "\n# an edit\n")
+    try:
+        yield
+    finally:
+        path.write_text(original)
 
 
 @pytest.mark.parametrize("study", sorted(path.stem for path in STUDIES.glob("*.yaml")))
@@ -110,8 +131,49 @@ def test_the_whole_study_makes_its_tables_and_figures(finished):
     assert not knn["mrl", 6] and knn["mrl", 4] and ("fixed_feature", 6) not in knn.index
 
 
-def test_a_repeat_has_nothing_to_do(finished):
-    assert dry(finished) == {}
+def test_a_repeat_has_nothing_to_do_and_reads_the_default_profile(finished):
+    said = snakemake("-n", FIGURES, "--config", f"study={TINY}", folder=finished)
+    assert planned(said) == {}
+    assert "Using workflow specific profile profiles/default" in said
+
+
+@pytest.mark.parametrize("spelling", [f"./{TINY}", f"config/../{TINY}", "{folder}/" + TINY])
+def test_another_spelling_of_the_study_has_nothing_to_do(finished, spelling):
+    study = spelling.format(folder=finished)
+    assert planned(snakemake("-n", FIGURES, "--config", f"study={study}", folder=finished)) == {}
+
+
+def test_a_study_whose_path_has_a_space_is_one_argument(copy):
+    shutil.copy(copy / TINY, copy / "my study.yaml")
+    target = "results/data/tiny/manifest.json"
+    said = snakemake("-n", "-p", target, "--forceall", "--config", "study=my study.yaml", folder=copy)
+    assert "splits.build --study 'my study.yaml'" in said
+
+
+def test_what_was_killed_is_done_again_once_unlocked(finished):
+    table = finished / "results/tables/tiny/knn.csv"
+    target, before = str(table.relative_to(finished)), table.read_bytes()
+    table.unlink()
+    run = [*COMMAND, target, "--config", f"study={TINY}"]
+    job = subprocess.Popen(
+        run,
+        cwd=finished,
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    started = finished / ".snakemake/incomplete"
+    while not (started.is_dir() and any(started.iterdir())):
+        assert job.poll() is None, "ended before it could be killed"
+        time.sleep(0.05)
+    os.killpg(job.pid, signal.SIGKILL)
+    job.wait()
+    table.write_text("half a table")
+    assert "--unlock" in snakemake(target, "--config", f"study={TINY}", folder=finished, ok=False)
+    snakemake("--unlock", "--config", f"study={TINY}", folder=finished)
+    snakemake(target, "--config", f"study={TINY}", folder=finished)
+    assert table.read_bytes() == before
 
 
 def test_a_deleted_table_is_made_again_alone_and_to_the_same_bytes(finished):
@@ -132,33 +194,110 @@ def test_a_deleted_figure_is_drawn_again_alone(finished):
     assert figure.read_bytes() == before
 
 
-def test_editing_an_evaluation_scores_again_and_trains_nothing(finished):
-    path = finished / "analysis/knn.py"
-    original = path.read_text()
-    edit(path)
-    try:
-        assert set(dry(finished)) == {"tabulate", "draw"}
-    finally:
-        path.write_text(original)
+# Per file that is edited: the rules that run again, with how many jobs where it is not all of them.
+EDITS = {
+    "analysis/knn.py": {"tabulate": 1, "draw": 2},
+    "analysis/statistics.py": {"tabulate": 4, "draw": 4},
+    "analysis/figures/knn.py": {"draw": 1},
+    "analysis/search.py": {"measure": 7, "tabulate": 2, "draw": 2},
+    "baselines/fitting.py": {"embed": 6, "measure": 13, "tabulate": 4, "draw": 4},
+}
 
 
-def test_another_evaluated_size_trains_and_embeds_nothing(finished):
-    path = finished / TINY
-    original = path.read_text()
-    path.write_text(original.replace("interpolated: [6]", "interpolated: [5, 6]"))
-    try:
-        assert set(dry(finished)) <= {"measure", "tabulate", "draw"}
-    finally:
-        path.write_text(original)
+@pytest.mark.parametrize("file", EDITS)
+def test_an_edit_runs_what_is_made_with_it_and_nothing_before(finished, file):
+    with edited(finished / file):
+        assert dry(finished) == EDITS[file]
+
+
+def test_editing_how_images_are_drawn_draws_them_again(finished):
+    with edited(finished / "splits/rendering.py"):
+        assert dry(finished)["build_splits"] == 1
+
+
+def test_another_evaluated_size_measures_neighbours_and_scores_what_reads_them(finished):
+    with edited(finished / TINY, "interpolated: [6]", "interpolated: [5, 6]"):
+        plan = dry(finished)
+    assert set(plan) == {"measure", "tabulate", "draw"} and plan["tabulate"] == 2
+
+
+def test_another_width_embeds_the_controls_too(finished):
+    with edited(finished / TINY, "dim: 8,", "dim: 9,"):
+        plan = snakemake("-n", FIGURES, "--config", f"study={TINY}", folder=finished)
+    assert re.search(r"rule embed:(?:\n .*)*wildcards: method=control_label", plan)
 
 
 def test_editing_a_method_retrains_that_method_alone(finished):
-    path = finished / "baselines/fixed_feature.py"
-    original = path.read_text()
-    edit(path)
-    try:
+    with edited(finished / "baselines/fixed_feature.py"):
         plan = snakemake("-n", FIGURES, "--config", f"study={TINY}", folder=finished)
-        trained = set(re.findall(r"wildcards: network=(\w+)", plan))
-        assert trained == {"fixed_feature_4", "fixed_feature_8"}
-    finally:
-        path.write_text(original)
+    trained = set(re.findall(r"wildcards: network=(\w+)", plan))
+    assert trained == {"fixed_feature_4", "fixed_feature_8"}
+
+
+def test_code_of_learning_is_all_that_is_imported_and_nothing_of_analysis():
+    for method in modules.names("baselines", "KIND"):
+        file = f"baselines/{method}.py"
+        training = modules.closure("baselines/train.py", file)
+        embedding = modules.closure("baselines/embed.py", file)
+        assert {file, "baselines/loading.py", "baselines/distributed.py", "baselines/networks.py"} <= {
+            *training
+        }
+        assert {file, "baselines/representation.py", "baselines/probe.py"} <= {*embedding}
+        assert not [name for name in training + embedding if name.startswith(("analysis/", "suite/"))]
+    glyphs = modules.closure("splits/build.py", "splits/glyphs.py")
+    assert {"splits/typefaces.py", "splits/reference_network.py", "splits/pictures.py"} <= {*glyphs}
+
+
+def test_imports_inside_functions_and_of_imports_count(monkeypatch, tmp_path):
+    files = {
+        "analysis/one.py": "def f():\n    from analysis import two\n",
+        "analysis/two.py": "import analysis.deep.three, numpy\nfrom suite import files\n",
+        "analysis/deep/three.py": "from splits import four\n",
+        "splits/four/__init__.py": "from analysis.one import f\n",
+        "splits/__init__.py": "",
+        "suite/files.py": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(modules, "ROOT", tmp_path)
+    every = ["analysis/deep/three.py", "analysis/one.py", "analysis/two.py", "splits/four/__init__.py"]
+    assert modules.closure("analysis/one.py") == every
+    assert modules.closure(tmp_path / "analysis/one.py", without="analysis/deep") == every[1:3]
+
+
+def test_another_image_of_ones_own_is_seen(copy):
+    for kind in ("cat", "dog"):
+        for number in range(3):
+            path = copy / f"mine/train/{kind}/{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (4, 4), 60 * number + len(kind) + ord(kind[0])).save(path)
+    tiny = yaml.safe_load((copy / TINY).read_text())
+    data = {"source": "image_folder", "root": "mine", "size": 4, "channels": 1}
+    (copy / "mine.yaml").write_text(yaml.safe_dump({**tiny, "name": "mine", "data": data}))
+    arguments = ("results/data/mine/manifest.json", "--config", "study=mine.yaml")
+    assert "decoding" in snakemake(*arguments, folder=copy)  # progress, though it goes through a pipe
+    assert planned(snakemake("-n", *arguments, folder=copy)) == {}
+    Image.new("L", (4, 4), 250).save(copy / "mine/train/cat/3.png")
+    assert planned(snakemake("-n", *arguments, folder=copy)) == {"build_splits": 1}
+    (copy / "mine/train/cat/3.png").unlink()
+    (copy / "mine/superclasses.csv").write_text("class,superclass\ncat,pet\n")
+    assert planned(snakemake("-n", *arguments, folder=copy)) == {"build_splits": 1}
+
+
+def test_the_same_seed_gives_the_same_tables(tmp_path, monkeypatch):
+    study = str(ROOT / TINY)
+    fewer = {"methods": {"mrl": None}, "tasks": {"linear": None, "knn": None}, "figures": []}
+    alone = load_study(study, **fewer)
+    made = []
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        build.main(["--study", study])
+        train.main(["--study", study, "--network", "mrl", "--device", "cpu"])
+        embed.main(["--study", study, "--method", "mrl", "--device", "cpu"])
+        for name in ("predict", "neighbours"):
+            given = ["--method", "mrl", "--measure", name, "--device", "cpu"]
+            measure.main(["--study", study, *given])
+        made.append([tabulate.tabulate(alone, task, Layout("tiny")).to_csv() for task in alone.tasks])
+    assert made[0] == made[1]

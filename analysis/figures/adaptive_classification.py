@@ -17,6 +17,7 @@ METHOD = "mrl"
 def draw(drawing):
     """The cascade of MRL, a point per cap, with single-size MRL and a network per size in the same axes."""
     table = drawing.table("adaptive_classification")
+    drawing.among(table, (METHOD,))
     table = table[table["flip"].astype(bool) == wanted_flip(drawing, table)]
     figure, axes = new_figure(width=5.6, height=4.3)
     against = drawing.study.tasks["adaptive_classification"]["against"]

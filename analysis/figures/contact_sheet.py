@@ -8,6 +8,7 @@ from splits.store import ROLES, World
 
 TABLES = ()
 INPUTS = ("data",)
+ARGUMENT = "split"
 GAP = 2  # pixels between images
 NAME_LENGTH = 34  # characters of a class name that fit beside its row
 # Inches: the side of an image with its gap, the names beside the rows, the two lines above them.

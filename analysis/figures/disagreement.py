@@ -13,7 +13,7 @@ def draw(drawing):
     """Left: accuracy, and the share right at some size up to this one. Right: first-correct shares."""
     figure, (left, right) = new_figure(2, width=7.2, height=3.3)
     table, linear = drawing.table("disagreement"), drawing.table("linear", metric="top1")
-    methods = [method for method in METHODS if (table["method"] == method).any()]
+    methods = drawing.among(table, METHODS)
     first = over_seeds(table[table["metric"] == "first_correct"])
     whole = over_seeds(table[table["dim"] == 0], ("method", "metric"))
     sizes = sorted(first["dim"].unique())

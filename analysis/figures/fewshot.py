@@ -12,8 +12,9 @@ STYLES = {"mrl": ("o", "-"), "fixed_feature": ("D", "--")}  # what is drawn, and
 def draw(drawing):
     """One panel: MRL solid, a network per size dashed."""
     figure, axes = new_figure(width=5.6, height=4)
-    table = over_seeds(drawing.table("fewshot", metric="top1"), ("method", "shots", "dim"))
-    methods = [method for method in STYLES if (table["method"] == method).any()]
+    table = drawing.table("fewshot", metric="top1")
+    methods = drawing.among(table, STYLES)
+    table = over_seeds(table, ("method", "shots", "dim"))
     colors = dict(zip(sorted(table["shots"].unique()), shades(table["shots"].nunique())))
     for (method, shots), rows in table[table["method"].isin(methods)].groupby(["method", "shots"]):
         marker, line = STYLES[method]
@@ -36,7 +37,7 @@ def draw(drawing):
     size_axis(axes, table["dim"])
     axes.set_ylabel("nearest-class-mean accuracy (%)")
     axes.set_title(
-        f"{drawing.conditions('v2', bars='95 % over choices')}\n"
+        f"{drawing.conditions('v2', bars='95 % for the mean over choices')}\n"
         "n labelled images per class are chosen from v2, the rest is the test",
         fontsize=7.5,
     )

@@ -5,7 +5,7 @@ rule measure:
         embeddings=LAYOUT.embeddings("{method}", "{seed}") / "meta.json",
         classifiers=LAYOUT.embeddings("{method}", "{seed}") / "classifiers.npz",
         before=measured_before,
-        code="analysis/{measure}.py",
+        code=measuring_code,
     output:
         LAYOUT.outcomes("{method}", "{seed}", "{measure}"),
     log:
@@ -30,7 +30,7 @@ rule tabulate:
     input:
         table_inputs,
         data=LAYOUT.data / "manifest.json",
-        code=["analysis/{task}.py", "analysis/metrics.py", "analysis/statistics.py"],
+        code=scoring_code,
     output:
         LAYOUT.table("{task}"),
     log:
@@ -39,7 +39,7 @@ rule tabulate:
         "../../environment.yml"
     threads: 1
     params:
-        settings=lambda w: settings([STUDY.tasks[w.task], STUDY.interpolated]),
+        settings=lambda w: settings(STUDY.tasks[w.task]),
         study=STUDY_ARGUMENT,
         seeds=SEEDS_ARGUMENT,
     shell:
@@ -51,8 +51,7 @@ rule draw:
     """Draw one figure from the tables."""
     input:
         figure_inputs,
-        code=lambda w: f"analysis/figures/{STUDY.figure_module(w.figure)[0]}.py",
-        style="analysis/drawing.py",
+        code=drawing_code,
     output:
         png=report(
             LAYOUT.figure("{figure}"),
@@ -67,7 +66,13 @@ rule draw:
         "../../environment.yml"
     threads: 1
     params:
-        settings=settings([STUDY.title, STUDY.nesting]),
+        settings=settings(
+            [
+                STUDY.title,
+                STUDY.nesting,
+                [(m.name, m.label, m.group) for m in STUDY.methods.values()],
+            ]
+        ),
         caption=figure_caption,
         study=STUDY_ARGUMENT,
         seeds=SEEDS_ARGUMENT,

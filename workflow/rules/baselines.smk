@@ -3,7 +3,7 @@ rule train:
     input:
         data=LAYOUT.data / "manifest.json",
         start=starting_point,
-        code=learning_code,
+        code=lambda w: training_code(method_of(w)),
     output:
         LAYOUT.network("{network}", "{seed}") / "meta.json",
         LAYOUT.network("{network}", "{seed}") / "checkpoint.pt",
@@ -30,12 +30,7 @@ rule embed:
     input:
         data=LAYOUT.data / "manifest.json",
         start=embedded_from,
-        code=lambda w: [
-            f"baselines/{STUDY.methods[w.method].baseline}.py",
-            "baselines/representation.py",
-            "baselines/fitting.py",
-            "baselines/probe.py",
-        ],
+        code=lambda w: embedding_code(STUDY.methods[w.method]),
     output:
         LAYOUT.embeddings("{method}", "{seed}") / "meta.json",
         LAYOUT.embeddings("{method}", "{seed}") / "classifiers.npz",
@@ -50,7 +45,11 @@ rule embed:
         gpu=GPU,
     params:
         settings=lambda w: settings(
-            [STUDY.methods[w.method].nesting, STUDY.methods[w.method].options]
+            [
+                STUDY.dim,
+                STUDY.methods[w.method].nesting,
+                STUDY.methods[w.method].options,
+            ]
         ),
         study=STUDY_ARGUMENT,
     shell:

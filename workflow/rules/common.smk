@@ -2,7 +2,9 @@
 
 import json
 import os
+import shlex
 import sys
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
@@ -12,7 +14,7 @@ from suite import modules
 from suite.cli import has_gpu
 from suite.errors import UserError, unknown
 from suite.layout import Layout
-from suite.study import load_study
+from suite.study import backbone_file, load_study, study_name
 
 ALLOWED = (
     "study",
@@ -47,8 +49,9 @@ except UserError as error:
     raise WorkflowError(str(error))
 
 LAYOUT = Layout(STUDY.name)
-# Put behind every command, so that what a job runs can be read, copied and run by hand.
-STUDY_ARGUMENT = f"--study {config['study']}"
+# Put behind every command, so that what a job runs can be read, copied and run by hand. Spelt in one way, so that
+# another spelling of the same study is no reason to run anything again.
+STUDY_ARGUMENT = f"--study {shlex.quote(study_name(config['study']))}"
 SEEDS_ARGUMENT = f"--seeds {' '.join(map(str, STUDY.seeds))}"
 
 # One job per GPU where this machine has any (the default profile sets how many jobs may hold one), and none
@@ -77,37 +80,70 @@ def settings(value):
     return json.dumps(value, sort_keys=True)
 
 
-LEARNING_CODE = [
-    "baselines/learner.py",
-    "baselines/nested.py",
-    "baselines/backbones.py",
-    "baselines/slimming.py",
-    "baselines/batches.py",
-    "baselines/training.py",
-    *(["baselines/resnet.py"] if STUDY.backbone["name"].startswith("resnet") else []),
-]
+def training_code(method):
+    """What decides the weights of a method's networks: its file, the backbone's, and how they are trained."""
+    return modules.closure(
+        "baselines/train.py",
+        modules.locate("baselines", method.baseline),
+        backbone_file(STUDY.backbone["name"]),
+    )
 
 
-def uses(package, name, marker, kind):
-    """Further files that a module is made of, as it says itself (USES)."""
-    return modules.declared(package, name, marker, kind).get("USES", ())
+def embedding_code(method):
+    """What decides a method's embeddings, given the networks or embeddings that they are made from."""
+    return modules.closure(
+        "baselines/embed.py", modules.locate("baselines", method.baseline)
+    )
 
 
-def learning_code(wildcards):
-    """What decides how a network learns: its method, its backbone if that has a file of its own, and the rest."""
-    baseline = STUDY.methods[STUDY.networks[wildcards.network].method].baseline
-    backbone = f"baselines/{STUDY.backbone['name']}.py"
-    return [
-        f"baselines/{baseline}.py",
-        *uses("baselines", baseline, "KIND", "method"),
-        *([backbone] if (modules.ROOT / backbone).exists() else []),
-        *LEARNING_CODE,
-    ]
+def measuring_code(wildcards):
+    """What decides raw outcomes. Statistics are of the tables: a new one needs no new search."""
+    return modules.closure(
+        "analysis/measure.py",
+        f"analysis/{wildcards.measure}.py",
+        without="analysis/statistics.py",
+    )
+
+
+def scoring_code(wildcards):
+    """What decides a table, given the raw outcomes."""
+    return modules.closure("analysis/tabulate.py", f"analysis/{wildcards.task}.py")
+
+
+def drawing_code(wildcards):
+    """What decides a figure, given the tables."""
+    drawn_by, _ = STUDY.figure_module(wildcards.figure)
+    return modules.closure("analysis/draw.py", f"analysis/figures/{drawn_by}.py")
+
+
+def method_of(wildcards):
+    """The method that a network belongs to."""
+    return STUDY.methods[STUDY.networks[wildcards.network].method]
+
+
+def own_images():
+    """What decides the data of the user's own images beside the options: a table, and which files there are."""
+    if STUDY.source != "image_folder":
+        return {"superclasses": [], "listing": {}}
+    from splits import image_folder
+
+    root = Path(STUDY.source_options["root"]).expanduser()
+    try:
+        table = image_folder.superclass_table(root, STUDY.source_options)
+    except UserError as error:
+        raise WorkflowError(str(error))
+    return {
+        "superclasses": str(table) if table else [],
+        "listing": {"listing": image_folder.listing(root)},
+    }
+
+
+OWN_IMAGES = own_images()
 
 
 def starting_point(wildcards):
     """The network a training starts from, where it does not start from random weights."""
-    method = STUDY.methods[STUDY.networks[wildcards.network].method]
+    method = method_of(wildcards)
     if method.starts_from is None:
         return []
     first = STUDY.methods[method.starts_from].networks[-1].name

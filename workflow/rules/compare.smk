@@ -29,6 +29,7 @@ rule embed_saved:
     input:
         data=LAYOUT.data / "manifest.json",
         saved=LAYOUT.saved / "manifest.json",
+        code=lambda w: embedding_code(STUDY.methods[w.source]),
     output:
         LAYOUT.embeddings(f"{SAVED}{{source}}", "{seed}") / "meta.json",
         LAYOUT.embeddings(f"{SAVED}{{source}}", "{seed}") / "classifiers.npz",
@@ -52,7 +53,7 @@ rule train_method:
         data=LAYOUT.data / "manifest.json",
         study=NEW_STUDY,
         method=new_code,
-        code=LEARNING_CODE,
+        code=lambda w: training_code(new_method(w)),
     output:
         touch(f"{COMPARED}/trained-{{seed}}"),
     log:
@@ -76,6 +77,7 @@ rule embed_method:
         study=NEW_STUDY,
         method=new_code,
         start=new_start,
+        code=lambda w: embedding_code(new_method(w)),
     output:
         LAYOUT.embeddings("{name}", "{seed}") / "meta.json",
         LAYOUT.embeddings("{name}", "{seed}") / "classifiers.npz",
@@ -104,7 +106,7 @@ rule measure_method:
         study=NEW_STUDY,
         embeddings=LAYOUT.embeddings("{name}", "{seed}") / "meta.json",
         classifiers=LAYOUT.embeddings("{name}", "{seed}") / "classifiers.npz",
-        code="analysis/{measure}.py",
+        code=measuring_code,
     output:
         LAYOUT.outcomes("{name}", "{seed}", "{measure}"),
     log:
@@ -125,11 +127,7 @@ rule compare:
         new_outcomes,
         study=NEW_STUDY,
         saved=LAYOUT.saved / "manifest.json",
-        code=[
-            "analysis/compare.py",
-            "analysis/compare_page.py",
-            "analysis/statistics.py",
-        ],
+        code=modules.closure("analysis/compare.py"),
     output:
         page=f"{COMPARED}.md",
         html=f"{COMPARED}.html",

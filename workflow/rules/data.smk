@@ -1,11 +1,8 @@
 rule build_splits:
     """Draw or read the images of every split; the manifest is written when all of them are whole."""
     input:
-        code=[
-            f"splits/{STUDY.source}.py",
-            "splits/store.py",
-            *uses("splits", STUDY.source, "OPTIONS", "data source"),
-        ],
+        superclasses=OWN_IMAGES["superclasses"],
+        code=modules.closure("splits/build.py", f"splits/{STUDY.source}.py"),
     output:
         LAYOUT.data / "manifest.json",
     log:
@@ -16,7 +13,7 @@ rule build_splits:
         "../../environment.yml"
     threads: 2
     params:
-        settings=settings(STUDY.source_options),
+        settings=settings(STUDY.source_options | OWN_IMAGES["listing"]),
         study=STUDY_ARGUMENT,
     shell:
         "python -m splits.build {params.study} --threads {threads} 2>&1 | tee {log:q}"
