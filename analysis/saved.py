@@ -40,6 +40,8 @@ PROTOCOL = 1
 BUDGET = 20_000_000
 """Bytes a study may take in git; networks and neighbour ids are left out, last seeds first, to keep it."""
 
+ENTRY = 3_000  # bytes that a run takes in the manifest, its files' checksums included
+
 FIRST = 10  # neighbours of which relevance and ids are kept
 MEASURED = ("predict", "neighbours", "classmeans")  # what outcomes are collected from, where measured
 NEEDED = ("predict", "neighbours")  # a run without these is not saved
@@ -368,7 +370,7 @@ def freeze(study: Study, layout: Layout, budget: int = BUDGET) -> Path:
             f"tables and outcomes of {study.name} take {size(aside) / 1e6:.1f} MB, more than the "
             f"{budget / 1e6:.0f} MB a study may take in git; freeze fewer seeds"
         )
-    left_out = freeze_extras(study, layout, aside, runs, budget)
+    left_out = freeze_extras(study, layout, aside, runs, budget - ENTRY * len(runs))
     files.write_json(
         aside / "manifest.json",
         {

@@ -126,7 +126,9 @@ def test_the_budget_drops_ids_first_then_networks_of_late_seeds_and_says_so(here
     folder = tmp_path / "results"
     shutil.copytree("results", folder)
     small = module.Layout(study.name, folder)
-    freeze(study, small, budget=needed + one + 10)
+    budget = needed + one + module.ENTRY * len(full.runs) + 10
+    freeze(study, small, budget=budget)
+    assert size(small.saved) <= budget
     saved = Saved(small.saved)
     assert saved.network("fixed_feature_16", 0).exists()
     assert set(saved.runs) == set(full.runs)
