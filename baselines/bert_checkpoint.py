@@ -68,6 +68,8 @@ def check(folder: Path, dim: int, length: int) -> None:
         config = read_json(folder / "config.json")
     except ValueError as error:
         raise UserError(f"{folder / 'config.json'} is not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{folder / 'config.json'} is no configuration: it holds a {type(config).__name__}")
     if (found := config.get("model_type")) != ARCHITECTURE:
         raise UserError(
             f"{folder / 'config.json'} describes a {found!r} model; backbone bert_checkpoint reads "

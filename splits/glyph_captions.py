@@ -23,13 +23,15 @@ OPTIONS = {
     "vocabulary": 4096,  # word pieces of the captions at most
     "length": 32,  # tokens of a caption at most
 }
+LEAST = {"classes": 2, "unseen": 2}  # captions are told apart
 
 
 def build(writer: WorldWriter, options: dict, threads: int) -> None:
     """Write train, val, database, query and captions. Raises UserError for options that make no world."""
     for name, value in options.items():
-        if name != "seed" and (not isinstance(value, int) or value < 1):
-            raise UserError(f"glyph_captions: {name} is {value}, allowed: whole numbers from 1")
+        least = LEAST.get(name, 1)
+        if name != "seed" and (not isinstance(value, int) or value < least):
+            raise UserError(f"glyph_captions: {name} is {value}, allowed: whole numbers from {least}")
     classes, characters = choose_classes(options)
     writer.classes(classes)
     seen, unseen = np.flatnonzero(classes["seen"]), np.flatnonzero(~classes["seen"])

@@ -9,6 +9,7 @@ captions is held out for zero-shot retrieval. An image that has captions of both
 out of the test. Images become squares: the centre of the longer side is kept and averaged down to `size`.
 """
 
+import lzma
 import sys
 import tarfile
 import zlib
@@ -58,6 +59,11 @@ def build(writer: WorldWriter, options: dict, threads: int) -> None:
     copies = pictures.write_splits(writer, pairs, target, threads)
     if copies:
         print(f"{options['root']}: {copies} images left out, the same in train", file=sys.stderr)
+    if len(np.unique(np.load(writer.folder / "query" / "labels.npy"))) < 2:
+        raise UserError(
+            f"{options['root']}: the images of all captions held out but one are also in train; raise "
+            "`held_out` or choose another `seed`"
+        )
     captions.write(writer, names, seen, options["vocabulary"], options["length"])
 
 
@@ -95,7 +101,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def read_webdataset(path: Path) -> pd.DataFrame:
-    """Pairs of a .tar: the members of one key are an image and its caption."""
+    """Pairs of a .tar, read into memory: the members of one key are an image and its caption."""
     images: dict[str, tuple[str, bytes]] = {}
     texts: dict[str, str] = {}
     try:
@@ -112,7 +118,7 @@ def read_webdataset(path: Path) -> pd.DataFrame:
                     texts[key] = archive.extractfile(member).read().decode("utf-8")
     except FileNotFoundError as error:
         raise UserError(f"no file {path} (data.root)") from error
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise UserError(f"{path} is not a whole .tar: {error}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: {member.name} is not UTF-8 text") from error

@@ -22,6 +22,7 @@ from suite.errors import UserError
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 PAD, UNK, CLS, SEP, MASK = range(len(SPECIAL))
 WORD = re.compile(r"[^\W_]+|[^\w\s]|_")  # a run of letters and digits, or one other sign
+CAPITAL = re.compile(r"(##)?[A-Z]\w*")  # a piece as uncased vocabularies have none
 LONGEST_WORD = 100  # longer ones are [UNK], as in BERT
 
 
@@ -61,7 +62,8 @@ def learn_vocabulary(documents: Iterable[str], size: int) -> list[str]:
 def read_vocabulary(path: str | Path) -> list[str]:
     """The pieces of a BERT vocab.txt, one a line, special tokens put first.
 
-    Raises UserError when the file is missing, not text, lacks a special token, or names a piece twice.
+    Raises UserError when the file is missing, not text, lacks a special token, names a piece twice, or holds
+    pieces with capitals, which text in lower case never uses.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -72,6 +74,11 @@ def read_vocabulary(path: str | Path) -> list[str]:
     if len(set(vocabulary)) < len(vocabulary):
         twice = next(piece for piece, count in Counter(vocabulary).items() if count > 1)
         raise UserError(f"{path} names {twice!r} more than once")
+    if cased := [piece for piece in vocabulary if CAPITAL.fullmatch(piece)]:
+        raise UserError(
+            f"{path} is cased: {len(cased):,} pieces begin with a capital, first {', '.join(cased[:3])}; "
+            "text is put in lower case here, so that a BERT has to be uncased"
+        )
     return [vocabulary[row] for row in specials_first(vocabulary)]
 
 

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import math
+import re
 import tarfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from PIL import Image
 from torch import nn
 
@@ -31,7 +33,7 @@ from baselines.embed import embed_control, embed_fitted, embed_trained
 from baselines.image_text import info_nce
 from baselines.masked_lm import hide
 from baselines.nested import prefix
-from baselines.networks import build_learner, count_macs, load_network
+from baselines.networks import build_learner, count_macs, load_network, macs_per_image
 from baselines.representation import Representation
 from baselines.text_encoder import TextEncoder
 from baselines.train import seen_captions, train_network
@@ -53,8 +55,8 @@ from splits.wordpieces import (
 from suite import files, modules
 from suite.errors import UserError
 from suite.layout import Layout
-from suite.modules import constants, locate
-from suite.study import Study
+from suite.modules import ROOT, constants, locate
+from suite.study import STUDIES, Study, load_study
 
 ENCODER = {"name": "text_encoder", "dim": 8, "depth": 1, "heads": 2}
 
@@ -112,6 +114,19 @@ def test_vit_refuses_images_of_another_size():
     vit = ViT(1, 12, image=8, patch=4, depth=1, heads=3)
     with pytest.raises(UserError, match="backbone.image is 8, but the images are 16×16"):
         vit(torch.zeros(1, 1, 16, 16))
+
+
+def test_vit_b_16_is_trained_and_embedded_at_its_own_size():
+    study = load_study("imagenet_vit")
+    assert study.nesting == (12, 24, 48, 96, 192, 384, 768) and study.dim == study.nesting[-1]
+    side = study.backbone["image"]
+    assert study.training["augment"]["crop"]["side"] == [side] and study.training["evaluation_crop"] == side
+    assert study.source_options["size"] >= side
+    # Random and first features are those of the plain network alone.
+    assert {study.method(name).source for name in ("random_features", "first_features")} == {"fixed_feature"}
+    assert [net.sizes for net in study.method("fixed_feature").networks] == [(768,)]
+    with pytest.raises(UserError, match="interpolated: size 800 is longer than the embedding"):
+        load_study("imagenet_vit", interpolated=[18, 800])
 
 
 # --- the contrastive objective --------------------------------------------------------------------
@@ -201,6 +216,17 @@ def test_info_nce_at_every_size_is_the_double_loop_with_its_gradients():
             down = total()
             parameter[place] += step
         assert float(parameter.grad[place]) == pytest.approx((up - down) / (2 * step), rel=1e-5, abs=1e-8)
+
+
+def test_training_is_counted_with_a_caption_for_each_image():
+    learner = two_towers((2, 6), CAPTIONS)
+    images = torch.zeros(2, 1, 2, 3, dtype=torch.float64)
+
+    def step(labels):
+        return count_macs(lambda: learner.loss(images, labels, 0.0, np.random.default_rng(0))[0].backward())
+
+    one, two = step(torch.tensor([0, 0])), step(torch.tensor([0, 1]))
+    assert macs_per_image(learner, images)["macs_training"] == two // 2 > one // 2
 
 
 def test_info_nce_is_zero_only_for_perfect_scores_and_log_n_for_equal_ones():
@@ -296,7 +322,7 @@ def tables_and_figures(study, layout, figures):
         assert not table.duplicated(keys).any()
     for figure in figures:
         drawn = modules.load("analysis/figures", figure).draw(Drawing(study, layout))
-        assert all(axes.lines or axes.collections for axes in drawn.axes)
+        assert all(axes.has_data() for axes in drawn.axes)
         drawn.canvas.draw()
     return tables
 
@@ -417,6 +443,12 @@ def test_image_text_tables_lie_between_floor_and_ceiling(glyph_study):
     assert set(claims["shown"]) <= {"shown", "not shown", "not tested"}
 
 
+@pytest.mark.parametrize("name", ["classes", "unseen"])
+def test_one_character_is_told_apart_from_nothing(name, tmp_path):
+    with pytest.raises(UserError, match=f"{name} is 1, allowed: whole numbers from 2"):
+        build(glyph_captions, tmp_path, **(TINY | {name: 1}))
+
+
 def test_random_pairs_are_of_other_classes():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 4, 200) * 3
@@ -497,7 +529,28 @@ def test_captions_that_read_alike_are_one_class(tmp_path):
             build(image_captions, tmp_path / f"world{length}", **options)
 
 
+def test_captions_held_out_need_images_that_are_not_in_train(tmp_path):
+    folder = pairs(tmp_path / "pairs")
+    world = build(image_captions, tmp_path / "world", root=str(folder), size=8, channels=1, held_out=0.2)
+    copied, trained = world["query"].items["caption"][0], world["train"].items["caption"][0]
+    places = [folder / "images" / f"{caption.split()[-1]}.png" for caption in (trained, copied)]
+    places[1].write_bytes(places[0].read_bytes())
+    with pytest.raises(UserError, match="all captions held out but one are also in train"):
+        build(image_captions, tmp_path / "again", root=str(folder), size=8, channels=1, held_out=0.2)
+
+
+def pairs_example():
+    """The study that docs/beyond.md shows for one's own pairs."""
+    example = next(
+        part
+        for part in re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/beyond.md").read_text("utf-8"), re.DOTALL)
+        if "image_captions" in part
+    )
+    return yaml.safe_load((STUDIES / "image_text.yaml").read_text("utf-8")) | yaml.safe_load(example)
+
+
 def test_a_study_of_own_pairs_runs_to_its_figures(tmp_path):
+    example = Study(pairs_example())
     folder = pairs(tmp_path / "pairs", 16)
     own = {
         "root": str(folder),
@@ -519,16 +572,16 @@ def test_a_study_of_own_pairs_runs_to_its_figures(tmp_path):
         "random_features": {"probe": False, "draws": 2},
         "control_random": None,
     }
-    tasks = ["zero_shot", "text_retrieval", "cosine_margin", "cost", "findings_image_text"]
     backbone = {"name": "small_resnet", "dim": 8, "widths": [4, 8]}
     training = TRAINING | {"augment": {"flip": True}}
-    with finished(tmp_path, image_captions, own, methods, tasks, backbone=backbone, training=training) as (
+    settings = {"backbone": backbone, "training": training, "interpolated": [6]}
+    with finished(tmp_path, image_captions, own, methods, example.tasks, **settings) as (
         study,
         layout,
         world,
     ):
         assert world.splits == ["train", "query", "captions"]
-        tables = tables_and_figures(study, layout, ["zero_shot", "text_retrieval", "cosine_margin"])
+        tables = tables_and_figures(study, layout, example.figures)
         found = tables["findings_image_text"].set_index("finding")
         assert set(found.loc[["knn_random", "knn_small"], "shown"]) == {"not tested"}
         assert found.loc["knn_random", "numbers"] == "the study has no split val"
@@ -609,6 +662,9 @@ def test_bad_webdatasets_are_refused(tmp_path):
     (tmp_path / "cut.tar").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match="is not a whole .tar"):
         build(image_captions, tmp_path / "world", root=str(tmp_path / "cut.tar"))
+    (tmp_path / "folder.tar").mkdir()
+    with pytest.raises(UserError, match="is not a whole .tar: .*directory"):
+        build(image_captions, tmp_path / "world", root=str(tmp_path / "folder.tar"))
     (tmp_path / "text.tar").write_text("no archive")
     with pytest.raises(UserError, match="is not a whole .tar"):
         build(image_captions, tmp_path / "world", root=str(tmp_path / "text.tar"))
@@ -643,6 +699,9 @@ def test_bert_vocabulary_files_are_checked(tmp_path):
     assert read_vocabulary(path) == [*SPECIAL, "the", "a"]
     path.write_text("[PAD]\n[UNK]\nthe\n")
     with pytest.raises(UserError, match=r"lacks \[CLS\], \[SEP\], \[MASK\]"):
+        read_vocabulary(path)
+    path.write_text("\n".join([*SPECIAL, "<S>", "the", "The", "##T"]))
+    with pytest.raises(UserError, match="is cased: 2 pieces begin with a capital, first The, ##T"):
         read_vocabulary(path)
     path.write_bytes(b"[PAD]\n\xff\n")
     with pytest.raises(UserError, match="not UTF-8 text: byte 6 is 0xff"):
@@ -743,6 +802,14 @@ def test_what_val_quotes_from_train_is_left_out_of_it(tmp_path):
         kept += sum(map(len, parts))
         for part in parts:
             assert not any(tuple(part[i : i + text.RUN]) in stands for i in range(len(part)))
+    # And what is written: every sequence of val, with the tokens that its rows ask for.
+    sequences = {}
+    for row, label in zip(world["val"].images.tolist(), world.labels("val").tolist()):
+        sequences.setdefault(tuple(row[1:]), row[1:])[row[0]] = label
+    assert len(sequences) > 1
+    for ids in sequences.values():
+        ids = [token for token in ids if token not in (CLS, SEP, PAD)]
+        assert not any(tuple(ids[i : i + text.RUN]) in stands for i in range(len(ids)))
     facts = files.read_json(tmp_path / "world" / "corpus.json")
     assert facts["quoted_from_train"] == sum(map(len, whole.values())) - kept > 0
 
@@ -1001,6 +1068,7 @@ def test_a_bert_checkpoint_predicts_as_transformers_does(tmp_path):
     ("config", "message"),
     [
         ("{not json", "config.json is not JSON"),
+        ("[1]", "config.json is no configuration: it holds a list"),
         ('{"model_type": "gpt2"}', "describes a 'gpt2' model"),
         ('{"model_type": "bert", "vocab_size": 8}', "does not say hidden_size, max_position_embeddings"),
     ],
