@@ -95,6 +95,11 @@ def objective(learner: Learner, group: Group, sync_batch_norm: bool):
     """`learner.loss`, with gradients averaged over the processes on its backward pass."""
     if group.size == 1:
         return learner.loss
+    if learner.single_process:
+        raise UserError(
+            f"{type(learner).__name__} decides by what one process sees, and {group.size} would decide "
+            "apart; train it in one (--processes 1)"
+        )
     # The nested loss reaches every parameter; a method with a loss of its own may not, and looking for those
     # that it left out costs time.
     whole = type(learner).loss is Learner.loss and all(learner.weights)
@@ -126,6 +131,7 @@ def synchronised_batch_norm(module: nn.Module, group: Group) -> Iterator[None]:
             del layer.forward
 
 
+@torch.compiler.disable  # compiled, the sums over processes would lose their gradients
 def _batch_norm(layer: nn.BatchNorm2d, x: Tensor) -> Tensor:
     """Batch norm of x [n, C, H, W] with mean and variance over the n of every process."""
     if not layer.training:

@@ -69,6 +69,11 @@ class Learner(nn.Module):
         return self.head.linear(m)
 
     @property
+    def single_process(self) -> bool:
+        """Whether training cannot be shared between processes: methods that decide by their own batches."""
+        return False
+
+    @property
     def classifier_parameters(self) -> int:
         """Numbers to keep for the classifiers of all sizes together; those that sizes share count once."""
         return sum(parameter.numel() for parameter in self.head.parameters())

@@ -71,8 +71,12 @@ def start_reading(
 
 def copy(images: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
     """Copy images[rows] into out."""
-    # "clip" lets numpy write into `out` directly; rows are within bounds by construction.
-    np.take(np.asarray(images), rows, axis=0, out=out, mode="clip")
+    images = np.asarray(images)
+    if images.flags.c_contiguous:
+        # "clip" lets numpy write into `out` directly; rows are within bounds by construction.
+        np.take(images, rows, axis=0, out=out, mode="clip")
+    else:  # a mirrored view, of which np.take would first copy the whole
+        out[:] = images[rows]
 
 
 def finish_reading(rows: Rows, batch: Tensor, parts: list[Future], device: str) -> tuple[Rows, Tensor]:

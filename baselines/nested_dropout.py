@@ -67,6 +67,11 @@ class NestedDropout(Learner):
                     lambda grad, axis=axis: grad.masked_fill(self.frozen(grad, axis), 0.0)
                 )
 
+    @property
+    def single_process(self) -> bool:
+        """With unit sweeping: units are frozen by the loss of this process's images."""
+        return self.window > 0
+
     def rows(self) -> list[tuple[nn.Parameter, int]]:
         """Parameters that belong to single units, each with the axis along which units lie."""
         return [(parameter, 0) for parameter in self.backbone.own_rows] + [(self.head.weight, 1)]

@@ -60,13 +60,20 @@ def train_network(study: Study, network: str, seed: int, device: str, group: Gro
     split = world["train"]
     module = modules.load("baselines", settings["baseline"])
     ready = getattr(module, "READY", False)
-    normalise = Normalise(module.MEAN, module.STD) if ready else Normalise.of(split.images)
+    if ready or settings["backbone"].get("init_weights"):
+        # Weights from elsewhere expect their own normalisation: the released networks' and torchvision's.
+        given = module if ready else modules.load("baselines", "released")
+        normalise = Normalise(given.MEAN, given.STD)
+    else:
+        normalise = Normalise.of(split.images)
     learner = build_learner(settings, world.num_classes, split.images.shape[-1], seed, seen_captions(world))
     starts_from = study.methods[study.network(network).method].starts_from
     first = None
     if starts_from:
         first = layout.network(study.methods[starts_from].networks[-1].name, seed)
-        learner.start_from(load_network(first)[0])
+        started, normalise, _ = load_network(first)  # its inputs stay scaled as they were
+        normalise = replace(normalise, crop=None)
+        learner.start_from(started)
 
     start = files.sha256(first / "checkpoint.pt") if first else None
     conditions = files.config_hash([settings, seed, world.checksum, device, start])

@@ -52,6 +52,7 @@ def fill(folder: Path, paths: list[str], root: Path, target: Format, threads: in
         return
     if not follows(work, plan):
         begin(work, len(paths), target, plan)
+    opened.cache_clear()  # another plan's array may have had the same name
     done = np.load(work / "done.npy", mmap_mode="r+")
     digests = np.load(work / "digests.npy", mmap_mode="r+")
     chunks = [slice(start, min(start + CHUNK, len(paths))) for start in range(0, len(paths), CHUNK)]

@@ -195,15 +195,17 @@ def unseen_images(path: Path, out: Path, options: dict, threads: int) -> dict:
     path: a build of splits.imagenet4k, or what one can be made from; it is made in `out`, once.
     """
     built = path
-    if not is_build(path):
+    asked = {
+        "rule": options["rule"],
+        "seed": options["seed"],
+        "counts": options["counts"],
+        "check": options["check_images"],
+        "per_class": {"query": options["query"], "database": options["database"]},
+    }
+    if is_build(path):
+        check_build(path, asked)
+    else:
         built = out
-        asked = {
-            "rule": options["rule"],
-            "seed": options["seed"],
-            "counts": options["counts"],
-            "check": options["check_images"],
-            "per_class": {"query": options["query"], "database": options["database"]},
-        }
         if not (is_build(out) and made_with(out, path, asked)):
             print(f"imagenet: choosing ImageNet-4K's classes and images from {path}", file=sys.stderr)
             imagenet4k.build(path, out, threads=threads, **asked)
@@ -219,6 +221,22 @@ def is_build(path: Path) -> bool:
     """Whether a folder is what splits.imagenet4k writes."""
     manifest = path / "manifest.json"
     return manifest.is_file() and files.read_json(manifest).get("builder") == "imagenet4k"
+
+
+def check_build(path: Path, asked: dict) -> None:
+    """Raise UserError when a ready build has other settings, or its images are not where they were."""
+    manifest = files.read_json(path / "manifest.json")
+    for key in ("rule", "seed", "counts", "per_class"):
+        if manifest[key] != asked[key]:
+            raise UserError(
+                f"{path / 'manifest.json'} was made with {key} {manifest[key]}, the study asks for "
+                f"{asked[key]}: change `data` in its file, or build again (python -m splits.imagenet4k)"
+            )
+    if not Path(manifest["root"]).exists():
+        raise UserError(
+            f"the images of {path} lay in {manifest['root']}, which is not there; put them back, or build "
+            "again (python -m splits.imagenet4k)"
+        )
 
 
 def made_with(out: Path, path: Path, asked: dict) -> bool:

@@ -56,6 +56,8 @@ def build(writer: WorldWriter, options: dict, threads: int) -> None:
     Raises UserError for a missing or damaged archive and for options that leave a split without images.
     """
     path = find(options)
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"{path} is not a whole .zip; put the official archive in its place")
     with zipfile.ZipFile(path) as archive:
         members = read_members(archive, path)
         photographs = members[members["number"] < options["images"]]

@@ -37,7 +37,14 @@ def data() -> tuple[np.ndarray, np.ndarray]:
     return images.astype(np.uint8), labels
 
 
-def losses(group: Group = Group(), resume=None, stop_at=None, baseline="mrl", **changes):  # noqa: B008
+def losses(
+    group: Group = Group(),  # noqa: B008
+    resume=None,
+    stop_at=None,
+    baseline="mrl",
+    compiled=False,
+    **changes,
+):
     """(log, weights) of a short training."""
     torch.set_num_threads(1)
     images, labels = data()
@@ -45,6 +52,8 @@ def losses(group: Group = Group(), resume=None, stop_at=None, baseline="mrl", **
     learner = build_learner(SETTINGS | {"baseline": baseline, "options": options}, 4, 3, 0)
     if stop_at is not None:
         learner.after_step = lambda step, steps: stop(step, stop_at)
+    if compiled:
+        learner.backbone.compile(backend="eager")
     normalise = Normalise.of(images)
     trained = train(learner, images, labels, normalise, TRAINING | changes, 0, group=group, resume=resume)
     weights = torch.cat([value.flatten().double() for value in learner.state_dict().values()])
@@ -72,6 +81,9 @@ def process(rank: int, port: int, out) -> None:
             losses(group, state, stop_at=7)  # 4 steps an epoch: within the second
         assert state.exists()
         found["continued"] = losses(group, state)
+        found["compiled"] = losses(group, compiled=True)
+        with pytest.raises(UserError, match="NestedDropout decides by what one process sees, and 2 would"):
+            losses(group, baseline="nested_dropout")
         found["sampled"] = losses(group, baseline="mrl_sampled")
         if group.main:
             np.savez(
@@ -94,6 +106,12 @@ def test_two_processes_give_the_loss_curve_of_one(found):
     log, weights = losses()
     np.testing.assert_allclose(found["common_0"], log, rtol=1e-5)
     np.testing.assert_allclose(found["common_1"], weights, rtol=1e-3, atol=1e-4)
+
+
+def test_compiled_processes_train_alike(found):
+    """What dynamo traces must not lose the gradients of sums over processes."""
+    np.testing.assert_allclose(found["compiled_0"], found["common_0"], rtol=1e-5)
+    np.testing.assert_allclose(found["compiled_1"], found["common_1"], rtol=1e-3, atol=1e-4)
 
 
 def test_two_killed_processes_continue_to_the_same_curve(found):
@@ -128,3 +146,10 @@ def test_batches_are_the_same_however_they_are_read(source, tmp_path):
     for (rows, batch), asked in zip(found, selections):
         assert rows is asked
         np.testing.assert_array_equal(batch.numpy(), images[asked])
+
+
+def test_rows_of_a_mirrored_view_are_copied_and_the_view_is_not():
+    images = np.random.default_rng(0).integers(0, 256, (50, 4, 5, 3), np.uint8)
+    mirrored, rows, out = images[:, :, ::-1], np.array([3, 40, 7]), np.empty((3, 4, 5, 3), np.uint8)
+    loading.copy(mirrored, rows, out)
+    np.testing.assert_array_equal(out, mirrored[rows])

@@ -126,6 +126,9 @@ def test_tiny_imagenet_says_what_does_not_fit(archive, tmp_path):
         out.writestr("images/1.JPEG", b"")
     with pytest.raises(UserError, match="expected the official layout"):
         built(tiny_imagenet, tmp_path / "c", TINY | {"file": str(other)})
+    other.write_bytes(archive.read_bytes()[:5000])
+    with pytest.raises(UserError, match="other.zip is not a whole .zip"):
+        built(tiny_imagenet, tmp_path / "d", TINY | {"file": str(other)})
 
 
 def test_superclasses_are_the_smallest_synsets_that_gather_enough():

@@ -194,9 +194,8 @@ def test_label_codes_tell_all_classes_apart_in_their_first_columns():
 def test_a_fitted_method_costs_its_source_its_fit_and_its_projection(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     fitted = {"pca": 16, "linear_map": 2 + 4 + 8 + 16, "first_features": 0}  # columns that serve all sizes
-    study, layout = synthetic.build(
-        Path(), methods={"fixed_feature": None, **dict.fromkeys(fitted)}, tasks={"cost": None}, seeds=[0]
-    )
+    methods = {"fixed_feature": None, **dict.fromkeys(fitted)}
+    study, layout = synthetic.build(Path(), methods=methods, tasks={"cost": None}, figures=[], seeds=[0])
     for name in fitted:
         embed_fitted(study, study.method(name), 0, "cpu")
     table = tabulate(study, "cost", layout)

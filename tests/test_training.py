@@ -17,6 +17,7 @@ from baselines.networks import build_learner
 from baselines.probe import fit_probe
 from baselines.train import train_network
 from baselines.training import DEFAULTS, train
+from suite import files
 from suite.errors import UserError
 
 SETTINGS = {
@@ -142,6 +143,24 @@ def test_images_that_the_network_cannot_take_are_refused_before_training(miniatu
     monkeypatch.setattr(command, "train", lambda *given, **more: pytest.fail("trained"))
     with pytest.raises(UserError, match="evaluation_crop is 400, but the stored images are"):
         train_network(study, "mrl", 0, "cpu", Group(), "cpu")
+
+
+def test_a_network_that_starts_from_another_scales_its_inputs_alike(miniature, monkeypatch):
+    study, layout = miniature()
+    train_network(study, "fixed_feature_16", 0, "cpu", Group(), "cpu")
+    path = layout.network("fixed_feature_16", 0) / "meta.json"
+    files.write_json(path, files.read_json(path) | {"mean": [0.25], "std": [0.5]})
+    given = {}
+    monkeypatch.setattr(
+        command, "train", lambda *arguments, **more: given.update(normalise=arguments[3]) or stop_here()
+    )
+    with pytest.raises(Killed):
+        train_network(study, "finetune", 0, "cpu", Group(), "cpu")
+    assert (given["normalise"].mean, given["normalise"].std) == ((0.25,), (0.5,))
+
+
+def stop_here():
+    raise Killed
 
 
 def test_a_state_that_began_from_other_weights_is_not_continued(miniature, monkeypatch):
