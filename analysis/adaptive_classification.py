@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.outcomes import Run, by_method
+from analysis.scoring import Run, by_method
 from analysis.statistics import compare_outcomes, mean_interval
 from suite.errors import UserError, unknown
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from analysis.metrics import average_precision, mflops_per_query, precision_at, relevance
-from analysis.outcomes import Run
+from analysis.scoring import Run
 
 MEASURES = ("neighbours", "reranking")
 OPTIONS = {

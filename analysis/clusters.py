@@ -9,7 +9,7 @@ import math
 import numpy as np
 from scipy.special import stdtrit
 
-from analysis.outcomes import Run
+from analysis.scoring import Run
 from analysis.statistics import Interval
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from analysis.clusters import clustered_row
 from analysis.cross_modal import PAIRS
-from analysis.outcomes import Run
+from analysis.scoring import Run
 from analysis.zero_shot import CLASSES
 
 MEASURES = ("cross_modal",)

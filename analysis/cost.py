@@ -6,7 +6,7 @@ are about a method as a whole.
 
 from collections.abc import Iterator
 
-from analysis.outcomes import Run
+from analysis.scoring import Run
 
 MEASURES = ()
 OPTIONS = {}

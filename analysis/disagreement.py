@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from analysis.outcomes import Run
 from analysis.predict import hits
+from analysis.scoring import Run
 
 MEASURES = ("predict",)
 OPTIONS = {

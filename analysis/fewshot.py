@@ -6,7 +6,7 @@ times at random; the t interval is that of the mean over these choices, not of a
 
 from collections.abc import Iterator
 
-from analysis.outcomes import Run
+from analysis.scoring import Run
 from analysis.statistics import seed_interval
 
 MEASURES = ("classmeans",)

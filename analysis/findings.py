@@ -18,8 +18,8 @@ import pandas as pd
 
 from analysis import knn
 from analysis.metrics import average_precision, relevance
-from analysis.outcomes import Run, by_method
 from analysis.paired import linear_hits, read_seeds
+from analysis.scoring import Run, by_method
 from analysis.statistics import MARGIN, RESAMPLES, compare_outcomes, compare_paired, verdict
 from suite import cli
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from analysis import knn
 from analysis.findings import Claim, judge
-from analysis.outcomes import Run
+from analysis.scoring import Run
 from analysis.web_scale import (
     UNSEEN,
     as_good_at_full_size,

@@ -7,7 +7,7 @@ ahead at every size: both are asked here.
 from collections.abc import Iterator
 
 from analysis.findings import Claim, judge
-from analysis.outcomes import Run
+from analysis.scoring import Run
 from analysis.web_scale import (
     ahead_at_every_size,
     better_at_every_size,

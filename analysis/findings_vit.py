@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from analysis.findings import READ, Claim, judge
-from analysis.outcomes import Run
+from analysis.scoring import Run
 from analysis.web_scale import as_good_at_full_size, better_at_every_size, gains_most_when_small
 
 MEASURES = ("predict", "neighbours")

@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.adaptive_retrieval import rows, split_pairs
 from analysis.metrics import CASCADES, funnel_stages, mflops_per_query
-from analysis.outcomes import Run
+from analysis.scoring import Run
 
 MEASURES = ("reranking",)
 OPTIONS = {

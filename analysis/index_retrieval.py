@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from analysis.metrics import average_precision, relevance
-from analysis.outcomes import Run
+from analysis.scoring import Run
 
 MEASURES = ("indexes",)
 OPTIONS = {

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from analysis.outcomes import Run
+from analysis.scoring import Run
 
 MEASURES = ("neighbours",)
 OPTIONS = {}

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from analysis.metrics import topk_hits
-from analysis.outcomes import Run
+from analysis.scoring import Run
 
 MEASURES = ("predict",)
 OPTIONS = {}

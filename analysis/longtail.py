@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from analysis.outcomes import Run
+from analysis.scoring import Run
 from analysis.statistics import mean_interval
 from suite.errors import UserError
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.clusters import clustered_row
 from analysis.metrics import topk_hits
-from analysis.outcomes import Run
+from analysis.scoring import Run
 
 MEASURES = ("predict",)
 NEEDS = ("documents",)  # what the data must have beyond images and labels

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from analysis import knn, predict
-from analysis.outcomes import Run, by_method
+from analysis.scoring import Run, by_method
 from analysis.statistics import average_over_seeds, compare_outcomes
 from suite.errors import unknown
 

@@ -105,5 +105,5 @@ def best(scores: np.ndarray, k: int) -> np.ndarray:
 
 
 def hits(run, split: str = "val") -> np.ndarray:
-    """Whether the classifier's first answer is right: bool [draws, sizes, n]. run: analysis.outcomes.Run."""
+    """Whether the classifier's first answer is right: bool [draws, sizes, n]. run: analysis.scoring.Run."""
     return run.outcomes("predict")[f"{split}/top5"][..., 0] == run.world.labels(split)

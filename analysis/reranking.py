@@ -216,7 +216,7 @@ def follow(
     parts = []
     per_query = 4 * len(dims) * lists.shape[0] * lists.shape[2]
     cuts = list(blocks(lists.shape[1], SCORE_BYTES // per_query))
-    for cut in tqdm(cuts, desc="re-rank", unit="block", disable=len(cuts) == 1 or None):
+    for cut in tqdm(cuts, desc="re-rank", unit="block", disable=len(cuts) == 1):
         some = lists[:, cut]
         scores = prefixes.cosines(slice(first + cut.start, first + cut.stop), some, dims)
         parts.append(

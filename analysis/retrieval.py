@@ -19,7 +19,7 @@ from analysis.metrics import (
     relevance,
     top_k,
 )
-from analysis.outcomes import Run
+from analysis.scoring import Run
 
 MEASURES = ("neighbours",)
 OPTIONS = {

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from analysis.outcomes import Run
 from analysis.predict import RESTRICTED, SPLITS, hits, restricted_rows
+from analysis.scoring import Run
 
 MEASURES = ("predict",)
 OPTIONS = {}

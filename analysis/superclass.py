@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from analysis.outcomes import Run
+from analysis.scoring import Run
 
 MEASURES = ("predict",)
 OPTIONS = {}

@@ -5,7 +5,7 @@ import importlib
 
 import pandas as pd
 
-from analysis.outcomes import COLUMNS, Run
+from analysis.scoring import COLUMNS, Run
 from baselines.representation import Representation
 from splits.store import World
 from suite import cli, files

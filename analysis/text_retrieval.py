@@ -12,7 +12,7 @@ import numpy as np
 
 from analysis.clusters import clustered_row
 from analysis.metrics import average_precision_standard, relevance, topk_hits
-from analysis.outcomes import Run
+from analysis.scoring import Run
 from analysis.zero_shot import CLASSES
 
 MEASURES = ("cross_modal",)

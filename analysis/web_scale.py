@@ -7,7 +7,7 @@ import numpy as np
 
 from analysis.clusters import group_totals
 from analysis.findings import Evidence, NotTested, signed
-from analysis.outcomes import Run
+from analysis.scoring import Run
 from analysis.statistics import MARGIN
 from analysis.zero_shot import CLASSES
 

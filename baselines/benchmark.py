@@ -30,14 +30,8 @@ from torch import Tensor
 from baselines import loading
 from baselines.batches import Normalise, augment
 from baselines.networks import build_learner, macs_per_image
-from baselines.training import (
-    DEFAULTS,
-    autocast,
-    make_optimiser,
-    resolve_precision,
-    train,
-    training_rows,
-)
+from baselines.precision import autocast, resolve_precision
+from baselines.training import DEFAULTS, make_optimiser, train, training_rows
 from splits.store import World
 from suite import cli, files
 from suite.errors import UserError

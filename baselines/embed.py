@@ -17,13 +17,13 @@ from baselines import loading
 from baselines.batches import evaluation_batches
 from baselines.fitting import Source
 from baselines.networks import count_macs, load_network
+from baselines.precision import autocast
 from baselines.representation import (
     Representation,
     View,
     check_finite,
     write_representation,
 )
-from baselines.training import autocast
 from splits.store import World
 from suite import cli, files, modules
 from suite.layout import Layout

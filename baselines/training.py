@@ -16,6 +16,7 @@ from baselines import loading
 from baselines.batches import Normalise, augment, epoch_order, training_batch
 from baselines.distributed import Group, objective, synchronised_batch_norm
 from baselines.learner import Learner
+from baselines.precision import autocast, resolve_precision
 from suite import files
 from suite.errors import UserError
 
@@ -201,23 +202,6 @@ def one_cycle(step: int, steps: int, warmup: float) -> float:
     if step < rise:
         return (step + 1) / rise
     return max(0.0, (steps - step) / max(1, steps - rise))
-
-
-def resolve_precision(asked: str, device: str) -> str:
-    """`auto` made definite: bfloat16 where the device multiplies in it, else float32."""
-    if asked != "auto":
-        return asked
-    if str(device).startswith("cuda"):
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    native = torch.cpu.get_capabilities()
-    return "bfloat16" if native.get("avx512_bf16") or native.get("amx_bf16") else "float32"
-
-
-def autocast(device: str, precision: str):
-    """The context in which forward passes run."""
-    if precision == "float32":
-        return nullcontext()
-    return torch.autocast(torch.device(device).type, dtype=getattr(torch, precision))
 
 
 class _Meter:

@@ -59,7 +59,7 @@ def fill(folder: Path, paths: list[str], root: Path, target: Format, threads: in
     left = [rows for rows in chunks if not done[rows].all()]
     jobs = ((str(work / "images.npy"), rows, paths[rows], str(root), target) for rows in left)
     with tqdm(
-        total=len(paths), initial=int(done.sum()), desc=f"decoding {folder.name}", unit="image", disable=None
+        total=len(paths), initial=int(done.sum()), desc=f"decoding {folder.name}", unit="image"
     ) as bar:
         for rows, found in run_all(decode_into, jobs, threads):
             digests[rows] = np.frombuffer(found, DIGEST)

@@ -332,7 +332,7 @@ def examine_all(paths: np.ndarray, root: Path, check: str, threads: int):
     """Yield `examine` of every path in order, `threads` at a time."""
     with (
         ThreadPoolExecutor(threads) as pool,
-        tqdm(total=len(paths), desc="checking images", unit_scale=True, disable=None) as bar,
+        tqdm(total=len(paths), desc="checking images", unit_scale=True) as bar,
     ):
         for start in range(0, len(paths), 4096):  # a bounded number of results waits at a time
             for result in pool.map(partial(examine, root=root, check=check), paths[start : start + 4096]):

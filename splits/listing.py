@@ -100,7 +100,7 @@ def list_images(source: Source, wanted: Collection[str] | None = None) -> Listin
         for class_ids, paths in _manifest_chunks(source.path):
             collected.add_chunk(class_ids, paths, wanted)
     else:
-        for class_id, entry in tqdm(_class_entries(source), desc="listing", disable=None):
+        for class_id, entry in tqdm(_class_entries(source), desc="listing"):
             if wanted is not None and class_id not in wanted:
                 collected.add(class_id, None)
                 continue
@@ -182,7 +182,7 @@ def _manifest_chunks(path: Path) -> Iterator[tuple[pd.Categorical, np.ndarray]]:
             chunksize=CHUNK,
         )
         first_line = 2
-        with reader, tqdm(desc="listing", unit=" lines", unit_scale=True, disable=None) as bar:
+        with reader, tqdm(desc="listing", unit=" lines", unit_scale=True) as bar:
             for chunk in reader:
                 if missing := {"path", "wnid"} - set(chunk.columns):
                     raise ValueError(f"no column {', '.join(sorted(missing))}")

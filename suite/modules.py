@@ -23,7 +23,9 @@ PACKAGES = ("splits", "baselines", "analysis")
 @cache
 def names(package: str, constant: str) -> tuple[str, ...]:
     """Modules of `package` ("analysis", "analysis/figures") that define `constant`, sorted."""
-    return tuple(sorted(path.stem for path in (ROOT / package).glob("*.py") if constant in constants(path)))
+    # Every job asks this: files that do not so much as mention it need not be parsed.
+    files = [path for path in (ROOT / package).glob("*.py") if constant in path.read_text(encoding="utf-8")]
+    return tuple(sorted(path.stem for path in files if constant in constants(path)))
 
 
 @cache
@@ -82,18 +84,17 @@ def imported(path: Path) -> tuple[Path, ...]:
     return tuple(files)
 
 
-def closure(*files: str | Path, without: str | None = None) -> list[str]:
+def closure(*files: str | Path) -> list[str]:
     """The given source files and all that they import, directly or not; as inputs of a rule, from the root.
 
-    Modules that are loaded by name are no imports: give them too. without: files whose path begins so are
-    left out, and what only they import.
+    Modules that are loaded by name are no imports: give them too.
     """
     found: set[str] = set()
     waiting = [ROOT / file for file in files]
     while waiting:
         path = waiting.pop()
         name = str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
-        if name not in found and not (without and name.startswith(without)):
+        if name not in found:
             found.add(name)
             waiting += imported(path)
     return sorted(found)

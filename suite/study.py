@@ -146,8 +146,8 @@ class Study:
         )
         nesting = tuple(given.get("nesting", self.nesting))
         check_nesting(nesting, self.dim, f"{self.path}: methods.{name}.nesting")
-        evaluations = modules.names("analysis", "MEASURES")
         for task in given.get("tasks", ()):
+            evaluations = modules.names("analysis", "MEASURES")
             if task not in evaluations:
                 raise unknown("evaluation", task, evaluations, f"methods.{name}.tasks of {self.path}")
         return Method(
@@ -265,6 +265,17 @@ class Study:
             "options": method.options,
             "sizes": list(net.sizes),
         }
+
+
+    def ready_weights(self, network: str) -> list[Path]:
+        """Files and folders from outside that a network's weights come from; they may be missing."""
+        net = self.network(network)
+        method = self.methods[net.method]
+        facts = modules.declared("baselines", method.baseline, "KIND", "method")
+        named = [self.backbone.get("init_weights"), self.backbone.get("checkpoint")]
+        if facts.get("READY"):
+            named.append(method.options["path"].replace("{m}", str(net.sizes[-1])))
+        return [Path(path) for path in named if path]
 
 
 def backbone_file(name: str) -> str:

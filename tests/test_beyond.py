@@ -22,7 +22,7 @@ from analysis.clusters import clustered_interval, group_totals
 from analysis.cross_modal import cosine, different, labels_to_rows, measure
 from analysis.drawing import Drawing
 from analysis.findings import Evidence
-from analysis.outcomes import Run
+from analysis.scoring import Run
 from analysis.tabulate import tabulate
 from baselines import image_text, masked_lm, masked_lm_fixed
 from baselines.backbones import build_backbone

@@ -12,7 +12,7 @@ from sklearn.neighbors import NearestCentroid
 from analysis import adaptive_classification as adaptive
 from analysis import classmeans, disagreement, findings, linear, longtail, predict, robustness, superclass
 from analysis.drawing import Drawing, use_style
-from analysis.outcomes import COLUMNS, Run
+from analysis.scoring import COLUMNS, Run
 from analysis.statistics import mcnemar_exact
 from analysis.tabulate import tabulate
 from baselines import embed

@@ -13,8 +13,9 @@ from analysis.figures import neighbour_grid
 from analysis.figures.adaptive_retrieval import paper_pairs
 from analysis.measure import measure
 from analysis.metrics import CASCADES, funnel_stages, mflops_per_query
-from analysis.outcomes import Run, read_outcomes
+from analysis.outcomes import read_outcomes
 from analysis.reranking import Prefixes, follow, narrow, search_and_follow, sorting_keys
+from analysis.scoring import Run
 from analysis.search import prefix_search
 from analysis.tabulate import tabulate
 from baselines.representation import Representation, View, write_representation

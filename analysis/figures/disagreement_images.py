@@ -8,7 +8,7 @@ import textwrap
 import numpy as np
 from matplotlib.figure import Figure
 
-from analysis.outcomes import Run
+from analysis.scoring import Run
 from suite.errors import unknown
 
 TABLES = ()

@@ -98,11 +98,7 @@ def embedding_code(method):
 
 def measuring_code(wildcards):
     """What decides raw outcomes. Statistics are of the tables: a new one needs no new search."""
-    return modules.closure(
-        "analysis/measure.py",
-        f"analysis/{wildcards.measure}.py",
-        without="analysis/statistics.py",
-    )
+    return modules.closure("analysis/measure.py", f"analysis/{wildcards.measure}.py")
 
 
 def scoring_code(wildcards):
@@ -142,8 +138,17 @@ OWN_IMAGES = own_images()
 
 
 def starting_point(wildcards):
-    """The network a training starts from, where it does not start from random weights."""
+    """The network a training starts from, where it does not start from random weights.
+
+    Weights from outside have to be there before anything runs, but to plan a run they need not.
+    """
     method = method_of(wildcards)
+    for path in STUDY.ready_weights(wildcards.network):
+        if not (workflow.dryrun or path.exists()):
+            raise WorkflowError(
+                f"{wildcards.network} of {STUDY.name} takes its weights from {path}, which does not exist; see "
+                f"{STUDY.path}"
+            )
     if method.starts_from is None:
         return []
     first = STUDY.methods[method.starts_from].networks[-1].name
