@@ -58,9 +58,7 @@ def fill(folder: Path, paths: list[str], root: Path, target: Format, threads: in
     chunks = [slice(start, min(start + CHUNK, len(paths))) for start in range(0, len(paths), CHUNK)]
     left = [rows for rows in chunks if not done[rows].all()]
     jobs = ((str(work / "images.npy"), rows, paths[rows], str(root), target) for rows in left)
-    with tqdm(
-        total=len(paths), initial=int(done.sum()), desc=f"decoding {folder.name}", unit="image"
-    ) as bar:
+    with tqdm(total=len(paths), initial=int(done.sum()), desc=f"decoding {folder.name}", unit="image") as bar:
         for rows, found in run_all(decode_into, jobs, threads):
             digests[rows] = np.frombuffer(found, DIGEST)
             done[rows] = True  # after the images: what is noted as done is there

@@ -266,7 +266,6 @@ class Study:
             "sizes": list(net.sizes),
         }
 
-
     def ready_weights(self, network: str) -> list[Path]:
         """Files and folders from outside that a network's weights come from; they may be missing."""
         net = self.network(network)
