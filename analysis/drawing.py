@@ -222,6 +222,22 @@ def legend_below(figure: Figure, axes: Axes, columns: int = 5) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
 
+def headline(figure: Figure, text: str, size: float = 8) -> None:
+    """A title over the whole figure; lines too long for it are broken at a " · "."""
+    longest = figure.get_figwidth() * 72 / (0.55 * size)  # characters of the mean width
+    lines = []
+    for given in text.split("\n"):
+        line, *parts = given.split(" · ")
+        for part in parts:
+            if len(line) + len(part) + 3 > longest:
+                lines.append(line)
+                line = part
+            else:
+                line = f"{line} · {part}"
+        lines.append(line)
+    figure.suptitle("\n".join(lines), fontsize=size)
+
+
 def new_figure(columns: int = 1, rows: int = 1, width: float = 7.0, height: float = 2.9, **options):
     """(figure, axes) in the suite's style, laid out so that nothing overlaps."""
     figure = Figure(figsize=(width, height), layout="constrained")

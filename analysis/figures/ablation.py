@@ -10,6 +10,7 @@ from analysis.drawing import (
     LOOKS,
     MARKERS,
     SEQUENCE,
+    headline,
     legend_below,
     new_figure,
     over_seeds,
@@ -66,7 +67,7 @@ def draw(drawing):
     if rows is not None:
         paper_variants(axes[2], rows, looks)
     legend_below(figure, axes[0], columns=4)
-    figure.suptitle(drawing.conditions().rpartition(" · ")[0], fontsize=8.5)
+    headline(figure, drawing.conditions().rpartition(" · ")[0])
     return figure
 
 

@@ -6,7 +6,7 @@
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.drawing import new_figure, over_seeds, paper, shades
+from analysis.drawing import headline, new_figure, over_seeds, paper, shades
 from analysis.metrics import mflops_per_query
 from suite.errors import unknown
 
@@ -33,9 +33,9 @@ def draw(drawing):
     pairs(panels[-1], theirs.dropna(subset=["rerank_dim"]), None, alpha=0.5)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5)
-    figure.suptitle(
+    headline(
+        figure,
         f"{drawing.study.title} · {drawing.label(method)} · along a colour, the size that re-ranks grows",
-        fontsize=8,
     )
     return figure
 

@@ -3,7 +3,7 @@
 `adaptive_retrieval_wallclock` draws the first method that was evaluated, `…_pca` the one that is named.
 """
 
-from analysis.drawing import SEQUENCE, new_figure
+from analysis.drawing import SEQUENCE, headline, new_figure
 from analysis.figures.adaptive_retrieval import chosen_method, label_points, log_axis
 
 TABLES = ("index_retrieval",)
@@ -67,10 +67,10 @@ def caption(drawing, figure, axes, table, method: str) -> None:
     """What was searched, above; one legend, below."""
     timed = table[table["metric"] == "milliseconds"].iloc[0]
     items = len(drawing.world.labels(timed["database"]))
-    figure.suptitle(
+    headline(
+        figure,
         f"{drawing.study.title} · {drawing.label(method)} · {timed['n']:,} queries of {timed['split']}, "
         f"all at once, in {items:,} items",
-        fontsize=7.5,
     )
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)

@@ -1,6 +1,6 @@
 """Cosines of matching and random pairs against size (paper, Table 6): how well the space is used."""
 
-from analysis.drawing import curve, legend_below, new_figure, over_seeds, size_axis
+from analysis.drawing import curve, headline, legend_below, new_figure, over_seeds, size_axis
 from analysis.web_scale import UNSEEN
 
 TABLES = ("cosine_margin",)
@@ -29,5 +29,5 @@ def draw(drawing):
         axes.set_title(title)
     panels[0].set_ylabel("mean cosine, unseen classes")
     legend_below(figure, panels[0])
-    figure.suptitle(drawing.conditions(UNSEEN, bars="95 % over classes"), fontsize=8)
+    headline(figure, drawing.conditions(UNSEEN, bars="95 % over classes"))
     return figure

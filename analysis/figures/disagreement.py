@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis.drawing import curve, new_figure, over_seeds, size_axis
+from analysis.drawing import curve, headline, new_figure, over_seeds, size_axis
 
 TABLES = ("disagreement", "linear")
 INPUTS = ("data",)
@@ -44,5 +44,5 @@ def draw(drawing):
     right.set_xlabel("size at which an image is first right")
     right.set_ylabel("images (%), log scale")
     right.legend()
-    figure.suptitle(drawing.conditions(), fontsize=8.5)
+    headline(figure, drawing.conditions())
     return figure

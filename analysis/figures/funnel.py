@@ -5,7 +5,7 @@
 
 from matplotlib.axes import Axes
 
-from analysis.drawing import SEQUENCE, over_seeds, paper
+from analysis.drawing import SEQUENCE, headline, over_seeds, paper
 from analysis.figures.adaptive_retrieval import KEYS, chosen_method, panels_of, paper_pairs, single_search
 from analysis.metrics import CASCADES
 
@@ -45,9 +45,9 @@ def draw(drawing):
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
     starts = ", ".join(f"{m:g}" for m in sorted(tables[0]["shortlist_dim"].unique()))
-    figure.suptitle(
+    headline(
+        figure,
         f"{drawing.study.title} · {drawing.label(method)} · a line's points start at {starts} dimensions",
-        fontsize=8,
     )
     return figure
 

@@ -1,6 +1,6 @@
 """1-NN accuracy at sizes that were never trained, between those that were (paper, Figure 5)."""
 
-from analysis.drawing import new_figure, over_seeds, size_axis
+from analysis.drawing import headline, new_figure, over_seeds, size_axis
 
 TABLES = ("knn",)
 INPUTS = ("data",)
@@ -29,6 +29,6 @@ def draw(drawing):
     size_axis(axes, drawing.study.nesting)
     axes.set_ylabel("1-NN accuracy (%)")
     axes.set_title("filled: trained sizes, hollow: sizes in between")
-    figure.suptitle(drawing.conditions().replace(" · val", "\nval", 1), fontsize=8)
+    headline(figure, drawing.conditions())
     axes.legend(loc="lower right")
     return figure

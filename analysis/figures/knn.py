@@ -1,6 +1,6 @@
 """1-NN accuracy against representation size, all methods (paper, Figure 3)."""
 
-from analysis.drawing import accuracy_curves, legend_below, new_figure, paper_panel
+from analysis.drawing import accuracy_curves, headline, legend_below, new_figure, paper_panel
 
 TABLES = ("knn",)
 INPUTS = ("data",)
@@ -12,7 +12,7 @@ def draw(drawing):
     table = drawing.table("knn", metric="top1", trained=True)
     methods = [m.name for m in drawing.study.task_methods("knn") if m.group == "baselines"]
     accuracy_curves(drawing, left, table, methods, "1-NN accuracy (%)")
-    figure.suptitle(drawing.conditions(), fontsize=8.5)
+    headline(figure, drawing.conditions())
     paper_panel(drawing, right, "knn", "top1")
     legend_below(figure, left)
     return figure

@@ -1,6 +1,6 @@
 """Linear classification against representation size, all methods (paper, Figure 2)."""
 
-from analysis.drawing import accuracy_curves, legend_below, new_figure, paper_panel
+from analysis.drawing import accuracy_curves, headline, legend_below, new_figure, paper_panel
 
 TABLES = ("linear",)
 INPUTS = ("data",)
@@ -12,7 +12,7 @@ def draw(drawing):
     table = drawing.table("linear", metric="top1")
     methods = [m.name for m in drawing.study.task_methods("linear") if m.group == "baselines"]
     accuracy_curves(drawing, left, table, methods, "linear top-1 accuracy (%)")
-    figure.suptitle(drawing.conditions(), fontsize=8.5)
+    headline(figure, drawing.conditions())
     paper_panel(drawing, right, "linear", "top1")
     legend_below(figure, left)
     return figure

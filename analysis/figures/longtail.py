@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from analysis.drawing import accuracy_curves, over_seeds, shades
+from analysis.drawing import accuracy_curves, headline, over_seeds, shades
 
 TABLES = ("longtail",)
 INPUTS = ("data",)
@@ -33,10 +33,10 @@ def draw(drawing):
     draw_along(drawing, panels["along"], table[table["metric"] == "top1_along_stream"])
     head = drawing.study.tasks["longtail"]["head"]
     interval = drawing.study.measure_options("classmeans")["interval"]
-    figure.suptitle(
+    headline(
+        figure,
         f"{drawing.conditions('stream', bars='95 % over classes')}\n"
         f"frequent: more than {head} images in the stream · class means updated every {interval} images",
-        fontsize=8.5,
     )
     handles, labels = first.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4)

@@ -1,6 +1,6 @@
 """Masked-token accuracy against size: all tokens, and the frequent ones apart from the others."""
 
-from analysis.drawing import accuracy_curves, legend_below, new_figure
+from analysis.drawing import accuracy_curves, headline, legend_below, new_figure
 
 TABLES = ("masked_lm",)
 INPUTS = ("data",)
@@ -19,5 +19,5 @@ def draw(drawing):
         axes.set_title(f"{title}\n{some['n'].iloc[0]:,} masked tokens")
         axes.set_ylim(bottom=0)
     legend_below(figure, panels[0, 0])
-    figure.suptitle(drawing.conditions().replace("over test items", "over documents"), fontsize=8)
+    headline(figure, drawing.conditions().replace("over test items", "over documents"))
     return figure

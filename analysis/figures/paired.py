@@ -1,6 +1,6 @@
 """Each method's paired difference to a baseline at every size; `paired_mrl` takes MRL as the baseline."""
 
-from analysis.drawing import new_figure, size_axis
+from analysis.drawing import headline, new_figure, size_axis
 from analysis.statistics import MARGIN
 from suite.errors import unknown
 
@@ -31,10 +31,10 @@ def draw(drawing):
     shown = table[table["method"].isin(drawing.evaluated("paired"))]
     panels[0].set_ylim(max(LOWEST, 100 * shown["low"].min() - 1), 100 * shown["high"].max() + 1)
     panels[0].set_ylabel(f"difference to {drawing.label(baseline)} (points)")
-    figure.suptitle(
+    headline(
+        figure,
         f"{drawing.conditions()}, paired\nfilled: better or worse (Holm, 5 %); hollow: undecided or "
         f"equivalent; band: ± {100 * MARGIN:g} points",
-        fontsize=8,
     )
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4)

@@ -1,6 +1,6 @@
 """Mean average precision of the first ten neighbours against size (paper, Figure 7 and appendix E)."""
 
-from analysis.drawing import accuracy_curves, legend_below, new_figure, paper_panel
+from analysis.drawing import accuracy_curves, headline, legend_below, new_figure, paper_panel
 from analysis.figures.adaptive_retrieval import PANELS, searched
 
 TABLES = ("retrieval",)
@@ -21,9 +21,8 @@ def draw(drawing):
     paper_panel(drawing, panels[-1], "retrieval", "map@10")
     panels[-1].set_title("the paper: ImageNet-1K\n(compare the shape)", color="#666666")
     seeds = len(drawing.study.seeds)
-    figure.suptitle(
-        f"{drawing.study.title} · {seeds} seed{'s' if seeds > 1 else ''} · bars: 95 % over queries",
-        fontsize=7.5,
+    headline(
+        figure, f"{drawing.study.title} · {seeds} seed{'s' if seeds > 1 else ''} · bars: 95 % over queries"
     )
     legend_below(figure, panels[0])
     return figure

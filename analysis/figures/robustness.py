@@ -1,6 +1,6 @@
 """Accuracy under shift, a panel per split, beside clean images of the same classes (paper, appendix H)."""
 
-from analysis.drawing import accuracy_curves, new_figure, over_seeds
+from analysis.drawing import accuracy_curves, headline, new_figure, over_seeds
 from analysis.predict import RESTRICTED
 from suite.errors import UserError
 
@@ -37,10 +37,10 @@ def draw(drawing):
         axes.set_xlabel("size")
     panels[0, 0].set_ylabel("linear top-1 accuracy (%)")
     seeds = len(drawing.study.seeds)
-    figure.suptitle(
+    headline(
+        figure,
         f"{drawing.study.title} · {seeds} seed{'s' if seeds > 1 else ''} · bars: 95 % over test items\n"
         "r and a: logits restricted to their classes",
-        fontsize=8.5,
     )
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4)

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from analysis.drawing import accuracy_curves, over_seeds
+from analysis.drawing import accuracy_curves, headline, over_seeds
 from suite.errors import unknown
 
 TABLES = ("superclass",)
@@ -32,7 +32,7 @@ def draw(drawing):
         accuracy_curves(drawing, panels[name], overall[overall["metric"] == metric], methods, label)
     panels["accuracy"].set_xlabel("")
     heatmap(drawing, panels["each"], superclasses, method)
-    figure.suptitle(drawing.conditions(), fontsize=8.5)
+    headline(figure, drawing.conditions())
     handles, labels = panels["accuracy"].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4)
     return figure

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from analysis.drawing import new_figure
+from analysis.drawing import headline, new_figure
 from suite.errors import UserError
 
 TABLES = ()
@@ -44,10 +44,10 @@ def draw(drawing):
         axes.set_xlabel("epoch")
     for axes in grid[:, 0]:
         axes.set_ylabel("training top-1 (%)")
-    figure.suptitle(
+    headline(
+        figure,
         f"{study.title} · running average over each epoch's batches, mean of "
         f"{len(study.seeds)} seed{'s' if len(study.seeds) > 1 else ''}",
-        fontsize=8.5,
     )
     return figure
 

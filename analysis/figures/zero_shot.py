@@ -1,6 +1,6 @@
 """Zero-shot classification against size: classes never trained on, and the trained ones (paper, Figure 3)."""
 
-from analysis.drawing import accuracy_curves, legend_below, new_figure
+from analysis.drawing import accuracy_curves, headline, legend_below, new_figure
 from analysis.web_scale import UNSEEN
 
 TABLES = ("zero_shot",)
@@ -30,5 +30,5 @@ def draw(drawing):
         axes.set_ylim(bottom=0)
         axes.set_title(f"{TITLES[classes].format(n=candidates)}, {some['n'].iloc[0]:,} images")
     legend_below(figure, panels[0, 0])
-    figure.suptitle(drawing.conditions(UNSEEN, bars="95 % over classes"), fontsize=8)
+    headline(figure, drawing.conditions(UNSEEN, bars="95 % over classes"))
     return figure
