@@ -43,8 +43,7 @@ BUDGET = 20_000_000
 ENTRY = 3_000  # bytes that a run takes in the manifest, its files' checksums included
 
 FIRST = 10  # neighbours of which relevance and ids are kept
-MEASURED = ("predict", "neighbours", "classmeans")  # what outcomes are collected from, where measured
-NEEDED = ("predict", "neighbours")  # a run without these is not saved
+MEASURED = ("predict", "neighbours", "classmeans", "cross_modal")  # what outcomes are collected from
 SHOTS = 5  # labelled images per class of the few-shot comparison
 SOURCES = ("fixed_feature", "mrl")  # methods whose full-size network others start from
 
@@ -179,7 +178,20 @@ def _class_means(arrays, world: World) -> Iterator[tuple[str, np.ndarray]]:
         yield "stream/top1", arrays["stream/predicted"] == world.labels("stream")
 
 
-COLLECTED = {"predict": _predictions, "neighbours": _neighbours, "classmeans": _class_means}
+def _captions(arrays, world: World) -> Iterator[tuple[str, np.ndarray]]:
+    """Whether an image's nearest caption is its own: zero-shot hits, of unseen classes in `query`."""
+    for name in arrays:
+        split, _, what = name.partition("/")
+        if what == "to_text":
+            yield f"{split}/zero_shot", arrays[name][..., 0] == world.labels(split)
+
+
+COLLECTED = {
+    "predict": _predictions,
+    "neighbours": _neighbours,
+    "classmeans": _class_means,
+    "cross_modal": _captions,
+}
 
 
 # --- files ----------------------------------------------------------------------------------------
@@ -394,9 +406,8 @@ def freeze(study: Study, layout: Layout, budget: int = BUDGET) -> Path:
 
 
 def measured_methods(study: Study) -> list[str]:
-    """Methods with all that is NEEDED, in the order of the study's file."""
-    have = study.measured()
-    return [name for name in study.methods if all((name, measure) in have for measure in NEEDED)]
+    """Methods with outcomes that are kept, in the order of the study's file."""
+    return [name for name in study.methods if measures(study, name)]
 
 
 def measures(study: Study, method: str | None = None) -> list[str]:
@@ -488,6 +499,8 @@ def freeze_extras(study: Study, layout: Layout, aside: Path, runs, budget: int) 
         path = aside / "neighbours" / f"{method}-{seed}.npz"
         if study.methods[method].kind == "control":
             left_out[name_in(aside, path)] = "a control: its neighbours are noise or labels"
+            continue
+        if "neighbours" not in measures(study, method):
             continue
         arrays = measured(layout, method, seed, ["neighbours"])["neighbours"]
         # Of random methods the first draw: ids of ten draws would take as much as all other methods.
