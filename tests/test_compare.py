@@ -658,6 +658,11 @@ BAD_FOLDERS = {
 }
 
 
+def test_a_study_without_linear_classification_is_not_compared_on():
+    with pytest.raises(UserError, match="cannot be compared on image_text, which has no linear among"):
+        admit(load_study("image_text"), "mine", str(EXAMPLES / "whitening.py"))
+
+
 @pytest.mark.parametrize("name", BAD_FOLDERS)
 def test_a_bad_folder_is_told_what_is_wrong(name, here, tmp_path):
     study, layout = here

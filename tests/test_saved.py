@@ -209,3 +209,15 @@ def test_neighbours_with_gaps_are_not_scored(here):
 def test_the_command_line_freezes_and_checks(here, capsys):
     module.main(["check", "--study", str(Path(frozen.STUDY))])
     assert "8 runs, every file as it was frozen" in capsys.readouterr().out
+
+
+def test_zero_shot_outcomes_are_whether_the_nearest_caption_is_the_images_own(here):
+    _, layout = here
+    world = World(layout.data)
+    labels = world.labels("val")
+    nearest = np.stack([labels, (labels + 1) % world.num_classes], axis=1)  # right, then wrong
+    found = collect(
+        {"cross_modal": {"sizes": [2, 4], "val/to_text": np.stack([nearest, nearest[:, ::-1]])[None]}}, world
+    )
+    assert found["val/zero_shot"].shape == (1, 2, len(labels))
+    assert found["val/zero_shot"][0, 0].all() and not found["val/zero_shot"][0, 1].any()
