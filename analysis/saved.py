@@ -489,12 +489,14 @@ def freeze_extras(study: Study, layout: Layout, aside: Path, runs, budget: int) 
             left_out[name_in(aside, path)] = f"the study would take more than {budget / 1e6:g} MB"
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    for seed in study.seeds:
-        for method in (study.methods[name] for name in SOURCES if name in study.methods):
-            network = method.networks[-1].name
-            for name in ("checkpoint.pt", "log.csv", "meta.json"):
-                copy(layout.network(network, seed) / name, aside / "networks" / f"{network}-{seed}" / name)
-            keep(aside / "networks" / f"{network}-{seed}")
+    sources = [study.methods[name] for name in SOURCES if name in study.methods]
+    first, *others = study.seeds
+    # One seed of every source, then the other seeds of the source that methods start from by default.
+    for method, seed in [*((m, first) for m in sources), *((m, seed) for m in sources for seed in others)]:
+        network = method.networks[-1].name
+        for name in ("checkpoint.pt", "log.csv", "meta.json"):
+            copy(layout.network(network, seed) / name, aside / "networks" / f"{network}-{seed}" / name)
+        keep(aside / "networks" / f"{network}-{seed}")
     for method, seed in runs:
         path = aside / "neighbours" / f"{method}-{seed}.npz"
         if study.methods[method].kind == "control":

@@ -37,11 +37,11 @@ def draw(drawing):
         axes.set_xlabel("size")
     panels[0, 0].set_ylabel("linear top-1 accuracy (%)")
     seeds = len(drawing.study.seeds)
-    headline(
-        figure,
-        f"{drawing.study.title} · {seeds} seed{'s' if seeds > 1 else ''} · bars: 95 % over test items\n"
-        "r and a: logits restricted to their classes",
-    )
+    text = f"{drawing.study.title} · {seeds} seed{'s' if seeds > 1 else ''} · bars: 95 % over test items"
+    restricted = [split for split in ("r", "a") if split in splits]
+    if restricted:
+        text += f"\n{' and '.join(restricted)}: logits restricted to their classes"
+    headline(figure, text)
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4)
     return figure
