@@ -9,6 +9,6 @@ A file that sets KIND is a method. What it must define:
                        STARTS_FROM = "<method>" where training starts from that method's full-size network
     KIND = "fitted"    fit(source, sizes, options, generator) -> Fit            (baselines/fitting.py)
                        SOURCE = "<method>" whose full-size embeddings it starts from
-    KIND = "control"   embed(labels, dim, generator) and classifier(...)        (baselines/control_*.py)
+    KIND = "control"   embed(labels, codes, generator) -> [n, d]                (baselines/control_*.py)
     LABEL, OPTIONS     the name in figures; options with their defaults
 """
