@@ -276,10 +276,12 @@ def _fitting(contender) -> str:
 
 
 def _macs(contender) -> str:
+    """Of the network and, for a fitted method, its map to the largest size; as in the table of costs."""
     networks = _cost(contender)["networks"]
     if not networks:
         return "not known" if not _known(contender) else "0"
-    return _number(max(networks[-1]["macs"].values()))
+    maps = _cost(contender).get("projection_macs", {}).values()
+    return _number(max(networks[-1]["macs"].values()) + max(maps, default=0))
 
 
 def _forwards(contender) -> str:

@@ -120,6 +120,12 @@ def planted(n, p01, p10, accuracy=0.6):
     return base[None, None], new[None, None]
 
 
+def test_macs_of_a_fitted_method_are_its_networks_and_its_maps():
+    cost = {"networks": [{"macs": {"2": 70, "4": 90}}], "projection_macs": {"2": 8, "4": 16}}
+    about = replace(contender("mapped").runs[0], cost=cost)
+    assert compare_page._macs(replace(contender("mapped"), runs={0: about})) == "106"
+
+
 def test_a_saved_method_against_itself_is_equivalent_everywhere(here):
     study, layout = here
     saved = Saved(layout.saved)
