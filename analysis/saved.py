@@ -363,13 +363,24 @@ def freeze(study: Study, layout: Layout, budget: int = BUDGET) -> Path:
     seeds that are saved would be lost, and when tables and outcomes alone exceed the budget.
     """
     check_seeds(study, layout)
+    check_same_data(study, layout)
+    aside = layout.saved.with_name(f".{study.name}.part")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        write_frozen(study, layout, aside, budget)
+        shutil.rmtree(layout.saved, ignore_errors=True)
+        aside.replace(layout.saved)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return layout.saved
+
+
+def write_frozen(study: Study, layout: Layout, aside: Path, budget: int) -> None:
+    """Everything that is frozen, into the new folder `aside`."""
     world = World(layout.data)
     # Baselines before ablations: what comes last is left out first.
     methods = sorted(measured_methods(study), key=lambda name: study.methods[name].group != "baselines")
     runs = [(method, seed) for seed in study.seeds for method in methods]
-    check_same_data(study, layout, world)
-    aside = layout.saved.with_name(f".{study.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
     entries = []
     for task in study.tasks:
         copy(layout.table(task), aside / "tables" / f"{task}.csv")
@@ -400,9 +411,6 @@ def freeze(study: Study, layout: Layout, budget: int = BUDGET) -> Path:
             },
         },
     )
-    shutil.rmtree(layout.saved, ignore_errors=True)
-    aside.replace(layout.saved)
-    return layout.saved
 
 
 def measured_methods(study: Study) -> list[str]:
@@ -464,8 +472,9 @@ def check_seeds(study: Study, layout: Layout) -> None:
                 raise UserError(f"{path} is of seeds {found}, not {list(study.seeds)}: {how}")
 
 
-def check_same_data(study: Study, layout: Layout, world: World) -> None:
+def check_same_data(study: Study, layout: Layout) -> None:
     """Raise UserError unless every run was embedded from the data that is there now."""
+    world = World(layout.data)
     for method in measured_methods(study):
         for seed in study.seeds:
             made_on = Representation(layout.embeddings(method, seed)).meta["data_checksum"]

@@ -139,6 +139,7 @@ def test_the_budget_drops_ids_first_then_networks_of_late_seeds_and_says_so(here
     with pytest.raises(UserError, match="more than the 0 MB a study may take in git; freeze fewer seeds"):
         freeze(study, small, budget=1000)
     assert Saved(small.saved).runs  # a freeze that fails leaves what was there
+    assert not list(small.saved.parent.glob(".*"))  # and nothing beside it
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@
 import pandas as pd
 
 from analysis.adaptive_classification import sentence
-from analysis.drawing import new_figure, over_seeds, size_axis
+from analysis.drawing import headline, new_figure, over_seeds, size_axis
 from suite.errors import UserError
 
 TABLES = ("adaptive_classification",)
@@ -31,7 +31,7 @@ def draw(drawing):
     axes.set_xlabel("expected size (dimensions)")
     axes.set_ylabel("top-1 accuracy (%)")
     axes.legend(loc="lower right")
-    axes.set_title("\n".join(text(drawing, table, against)), fontsize=7)
+    headline(figure, "\n".join(text(drawing, table, against)), size=7)
     return figure
 
 
