@@ -125,13 +125,23 @@ class Drawing:
         methods = self.study.task_methods(task)
         return [m.name for m in methods if m.group == "baselines" and m.kind != "control"]
 
-    def conditions(self, split: str = "val", n: int | None = None, bars: str = "95 % over test items") -> str:
-        """One line under a figure: study, items, seeds, what the bars are."""
-        n = len(self.world.labels(split)) if n is None else n
-        seeds = len(self.study.seeds)
-        return (
-            f"{self.study.title} · {split}: n = {n:,} · {seeds} seed{'s' if seeds > 1 else ''} · bars: {bars}"
-        )
+    @property
+    def seeds(self) -> str:
+        """How many there are, in words: "3 seeds"."""
+        count = len(self.study.seeds)
+        return f"{count} seed{'s' if count > 1 else ''}"
+
+    def conditions(
+        self, split: str | None = "val", n: int | None = None, bars: str | None = "95 % over test items"
+    ) -> str:
+        """One line under a figure: study, items of the split it is about, seeds, what the bars are."""
+        parts = [self.study.title]
+        if split is not None:
+            parts.append(f"{split}: n = {len(self.world.labels(split)) if n is None else n:,}")
+        parts.append(self.seeds)
+        if bars is not None:
+            parts.append(f"bars: {bars}")
+        return " · ".join(parts)
 
 
 def over_seeds(table: pd.DataFrame, keys: tuple[str, ...] = ("method", "dim")) -> pd.DataFrame:

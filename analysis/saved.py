@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.metrics import average_precision, relevance, topk_hits
+from analysis.outcomes import read_outcomes
 from baselines.foreign import SAVED, with_source
 from baselines.representation import Representation
 from splits.store import World
@@ -363,11 +364,12 @@ def freeze(study: Study, layout: Layout, budget: int = BUDGET) -> Path:
     seeds that are saved would be lost, and when tables and outcomes alone exceed the budget.
     """
     check_seeds(study, layout)
-    check_same_data(study, layout)
+    world = World(layout.data)
+    check_same_data(study, layout, world)
     aside = layout.saved.with_name(f".{study.name}.part")
     shutil.rmtree(aside, ignore_errors=True)
     try:
-        write_frozen(study, layout, aside, budget)
+        write_frozen(study, layout, world, aside, budget)
         shutil.rmtree(layout.saved, ignore_errors=True)
         aside.replace(layout.saved)
     finally:
@@ -375,9 +377,8 @@ def freeze(study: Study, layout: Layout, budget: int = BUDGET) -> Path:
     return layout.saved
 
 
-def write_frozen(study: Study, layout: Layout, aside: Path, budget: int) -> None:
+def write_frozen(study: Study, layout: Layout, world: World, aside: Path, budget: int) -> None:
     """Everything that is frozen, into the new folder `aside`."""
-    world = World(layout.data)
     # Baselines before ablations: what comes last is left out first.
     methods = sorted(measured_methods(study), key=lambda name: study.methods[name].group != "baselines")
     runs = [(method, seed) for seed in study.seeds for method in methods]
@@ -426,13 +427,7 @@ def measures(study: Study, method: str | None = None) -> list[str]:
 
 def measured(layout: Layout, method: str, seed: int, wanted: list[str]) -> dict[str, np.lib.npyio.NpzFile]:
     """Raw outcomes of one run by measure, opened lazily."""
-    found = {}
-    for measure in wanted:
-        path = layout.outcomes(method, seed, measure)
-        if not path.exists():
-            raise UserError(f"no outcomes in {path}; run `snakemake --cores all {path}`")
-        found[measure] = np.load(path)
-    return found
+    return {measure: read_outcomes(layout, method, seed, measure) for measure in wanted}
 
 
 def describe(study: Study, layout: Layout, method: str, seed: int) -> SavedRun:
@@ -472,9 +467,8 @@ def check_seeds(study: Study, layout: Layout) -> None:
                 raise UserError(f"{path} is of seeds {found}, not {list(study.seeds)}: {how}")
 
 
-def check_same_data(study: Study, layout: Layout) -> None:
+def check_same_data(study: Study, layout: Layout, world: World) -> None:
     """Raise UserError unless every run was embedded from the data that is there now."""
-    world = World(layout.data)
     for method in measured_methods(study):
         for seed in study.seeds:
             made_on = Representation(layout.embeddings(method, seed)).meta["data_checksum"]
@@ -513,7 +507,7 @@ def freeze_extras(study: Study, layout: Layout, aside: Path, runs, budget: int) 
             continue
         if "neighbours" not in measures(study, method):
             continue
-        arrays = measured(layout, method, seed, ["neighbours"])["neighbours"]
+        arrays = read_outcomes(layout, method, seed, "neighbours")
         # Of random methods the first draw: ids of ten draws would take as much as all other methods.
         ids = {f"{query}/{database}": narrow(ids[0]) for query, database, ids in neighbour_ids(arrays)}
         write_packed(path, {"sizes": arrays["sizes"], **ids})

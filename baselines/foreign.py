@@ -23,12 +23,11 @@ from splits.store import World
 from suite import cli, files, modules
 from suite.errors import UserError, unknown
 from suite.layout import Layout
-from suite.study import Method, Study, load_study
+from suite.study import CURVES, Method, Study, load_study
 
 DOORS = Path(__file__).parent / "doors"
 TASKS = []  # takes part in no table of the study
 SOURCE = "fixed_feature"  # what a file without SOURCE starts from
-COMPARED = ("linear", "knn")  # what every comparison is about
 SAVED = "saved_"  # prefix of a source that is restored from the saved baselines
 
 
@@ -39,7 +38,7 @@ def admit(study: Study, name: str, given: object) -> Study:
     this to know which jobs there are. Raises UserError for a name that is taken and for what is no method.
     """
     check_name(study, name)
-    if missing := [task for task in COMPARED if task not in study.tasks]:
+    if missing := [task for task in CURVES if task not in study.tasks]:
         raise UserError(
             f"a method cannot be compared on {study.name}, which has no {' and no '.join(missing)} among its "
             f"tasks ({study.path}); add it to the study's methods instead"

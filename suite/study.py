@@ -20,7 +20,8 @@ from suite.modules import ROOT
 STUDIES = ROOT / "config" / "studies"
 SCHEMA = ROOT / "workflow" / "schemas" / "study.schema.yaml"
 
-# What evaluates a method when the study does not say otherwise: ablations need no more than the curves.
+# What evaluates every method when the study does not say otherwise: ablations need no more than the curves,
+# and a new method is compared on no less.
 CURVES = ("linear", "knn")
 
 

@@ -67,7 +67,7 @@ def draw(drawing):
     if rows is not None:
         paper_variants(axes[2], rows, looks)
     legend_below(figure, axes[0], columns=4)
-    headline(figure, drawing.conditions().rpartition(" · ")[0])
+    headline(figure, drawing.conditions(bars=None))
     return figure
 
 

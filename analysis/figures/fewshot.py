@@ -2,7 +2,7 @@
 
 from matplotlib.lines import Line2D
 
-from analysis.drawing import new_figure, over_seeds, shades, size_axis
+from analysis.drawing import headline, new_figure, over_seeds, shades, size_axis
 
 TABLES = ("fewshot",)
 INPUTS = ("data",)
@@ -36,8 +36,9 @@ def draw(drawing):
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     size_axis(axes, table["dim"])
     axes.set_ylabel("nearest-class-mean accuracy (%)")
-    conditions = drawing.conditions("v2", bars="95 % for the mean over choices").replace(" · v2", "\nv2", 1)
-    axes.set_title(
-        f"{conditions}\nn labelled images per class are chosen from v2, the rest is the test", fontsize=7.5
+    headline(
+        figure,
+        f"{drawing.conditions('v2', bars='95 % for the mean over choices')}\n"
+        "n labelled images per class are chosen from v2, the rest is the test",
     )
     return figure

@@ -20,9 +20,6 @@ def draw(drawing):
         axes.set_title(searched(drawing, rows))
     paper_panel(drawing, panels[-1], "retrieval", "map@10")
     panels[-1].set_title("the paper: ImageNet-1K\n(compare the shape)", color="#666666")
-    seeds = len(drawing.study.seeds)
-    headline(
-        figure, f"{drawing.study.title} · {seeds} seed{'s' if seeds > 1 else ''} · bars: 95 % over queries"
-    )
+    headline(figure, drawing.conditions(None, bars="95 % over queries"))
     legend_below(figure, panels[0])
     return figure

@@ -36,9 +36,8 @@ def draw(drawing):
         axes.tick_params(axis="x", rotation=60)
         axes.set_xlabel("size")
     panels[0, 0].set_ylabel("linear top-1 accuracy (%)")
-    seeds = len(drawing.study.seeds)
-    text = f"{drawing.study.title} · {seeds} seed{'s' if seeds > 1 else ''} · bars: 95 % over test items"
-    restricted = [split for split in ("r", "a") if split in splits]
+    text = drawing.conditions(None)
+    restricted = [split for split in RESTRICTED if split in splits]
     if restricted:
         text += f"\n{' and '.join(restricted)}: logits restricted to their classes"
     headline(figure, text)

@@ -44,11 +44,7 @@ def draw(drawing):
         axes.set_xlabel("epoch")
     for axes in grid[:, 0]:
         axes.set_ylabel("training top-1 (%)")
-    headline(
-        figure,
-        f"{study.title} · running average over each epoch's batches, mean of "
-        f"{len(study.seeds)} seed{'s' if len(study.seeds) > 1 else ''}",
-    )
+    headline(figure, f"{study.title} · running average over each epoch's batches, mean of {drawing.seeds}")
     return figure
 
 
