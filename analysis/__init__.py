@@ -2,7 +2,7 @@
 
 Two steps, so that a new k or a new statistic never needs a new forward pass or search:
 
-    measure   MEASURE = "…"    measure(representation, world, study, options) -> raw outcomes per test item
+    measure   MEASURE = "…"    measure(representation, dataset, study, options) -> raw outcomes per test item
     score     MEASURES = (…)   score(run) -> rows of the tidy table, from the raw outcomes of one method
                                compare(runs) -> rows about methods against each other; either or both
 

@@ -1,10 +1,10 @@
 """Draws one figure of a study as PNG and PDF: `python -m analysis.draw --study glyphs --figure knn`."""
 
 import argparse
-import importlib
 
-from analysis.drawing import Drawing, save, use_style
+from analysis.plotting import Drawing, save, use_style
 from suite import cli
+from suite.contracts import FIGURE
 from suite.layout import Layout
 
 
@@ -18,7 +18,7 @@ def main(argv: list[str] | None = None) -> None:
     layout = Layout(study.name)
     module, argument = study.figure_module(args.figure)
     use_style()
-    figure = importlib.import_module(f"analysis.figures.{module}").draw(Drawing(study, layout, argument))
+    figure = FIGURE.load(module).draw(Drawing(study, layout, argument))
     save(figure, layout.figure(args.figure), layout.figure(args.figure, "pdf"))
 
 

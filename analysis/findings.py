@@ -16,28 +16,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis import knn
-from analysis.metrics import average_precision, relevance
-from analysis.paired import linear_hits, read_seeds
-from analysis.scoring import Run, by_method
+from analysis.evaluations.paired import read_seeds
+from analysis.run import Run, by_method
 from analysis.statistics import MARGIN, RESAMPLES, compare_outcomes, compare_paired, verdict
 from suite import cli
 
-MEASURES = ("predict", "neighbours")
-OPTIONS = {
-    "seed": 0,  # of the bootstrap
-}
 Outcomes = dict[int, np.ndarray]  # by size, one value per test item: float64 [n]
-
-
-def average_precisions(run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """(sizes, AP@10 [draws, sizes, n]) of val against train."""
-    outcomes = run.outcomes("neighbours")
-    found = run.world.labels("train")[outcomes["val/train/ids"][..., :10]]
-    return outcomes["sizes"], average_precision(relevance(found, run.world.labels("val")), 10)
-
-
-READ: dict[str, Callable] = {"linear top1": linear_hits, "1-NN top1": knn.hits, "map@10": average_precisions}
 
 
 class NotTested(Exception):
@@ -186,6 +170,70 @@ def weakest_when_smallest(evidence: Evidence, method: str, against: str, metric:
     return found | {"numbers": numbers, "shown": found["high"] < 0}
 
 
+def shared_sizes(new: dict, base: dict) -> list[int]:
+    """Sizes both have outcomes for."""
+    return [m for m in new if m in base]
+
+
+def better_at_every_size(evidence: Evidence, method: str, against: str, metric: str) -> dict:
+    """Shown when it is better at every shared size below the largest, tests Holm-adjusted over sizes.
+
+    At the largest size random and first features are all there are: nothing was left out.
+    """
+    new, base = evidence.outcomes(method, metric), evidence.outcomes(against, metric)
+    dims = shared_sizes(new, base)[:-1]
+    steps = evidence.by_size(new, base, dims)
+    worst = steps.loc[steps["difference"].idxmin()]
+    found = evidence.decide(new, base, [int(worst["dim"])])
+    by_size = [
+        f"{row.dim}: {signed(row.difference)} [{signed(row.low)}, {signed(row.high)}]"
+        for row in steps.itertuples()
+    ]
+    return found | {
+        "dims": " ".join(map(str, dims)),
+        "numbers": "; ".join(by_size),
+        "shown": bool((steps["verdict"] == "better").all()),
+    }
+
+
+def gains_most_when_small(evidence: Evidence, method: str, against: str, metric: str) -> dict:
+    """Shown when the gain at the smallest size is larger than the mean gain at the others below d."""
+    new, base = evidence.outcomes(method, metric), evidence.outcomes(against, metric)
+    first, *others = shared_sizes(new, base)[:-1]
+    if not others:
+        raise NotTested("needs two sizes below d")
+    gain = {m: new[m] - base[m] for m in (first, *others)}
+    found = evidence.decide(
+        {first: gain[first]}, {first: np.mean([gain[m] for m in others], axis=0)}, [first]
+    )
+    numbers = "; ".join(f"{m}: {signed(values.mean())}" for m, values in gain.items())
+    return found | {"numbers": numbers, "shown": bool(found["low"] > 0)}
+
+
+def as_good_at_full_size(evidence: Evidence, method: str, against: str, metric: str) -> dict:
+    """Shown when at the largest size the interval of the difference lies above −margin."""
+    new, base = evidence.outcomes(method, metric), evidence.outcomes(against, metric)
+    found = evidence.decide(new, base, [max(shared_sizes(new, base))])
+    return found | {"shown": bool(found["low"] > -MARGIN)}
+
+
+def within_margin_at_every_size(evidence: Evidence, method: str, against: str, metric: str) -> dict:
+    """Shown when two one-sided tests put the difference inside ± margin at every size."""
+    new, base = evidence.outcomes(method, metric), evidence.outcomes(against, metric)
+    found = evidence.decide(new, base, shared_sizes(new, base))
+    verdicts = evidence.by_size(new, base, shared_sizes(new, base))["verdict"]
+    return found | {"shown": bool((verdicts == "equivalent").all())}
+
+
+def ahead_at_every_size(evidence: Evidence, method: str, against: str, metric: str) -> dict:
+    """Shown when the difference is above 0 at every size and its interval over all sizes is too."""
+    new, base = evidence.outcomes(method, metric), evidence.outcomes(against, metric)
+    dims = shared_sizes(new, base)
+    found = evidence.decide(new, base, dims)
+    ahead = all(new[m].mean() > base[m].mean() for m in dims)
+    return found | {"shown": bool(found["low"] > 0 and ahead)}
+
+
 @dataclass(frozen=True)
 class Claim:
     """One expected shape: what it says, the rule that decides it, and the split whose items decide."""
@@ -199,92 +247,13 @@ class Claim:
     split: str = "val"
 
 
-SMALL, LARGE = "at small sizes (≤ d/8)", "at large sizes (> d/8)"
-COLLAPSE = "keeps less than half of its accuracy at the smallest size"
-FF = "fixed_feature"
-CLAIMS = (
-    Claim(
-        "mrl_small",
-        f"MRL is at least as accurate as FF {SMALL}",
-        not_worse_when_small,
-        "mrl",
-        FF,
-        "linear top1",
-    ),
-    Claim("mrl_large", f"MRL is as accurate as FF {LARGE}", equivalent_when_large, "mrl", FF, "linear top1"),
-    Claim(
-        "mrl_small_knn",
-        f"MRL is at least as accurate as FF {SMALL}",
-        not_worse_when_small,
-        "mrl",
-        FF,
-        "1-NN top1",
-    ),
-    Claim(
-        "mrl_large_knn", f"MRL is as accurate as FF {LARGE}", equivalent_when_large, "mrl", FF, "1-NN top1"
-    ),
-    Claim("svd_collapses", f"SVD of the classifier {COLLAPSE}", collapses, "svd", "itself", "linear top1"),
-    Claim(
-        "slimmable_collapses",
-        f"Slimmable, truncated, {COLLAPSE}",
-        collapses,
-        "slimmable",
-        "itself",
-        "linear top1",
-    ),
-    Claim(
-        "truncation_collapses",
-        f"FF, truncated, {COLLAPSE}",
-        collapses,
-        "first_features",
-        "itself",
-        "linear top1",
-    ),
-    Claim(
-        "truncation_collapses_knn",
-        f"FF, truncated, {COLLAPSE}",
-        collapses,
-        "first_features",
-        "itself",
-        "1-NN top1",
-    ),
-    Claim(
-        "ff_not_monotone", "FF's mAP@10 falls from one size to the next", not_monotone, FF, "itself", "map@10"
-    ),
-    Claim(
-        "pca_knn",
-        "PCA is as good as MRL on 1-NN from d/8 on",
-        not_worse_from_an_eighth,
-        "pca",
-        "mrl",
-        "1-NN top1",
-    ),
-    Claim(
-        "pca_map", "PCA is behind MRL on mAP@10 from d/8 on", behind_from_an_eighth, "pca", "mrl", "map@10"
-    ),
-    Claim(
-        "mrl_e_smallest",
-        "MRL-E is furthest behind MRL at the smallest size",
-        weakest_when_smallest,
-        "mrl_e",
-        "mrl",
-        "linear top1",
-    ),
-)
-
-
-def compare(runs: list[Run]) -> Iterator[dict]:
-    """A row per claim: value is the deciding difference (a fraction), `shown` what it says of the claim."""
-    yield from judge(runs, CLAIMS, READ)
-
-
 def judge(runs: list[Run], claims: Sequence[Claim], read: dict[str, Callable]) -> Iterator[dict]:
     """The rows of `compare` for any claims, over the metrics that `read` reads outcomes of."""
     methods = by_method(runs)
     evidence = Evidence(methods, runs[0].options["seed"], read)
-    world = runs[0].world
+    dataset = runs[0].dataset
     for claim in claims:
-        n = len(world.labels(claim.split)) if claim.split in world else 0
+        n = len(dataset.labels(claim.split)) if claim.split in dataset else 0
         missing = [name for name in (claim.method, claim.against) if name not in (*methods, "itself")]
         missing += [f"split {claim.split}"] * (n == 0)
         if missing:

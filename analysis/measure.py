@@ -1,16 +1,16 @@
 """Measures one method: `python -m analysis.measure --study glyphs --method mrl --measure neighbours`."""
 
 import argparse
-import importlib
 import shutil
 from pathlib import Path
 
 import numpy as np
 
-from analysis.outcomes import read_outcomes
+from analysis.run import read_outcomes
 from baselines.representation import Representation
-from splits.store import World
+from splits.store import Dataset
 from suite import cli, files
+from suite.contracts import MEASURE
 from suite.layout import Layout
 from suite.study import Study, load_study
 
@@ -29,21 +29,21 @@ def measure(
     device, resume_dir: for measures that search (SEARCHES): where, and in which folder they keep what they
     have found, to go on from it. The folder stays: it is to be removed once the outcomes are saved.
     """
-    module = importlib.import_module(f"analysis.{measure}")
-    read = {name: read_outcomes(layout, method, seed, name) for name in getattr(module, "READS", ())}
+    facts = MEASURE.facts(measure)
+    read = {name: read_outcomes(layout, method, seed, name) for name in facts.READS}
     representation = Representation(layout.embeddings(method, seed))
     # Embeddings from outside the suite may lack splits that the study has.
-    world = World(layout.data).only(representation.splits)
-    if getattr(module, "SEARCHES", False):
+    dataset = Dataset(layout.data).only(representation.splits)
+    if facts.SEARCHES:
         read |= {"device": cli.device(device), "resume_dir": resume_dir}
-    return module.measure(representation, world, study, study.measure_options(measure), **read)
+    return MEASURE.load(measure).measure(representation, dataset, study.measure_options(measure), **read)
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     cli.add_study(parser)
     parser.add_argument("--method", required=True, help="a name under `methods` in the study's file")
-    parser.add_argument("--measure", required=True, help="predict, neighbours, …: see analysis/")
+    parser.add_argument("--measure", required=True, help="predict, neighbours, …: see analysis/measures/")
     cli.add_run(parser)
     args = parser.parse_args(argv)
     study = load_study(args.study)

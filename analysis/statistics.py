@@ -496,3 +496,32 @@ def _checked_pair(
             f"{list(new.shape)}, base {list(base.shape)}"
         )
     return new, base
+
+
+# --- items that come in groups ----------------------------------------------------------------------
+
+
+def clustered_interval(values: np.ndarray, groups: np.ndarray, level: float = 0.95) -> Interval:
+    """Mean over items with its t interval over groups, whatever their sizes (ratio estimator).
+
+    values: [n]; groups: [n], equal for items of one group. Raises ValueError for fewer than two groups.
+    """
+    values = np.asarray(values, np.float64)
+    names, group = np.unique(groups, return_inverse=True)
+    if len(names) < 2:
+        raise ValueError("an interval over groups needs two or more of them")
+    mean = values.mean()
+    residuals = np.bincount(group, values - mean)
+    variance = (residuals**2).sum() / len(values) ** 2 * len(names) / (len(names) - 1)
+    half = stdtrit(len(names) - 1, (1 + level) / 2) * math.sqrt(variance)
+    return Interval(mean, mean - half, mean + half)
+
+
+def group_totals(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Totals over each group, scaled so that their mean is that over items: [..., n] → float64 [..., groups].
+
+    For paired comparisons that take their items one by one: these items are groups.
+    """
+    names, group = np.unique(groups, return_inverse=True)
+    indicator = (group[:, None] == np.arange(len(names))).astype(np.float64)
+    return values.astype(np.float64) @ indicator * (len(names) / len(groups))

@@ -1,27 +1,27 @@
 """Writes one table of a study: `python -m analysis.tabulate --study glyphs --task knn`."""
 
 import argparse
-import importlib
 
 import pandas as pd
 
-from analysis.scoring import COLUMNS, Run
+from analysis.run import COLUMNS, Run
 from baselines.representation import Representation
-from splits.store import World
+from splits.store import Dataset
 from suite import cli, files
+from suite.contracts import EVALUATION
 from suite.layout import Layout
 from suite.study import Method, Study
 
 
 def tabulate(study: Study, task: str, layout: Layout) -> pd.DataFrame:
     """The tidy table of one evaluation: every method that takes part, every seed."""
-    module = importlib.import_module(f"analysis.{task}")
-    world = World(layout.data)
+    module = EVALUATION.load(task)
+    dataset = Dataset(layout.data)
 
     def run(method: Method, seed: int) -> Run:
         # Embeddings from outside the suite may lack splits that the study has.
         splits = Representation(layout.embeddings(method.name, seed)).splits
-        return Run(study, world.only(splits), method, seed, task, study.tasks[task], layout)
+        return Run(study, dataset.only(splits), method, seed, task, study.tasks[task], layout)
 
     runs = [run(method, seed) for method in study.task_methods(task) for seed in study.seeds]
     rows = [row for run in runs for row in module.score(run)] if hasattr(module, "score") else []

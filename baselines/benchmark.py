@@ -27,12 +27,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from baselines import loading
-from baselines.batches import Normalise, augment
-from baselines.networks import build_learner, macs_per_image
-from baselines.precision import autocast, resolve_precision
-from baselines.training import DEFAULTS, make_optimiser, train, training_rows
-from splits.store import World
+from baselines.training import DEFAULTS, loading, make_optimiser, train, training_rows
+from baselines.training.batches import Normalise, augment
+from baselines.training.networks import build_learner, macs_per_image
+from baselines.training.precision import autocast, resolve_precision
+from splits.store import Dataset
 from suite import cli, files
 from suite.errors import UserError
 from suite.layout import Layout
@@ -227,9 +226,9 @@ def random_images(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, int
 
 def stored(study: Study, count: int) -> tuple[np.ndarray, np.ndarray, int]:
     """(images, labels, number of classes) of the study's training split, its first `count`."""
-    world = World(Layout(study.name).data)
-    split = world["train"]
-    return split.images[:count], split.labels[:count], world.num_classes
+    dataset = Dataset(Layout(study.name).data)
+    split = dataset["train"]
+    return split.images[:count], split.labels[:count], dataset.num_classes
 
 
 def main(argv: list[str] | None = None) -> None:

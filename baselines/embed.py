@@ -13,19 +13,20 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from baselines import loading
-from baselines.batches import evaluation_batches
 from baselines.fitting import Source
-from baselines.networks import count_macs, load_network
-from baselines.precision import autocast
 from baselines.representation import (
     Representation,
     View,
     check_finite,
     write_representation,
 )
-from splits.store import World
-from suite import cli, files, modules
+from baselines.training import loading
+from baselines.training.batches import evaluation_batches
+from baselines.training.networks import count_macs, load_network
+from baselines.training.precision import autocast
+from splits.store import Dataset
+from suite import cli, files
+from suite.contracts import METHOD
 from suite.layout import Layout
 from suite.provenance import provenance
 from suite.study import Method, Study, load_study
@@ -49,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def embed_trained(study: Study, method: Method, seed: int, device: str) -> None:
     """Forward every split through the method's networks; their columns lie side by side."""
-    layout, world = Layout(study.name), World(Layout(study.name).data)
+    layout, dataset = Layout(study.name), Dataset(Layout(study.name).data)
     folder = layout.embeddings(method.name, seed)
     networks = [load_network(layout.network(net.name, seed)) for net in method.networks]
     views, classifiers, costs, columns = [], {}, [], []
@@ -70,7 +71,7 @@ def embed_trained(study: Study, method: Method, seed: int, device: str) -> None:
         columns.append(slice(start, start + width))
         start += width
     clock = time.perf_counter()
-    splits = embedded_images(study, world)
+    splits = embedded_images(study, dataset)
     for name, images in splits.items():
         with files.create_npy(folder / f"{name}.npy", (len(images), start), np.float32) as out:
             for (learner, normalise, meta), where in zip(networks, columns):
@@ -94,12 +95,12 @@ def embed_trained(study: Study, method: Method, seed: int, device: str) -> None:
     )
 
 
-def embedded_images(study: Study, world: World) -> dict[str, np.ndarray]:
+def embedded_images(study: Study, dataset: Dataset) -> dict[str, np.ndarray]:
     """Images uint8 [n, H, W, C] by split; with `val_flip`, val mirrored, where the study trains with flips.
 
     Only such a study may sum the logits of an image and its mirror image (adaptive classification).
     """
-    images = {name: world[name].images for name in world.splits}
+    images = {name: dataset[name].images for name in dataset.splits}
     if study.training.get("augment", {}).get("flip", False) and "val" in images:
         images["val_flip"] = images["val"][:, :, ::-1]
     return images
@@ -136,14 +137,14 @@ def network_cost(learner, meta: dict) -> dict:
 
 def embed_fitted(study: Study, method: Method, seed: int, device: str) -> None:
     """Fit on the source's training embeddings, then transform every split in blocks."""
-    layout, world = Layout(study.name), World(Layout(study.name).data)
+    layout, dataset = Layout(study.name), Dataset(Layout(study.name).data)
     folder, origin = (
         layout.embeddings(method.name, seed),
         layout.embeddings(method.source, seed),
     )
     representation = Representation(origin)
-    source = Source.of(representation, world.labels("train"), world.num_classes)
-    module = modules.load("baselines", method.baseline)
+    source = Source.of(representation, dataset.labels("train"), dataset.num_classes)
+    module = METHOD.load(method.baseline)
     fits = []
     clock = time.perf_counter()
     fit_macs = count_macs(
@@ -195,22 +196,22 @@ def transform_split(
 
 def embed_control(study: Study, method: Method, seed: int, device: str) -> None:
     """Embeddings made from the labels (ceiling) or from nothing (floor)."""
-    layout, world = Layout(study.name), World(Layout(study.name).data)
-    module = modules.load("baselines", method.baseline)
+    layout, dataset = Layout(study.name), Dataset(Layout(study.name).data)
+    module = METHOD.load(method.baseline)
     rng = np.random.default_rng([seed, 4])
-    codes = label_codes(len(world.classes), study.dim, method.nesting[0], rng)
-    for name in world.splits:
-        embedded = module.embed(world.labels(name), codes, rng)
+    codes = label_codes(len(dataset.classes), study.dim, method.nesting[0], rng)
+    for name in dataset.splits:
+        embedded = module.embed(dataset.labels(name), codes, rng)
         files.write_npy(layout.embeddings(method.name, seed) / f"{name}.npy", embedded)
     # A classifier that scores each class by the distance to its code.
-    seen = codes[: world.num_classes]
+    seen = codes[: dataset.num_classes]
     classifiers = {(0, m): (seen[:, :m], -0.5 * (seen[:, :m] ** 2).sum(1)) for m in method.nesting}
     finish(
         study,
         method,
         seed,
         views=[View(method.nesting, 0, study.dim)],
-        splits=world.splits,
+        splits=dataset.splits,
         classifiers=classifiers,
         cost={"networks": []},
         device=device,
@@ -251,7 +252,7 @@ def finish(
         seed=seed,
         classifiers=classifiers,
         classifier_parameters={str(m): count for m, count in ({0: total} | parameters).items()},
-        data_checksum=World(Layout(study.name).data).checksum,
+        data_checksum=Dataset(Layout(study.name).data).checksum,
         provenance=provenance(seed=seed, threads=torch.get_num_threads(), device=device),
         **facts,
     )

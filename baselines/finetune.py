@@ -1,7 +1,7 @@
 """MRL heads on a trained fixed-feature network, unfrozen to a chosen depth (paper, section 5).
 
 How much of an ordinary network has to move before its prefixes work: from the classifiers alone to all
-layers. The depths are the backbone's (`depths` in baselines/backbones.py), each including those before it.
+layers. The depths are the backbone's (`depths` in baselines/backbones/), each including those before it.
 """
 
 from torch import nn
@@ -36,7 +36,7 @@ class FineTuned(Learner):
             raise UserError(f"{type(backbone).__name__} does not name its `depths` for fine-tuning")
         names = ["head", *depths]
         if unfreeze not in names:
-            raise unknown("depth to unfreeze", unfreeze, names, "baselines/backbones.py")
+            raise unknown("depth to unfreeze", unfreeze, names, "baselines/backbones/__init__.py")
         self.trained = [part for name in names[1 : names.index(unfreeze) + 1] for part in depths[name]]
         backbone.requires_grad_(False)
         for part in self.trained:

@@ -15,15 +15,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from baselines.backbones.text_encoder import TextEncoder
 from baselines.learner import Learner
 from baselines.nested import at_least_float32, nested_loss, prefix
-from baselines.text_encoder import TextEncoder
-from splits.wordpieces import PAD
+from splits.words.wordpieces import PAD
 from suite.errors import UserError
 
 KIND = "trained"
 LABEL = "MRL"
-NEEDS_CAPTIONS = True
+NEEDS = ("captions",)
 OPTIONS = {
     "loss_weights": None,  # c_m in the order of nesting; None: all 1, as in the paper
     "vocabulary": 4096,  # token ids of the captions are below this: the data's `vocabulary`

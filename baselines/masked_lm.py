@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from baselines.learner import Learner
 from baselines.nested import TiedHead, at_least_float32, logits, nested_loss
-from splits.wordpieces import MASK, PAD, SPECIAL, choose_masked
+from splits.words.wordpieces import MASK, PAD, SPECIAL, choose_masked
 from suite.errors import UserError
 
 KIND = "trained"
@@ -34,7 +34,7 @@ def build(backbone, num_classes, sizes, options):
 
 
 class MaskedLM(Learner):
-    """Predicts tokens that it cannot see. Rows are those of splits/text.py: a position, then the tokens.
+    """Predicts tokens that it cannot see. Rows are those of the source `text`: a position, then the tokens.
 
     A backbone that comes with token embeddings (`token_embedding` [V, d]) gives them to the head.
     Raises UserError when these are of another vocabulary than the data.

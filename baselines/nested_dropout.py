@@ -5,7 +5,7 @@
 Late units are seldom drawn, and learn slowly for it. Unit sweeping answers that: when the loss of the next
 longer prefix has stopped falling, its unit is frozen and only longer prefixes are drawn from then on.
 
-Its options are chosen on a split of train (`python -m baselines.search`), as every method's learning rate is.
+Its options are chosen on a split of train (`python -m baselines.tune`), as every method's learning rate is.
 """
 
 from math import isfinite

@@ -16,16 +16,14 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from baselines.backbones.resnet import load_weights, read_state_dict
 from baselines.learner import Learner
 from baselines.nested import NestedHeads, TiedHead
-from baselines.resnet import load_weights, read_state_dict
 from suite.errors import UserError, unknown
 
 KIND = "trained"
 LABEL = "Released"
 READY = True  # comes with its weights
-# What the released networks were trained with, per channel.
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 OPTIONS = {
     "path": "required",  # of the checkpoint
     "layout": None,  # mrl, mrl_e or fixed_feature; None: what the file's name or its tensors say

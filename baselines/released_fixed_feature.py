@@ -7,7 +7,6 @@ KIND = "trained"
 LABEL = "FF (released)"
 NETWORK_PER_SIZE = True
 READY = True  # comes with its weights
-MEAN, STD = released.MEAN, released.STD
 OPTIONS = {
     "path": "required",  # of the checkpoints, with {m} for the size: data/released/r50_mrl0_e0_ff{m}.pt
 }

@@ -7,8 +7,8 @@ batch norm that belongs to this width alone: the same filter sees other statisti
 from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from baselines.backbones.small_resnet import conv2d
 from suite.errors import UserError
 
 
@@ -30,7 +30,7 @@ class SlimmableConv2d(nn.Module):
         outputs = self.outputs[self.width]
         bias = None if self.bias is None else self.bias[:outputs]
         weight = self.weight[:outputs, : x.shape[1]]
-        return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation)
+        return conv2d(x, weight, bias, self.stride, self.padding, self.dilation)
 
 
 class SwitchableBatchNorm2d(nn.ModuleList):

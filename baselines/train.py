@@ -11,12 +11,13 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from baselines.batches import Normalise
-from baselines.distributed import Group, joined
-from baselines.networks import build_learner, load_network, macs_per_image, save_network
 from baselines.training import DEFAULTS, train, untrained
-from splits.store import World
-from suite import cli, files, modules
+from baselines.training.batches import IMAGENET_MEAN, IMAGENET_STD, Normalise
+from baselines.training.distributed import Group, joined
+from baselines.training.networks import build_learner, load_network, macs_per_image, save_network
+from splits.store import Dataset
+from suite import cli, files
+from suite.contracts import METHOD
 from suite.layout import Layout
 from suite.provenance import provenance
 from suite.study import Study, load_study
@@ -56,17 +57,16 @@ def train_network(study: Study, network: str, seed: int, device: str, group: Gro
     threads = settings["training"].get("threads", DEFAULTS["threads"])
     torch.set_num_threads(threads)
 
-    world = World(layout.data)
-    split = world["train"]
-    module = modules.load("baselines", settings["baseline"])
-    ready = getattr(module, "READY", False)
+    dataset = Dataset(layout.data)
+    split = dataset["train"]
+    ready = METHOD.facts(settings["baseline"]).READY
     if ready or settings["backbone"].get("init_weights"):
-        # Weights from elsewhere expect their own normalisation: the released networks' and torchvision's.
-        given = module if ready else modules.load("baselines", "released")
-        normalise = Normalise(given.MEAN, given.STD)
+        normalise = Normalise(IMAGENET_MEAN, IMAGENET_STD)  # weights from elsewhere expect their own
     else:
         normalise = Normalise.of(split.images)
-    learner = build_learner(settings, world.num_classes, split.images.shape[-1], seed, seen_captions(world))
+    learner = build_learner(
+        settings, dataset.num_classes, split.images.shape[-1], seed, seen_captions(dataset)
+    )
     starts_from = study.methods[study.network(network).method].starts_from
     first = None
     if starts_from:
@@ -76,7 +76,7 @@ def train_network(study: Study, network: str, seed: int, device: str, group: Gro
         learner.start_from(started)
 
     start = files.sha256(first / "checkpoint.pt") if first else None
-    conditions = files.config_hash([settings, seed, world.checksum, device, start])
+    conditions = files.config_hash([settings, seed, dataset.checksum, device, start])
     folder = layout.network(network, seed)
     # Outside the declared outputs: the workflow deletes those of a job that was killed.
     resume = folder.parent / ".unfinished" / f"{network}-{seed}.pt"
@@ -112,14 +112,14 @@ def train_network(study: Study, network: str, seed: int, device: str, group: Gro
             "network": network,
             "seed": seed,
             "settings": settings,
-            "num_classes": world.num_classes,
+            "num_classes": dataset.num_classes,
             "channels": int(split.images.shape[-1]),
             "train_seconds": round(trained.seconds, 2),
             "train_images": trained.images,
             "parameters": sum(p.numel() for n, p in learner.named_parameters() if not n.startswith("head.")),
             **macs,
             "starts_from": str(first) if first else None,
-            "data_checksum": world.checksum,
+            "data_checksum": dataset.checksum,
             "provenance": provenance(
                 seed=seed,
                 threads=threads,
@@ -132,11 +132,11 @@ def train_network(study: Study, network: str, seed: int, device: str, group: Gro
     resume.unlink(missing_ok=True)
 
 
-def seen_captions(world: World) -> torch.Tensor | None:
+def seen_captions(dataset: Dataset) -> torch.Tensor | None:
     """What is written about each class that is trained on: int64 [num_classes, T]; of unseen ones nothing."""
-    if "captions" not in world:
+    if "captions" not in dataset:
         return None
-    return torch.from_numpy(world["captions"].images[: world.num_classes].astype(np.int64))
+    return torch.from_numpy(dataset["captions"].images[: dataset.num_classes].astype(np.int64))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """Builds a study's data: `python -m splits.build --study glyphs`."""
 
 import argparse
-import importlib
 
-from splits.store import WorldWriter
+from splits.store import DatasetWriter
 from suite import cli
+from suite.contracts import SOURCE
 from suite.layout import Layout
 from suite.study import load_study
 
@@ -16,8 +16,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     study = load_study(args.study)
     folder = Layout(study.name).data
-    source = importlib.import_module(f"splits.{study.source}")
-    writer = WorldWriter(folder, study.source, study.source_options)
+    source = SOURCE.load(study.source)
+    writer = DatasetWriter(folder, study.source, study.source_options)
     source.build(writer, study.source_options, threads=args.threads)
     writer.finish()
 

@@ -7,7 +7,7 @@ database and 50 query images of each, and writes
 
     classes.csv     label, wnid, name, images_published, images_listed
     database.csv    path, wnid, label (int64), by label
-    query.csv       the same; paths are relative to `root`, see splits.listing.read_image
+    query.csv       the same; paths are relative to `root`, see splits.images.listing.read_image
     report.csv      every class: kept, or refused and why
     faults.csv      images left out: missing, unreadable, duplicate
     manifest.json   root, source, rule, seed, counts, SHA-256 of the files; written last
@@ -33,7 +33,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from splits import facts
-from splits.listing import INSIDE, Listing, Source, list_images, open_source, read_bytes
+from splits.images.listing import INSIDE, Listing, Source, list_images, open_source, read_bytes
 from suite import cli, files
 from suite.errors import UserError, unknown
 

@@ -5,7 +5,7 @@
                                                 of text: int32 [n, length], token ids
     results/data/<study>/<split>/labels.npy     int64 [n]
     results/data/<study>/<split>/items.csv      one row per image: id, and what else a source knows
-    results/data/<study>/<split>/digests.npy    of large splits: a digest per image (splits/cache.py)
+    results/data/<study>/<split>/digests.npy    of large splits: a digest per image (splits/images/cache.py)
     results/data/<study>/manifest.json          counts, checksums, source options; written last
 
 Nothing downstream knows where an image came from. Row order is part of the data: the `stream` split is in
@@ -25,20 +25,7 @@ import pandas as pd
 
 from suite import files
 from suite.errors import UserError, unknown
-
-# What each split is for. A source yields those it has real data for; evaluations use those that are there.
-ROLES = {
-    "train": "what methods learn from, and the 1-NN database",
-    "val": "the test split of every evaluation on seen classes",
-    "v2": "the same classes collected again under a shift",
-    "sketch": "the same classes as outlines",
-    "r": "renditions of a fifth of the classes",
-    "a": "naturally hard images of a fifth of the classes",
-    "database": "classes never trained on: what is searched",
-    "query": "classes never trained on: what asks",
-    "captions": "what is written about each class, as token ids: row = label",
-    "stream": "seen and unseen classes, long-tailed, in the order they arrive",
-}
+from suite.roles import ROLES
 
 DIGEST = np.dtype("V16")  # of one image
 FORMS = ((np.dtype(np.uint8), 4), (np.dtype(np.int32), 2))  # images; token ids
@@ -65,7 +52,7 @@ class Split:
         return len(self.labels)
 
 
-class World:
+class Dataset:
     """The splits and classes of one study, read lazily from its folder."""
 
     def __init__(self, folder: Path):
@@ -119,9 +106,9 @@ class World:
             raise unknown("split", name, self.splits, self.folder / "manifest.json")
         return np.load(self.folder / name / "labels.npy")
 
-    def only(self, splits: Iterable[str]) -> "World":
-        """This world with some of its splits: those that a method was embedded for, say."""
-        chosen = World(self.folder)
+    def only(self, splits: Iterable[str]) -> "Dataset":
+        """This dataset with some of its splits: those that a method was embedded for, say."""
+        chosen = Dataset(self.folder)
         kept = {name: facts for name, facts in self.manifest["splits"].items() if name in set(splits)}
         chosen.manifest = self.manifest | {"splits": kept}
         return chosen
@@ -130,7 +117,7 @@ class World:
         return name in self.manifest["splits"]
 
 
-class WorldWriter:
+class DatasetWriter:
     """Writes a study's data; `finish` checks it and writes the manifest that makes it readable."""
 
     def __init__(self, folder: Path, source: str, options: dict):
@@ -185,7 +172,7 @@ class WorldWriter:
     ) -> Iterator[None]:
         """Check and write what belongs to a split; the block writes images.npy (and digests.npy) itself."""
         if name not in ROLES:
-            raise unknown("split", name, ROLES, "splits/store.py")
+            raise unknown("split", name, ROLES, "suite/roles.py")
         labels = np.asarray(labels)
         if labels.dtype != np.int64:
             raise TypeError(f"labels of {name} must be int64, not {labels.dtype}")

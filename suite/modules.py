@@ -1,9 +1,4 @@
-"""Finds methods, evaluations, figures and data sources by file name, without importing them.
-
-The workflow has to know what each one needs before any job starts, and importing torch for that would
-cost seconds; so modules state it as literal constants (`KIND = "trained"`) and these are read from the
-source text.
-"""
+"""Source files as Python sees them: where a module lies, what it imports, how it is loaded by name."""
 
 import ast
 import importlib
@@ -12,35 +7,12 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from suite.errors import UserError, unknown
+from suite.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 # What decides numbers. suite/ is left out: it finds files, reads, writes and words errors, and an edit of a
 # message is no reason to train again.
 PACKAGES = ("splits", "baselines", "analysis")
-
-
-@cache
-def names(package: str, constant: str) -> tuple[str, ...]:
-    """Modules of `package` ("analysis", "analysis/figures") that define `constant`, sorted."""
-    # Every job asks this: files that do not so much as mention it need not be parsed.
-    files = [path for path in (ROOT / package).glob("*.py") if constant in path.read_text(encoding="utf-8")]
-    return tuple(sorted(path.stem for path in files if constant in constants(path)))
-
-
-@cache
-def constants(path: Path) -> dict[str, object]:
-    """Upper-case literal assignments at the top level of a source file."""
-    found = {}
-    for node in parse(path).body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            name = node.targets[0].id
-            if name.isupper():
-                try:
-                    found[name] = ast.literal_eval(node.value)
-                except ValueError:
-                    continue  # computed, so not part of what the module declares
-    return found
 
 
 @cache
@@ -50,18 +22,6 @@ def parse(path: Path) -> ast.Module:
         return ast.parse(path.read_text(encoding="utf-8"), str(path))
     except SyntaxError as error:
         raise UserError(f"{path}, line {error.lineno}: {error.msg}") from error
-
-
-def parameters(path: Path, behind: str) -> dict[str, bool]:
-    """Parameters behind the one called `behind` of the file's class, and whether each has to be given."""
-    for node in ast.walk(parse(path)):
-        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
-            names = [argument.arg for argument in node.args.args]
-            if behind in names:
-                needed = len(names) - len(node.args.defaults)
-                first = names.index(behind) + 1
-                return {name: place < needed for place, name in enumerate(names[first:], first)}
-    raise ValueError(f"no class in {path} is built from {behind}")
 
 
 @cache
@@ -117,33 +77,3 @@ def load(package: str, name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def declared(package: str, name: str, marker: str, kind: str) -> dict[str, object]:
-    """Constants of a module that `locate` finds; `marker` is the constant that makes it a `kind`.
-
-    Raises UserError for a name that is not there, with the names that are.
-    """
-    path = locate(package, name)
-    if not path.exists() or marker not in constants(path):
-        raise unknown(kind, name, names(package, marker), f"{package}/")
-    return constants(path)
-
-
-def summary(package: str, name: str) -> str:
-    """First line of a module's docstring."""
-    text = ast.get_docstring(parse(locate(package, name)))
-    return text.partition("\n")[0] if text else name
-
-
-def options(package: str, name: str, marker: str, kind: str, given: dict | None) -> dict:
-    """Options of a module: its OPTIONS defaults overlaid with `given`; unknown keys raise UserError."""
-    defaults = declared(package, name, marker, kind).get("OPTIONS", {})
-    given = given or {}
-    for key in given:
-        if key not in defaults:
-            raise unknown(f"option of {kind} {name}", key, defaults, f"{package}/{name}.py")
-    missing = [key for key, value in (defaults | given).items() if value == "required"]
-    if missing:
-        raise UserError(f"{kind} {name} needs {', '.join(missing)}; see OPTIONS in {package}/{name}.py")
-    return defaults | given

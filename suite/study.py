@@ -13,9 +13,12 @@ from pathlib import Path
 import jsonschema
 import yaml
 
-from suite import modules
+from suite import contracts
+from suite.contracts import EVALUATION, FIGURE, MEASURE, METHOD, SOURCE, shown
 from suite.errors import UserError, unknown
+from suite.layout import Layout
 from suite.modules import ROOT
+from suite.roles import ROLES
 
 STUDIES = ROOT / "config" / "studies"
 SCHEMA = ROOT / "workflow" / "schemas" / "study.schema.yaml"
@@ -88,14 +91,37 @@ class Study:
         self.figures: tuple[str, ...] = tuple(config["figures"])
         self.training: dict = config["training"]
         self.backbone: dict = config["backbone"]
-        check_backbone(self.backbone)
+        contracts.backbone_options(self.backbone)
         check_nesting(self.nesting, self.dim, f"{self.path}: nesting")
-        # Resolving all of them now is what makes a wrong name fail before the first job.
-        self.source_options, self.methods, self.tasks, self.interpolated, self.measured()
+        self.check()
+
+    def check(self) -> None:
+        """Resolve every name and option now, so that a wrong one fails before the first job."""
+        provided = SOURCE.facts(self.source).PROVIDES
+        for method in self.methods.values():
+            self._check_needs(f"method {method.name}", METHOD.facts(method.baseline).NEEDS, provided)
+        for task in self.tasks:
+            self.task_methods(task)
+            self._check_needs(f"evaluation {task}", EVALUATION.facts(task).NEEDS, provided)
         for figure in self.figures:
             self._check_figure(figure)
-        for measure in config.get("measures", {}):
+        for measure in self.config.get("measures", {}):
             self.measure_options(measure)
+
+    def _check_needs(self, who: str, needs: Iterable[str], provided: Iterable[str]) -> None:
+        """Raise UserError unless the study's data have what a method or an evaluation needs."""
+        for need in needs:
+            if need not in provided:
+                have = [name for name in SOURCE.names() if need in SOURCE.facts(name).PROVIDES]
+                raise UserError(
+                    f"{self.path}: {who} needs data with {need}, which {self.source} does not have; "
+                    f"sources that do: {', '.join(have)}"
+                )
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Where the study's files lie."""
+        return Layout(self.name)
 
     @property
     def dim(self) -> int:
@@ -112,14 +138,14 @@ class Study:
 
     @property
     def source(self) -> str:
-        """Module of splits/ the data come from."""
+        """Module of splits/sources/ the data come from."""
         return self.config["data"]["source"]
 
     @cached_property
     def source_options(self) -> dict:
         """Options of the data source, defaults filled in."""
         given = {key: value for key, value in self.config["data"].items() if key != "source"}
-        return modules.options("splits", self.source, "OPTIONS", "data source", given)
+        return SOURCE.options(self.source, given)
 
     @cached_property
     def methods(self) -> dict[str, Method]:
@@ -136,34 +162,27 @@ class Study:
 
     def _method(self, name: str, given: dict) -> Method:
         baseline = given.get("baseline", name)
-        facts = modules.declared("baselines", baseline, "KIND", "method")
+        facts = METHOD.facts(baseline)
         special = {"baseline", "label", "group", "tasks", "nesting", "source", "training"}
-        options = modules.options(
-            "baselines",
-            baseline,
-            "KIND",
-            "method",
-            {key: value for key, value in given.items() if key not in special},
-        )
+        options = METHOD.options(baseline, {key: given[key] for key in given if key not in special})
         nesting = tuple(given.get("nesting", self.nesting))
         check_nesting(nesting, self.dim, f"{self.path}: methods.{name}.nesting")
         for task in given.get("tasks", ()):
-            evaluations = modules.names("analysis", "MEASURES")
-            if task not in evaluations:
-                raise unknown("evaluation", task, evaluations, f"methods.{name}.tasks of {self.path}")
+            if task not in EVALUATION.names():
+                raise unknown("evaluation", task, EVALUATION.names(), f"methods.{name}.tasks of {self.path}")
         return Method(
             name=name,
             baseline=baseline,
-            kind=facts["KIND"],
-            label=given.get("label", facts["LABEL"]),
+            kind=facts.KIND,
+            label=given.get("label", facts.LABEL),
             group=given.get("group", "baselines"),
             nesting=nesting,
             options=options,
             training=self.training | given.get("training", {}),
             tasks=tuple(given["tasks"]) if "tasks" in given else None,
-            source=given.get("source", facts.get("SOURCE")),
-            starts_from=facts.get("STARTS_FROM"),
-            network_per_size=facts.get("NETWORK_PER_SIZE", False),
+            source=given.get("source", facts.SOURCE),
+            starts_from=facts.STARTS_FROM,
+            network_per_size=facts.NETWORK_PER_SIZE,
         )
 
     def method(self, name: str) -> Method:
@@ -186,10 +205,7 @@ class Study:
     @cached_property
     def tasks(self) -> dict[str, dict]:
         """Evaluations of the study with their options, defaults filled in."""
-        return {
-            name: modules.options("analysis", name, "MEASURES", "evaluation", given)
-            for name, given in self.config["tasks"].items()
-        }
+        return {name: EVALUATION.options(name, given) for name, given in self.config["tasks"].items()}
 
     def task_methods(self, task: str) -> list[Method]:
         """Methods that `task` evaluates, in the order of the file.
@@ -213,47 +229,64 @@ class Study:
         return self.tasks if method.group == "baselines" else CURVES
 
     def measures(self, task: str) -> tuple[str, ...]:
-        """Measures (modules of analysis/ that save raw outcomes) which `task` is computed from."""
-        return tuple(modules.declared("analysis", task, "MEASURES", "evaluation")["MEASURES"])
+        """Measures, which save raw outcomes, that `task` is computed from."""
+        return EVALUATION.facts(task).MEASURES
 
     def measure_options(self, measure: str) -> dict:
         """Options of a measure, defaults filled in."""
-        given = self.config.get("measures", {}).get(measure)
-        return modules.options("analysis", measure, "MEASURE", "measure", given)
+        options = MEASURE.options(measure, self.config.get("measures", {}).get(measure))
+        if MEASURE.facts(measure).STUDY_SIZES:
+            options["study_sizes"] = sorted({*self.nesting, *self.interpolated})
+        return options
 
     def measured(self) -> list[tuple[str, str]]:
-        """(method, measure) pairs that the study's evaluations are computed from."""
-        return [
+        """(method, measure) pairs that the study's evaluations are computed from, each once."""
+        pairs = (
             (method.name, measure)
             for task in self.tasks
             for method in self.task_methods(task)
             for measure in self.measures(task)
-        ]
+        )
+        return list(dict.fromkeys(pairs))
 
     def figure_module(self, figure: str) -> tuple[str, str]:
         """(module, argument): `contact_sheet_train` is drawn by contact_sheet with "train"."""
-        known = modules.names("analysis/figures", "TABLES")
-        for module in sorted(known, key=len, reverse=True):
+        for module in sorted(FIGURE.names(), key=len, reverse=True):
             if figure == module:
                 return module, ""
             if figure.startswith(module + "_"):
                 return module, figure.removeprefix(module + "_")
-        raise unknown("figure", figure, known, "analysis/figures/")
+        raise unknown("figure", figure, FIGURE.names(), "analysis/figures/")
 
     def _check_figure(self, figure: str) -> None:
         """Raise UserError unless the study has what a figure is drawn from, as far as its module says."""
         module, argument = self.figure_module(figure)
-        facts = modules.declared("analysis/figures", module, "TABLES", "figure")
-        for task in facts["TABLES"]:
+        facts = FIGURE.facts(module)
+        for task in facts.TABLES:
             if task not in self.tasks:
                 raise UserError(
                     f"{self.path}: figure {figure} is drawn from the table of {task}, which is not among the "
                     f"study's tasks ({', '.join(self.tasks)})"
                 )
-        if facts.get("ARGUMENT") == "split":
-            roles = modules.constants(ROOT / "splits" / "store.py")["ROLES"]
-            if argument not in roles:
-                raise unknown("split", argument, roles, "splits/store.py")
+        allowed = self.figure_arguments(module)
+        if argument not in allowed:
+            names = [f"{module}_{each}".removesuffix("_") for each in allowed]
+            raise unknown("figure", figure, names, f"ARGUMENT in {shown(FIGURE.path(module))}")
+
+    def figure_arguments(self, module: str) -> list[str]:
+        """What may follow a figure's name: `contact_sheet` takes a split, as in contact_sheet_train."""
+        match FIGURE.facts(module).ARGUMENT:
+            case "split":
+                return list(ROLES)
+            case "group":
+                groups = dict.fromkeys(method.group for method in self.methods.values())
+                return [
+                    group.removeprefix(f"{module}_") for group in groups if group.startswith(f"{module}_")
+                ]
+            case "method":
+                return ["", *self.methods]
+            case listed:
+                return list(listed) or [""]
 
     def trained_with(self, network: str) -> dict:
         """All settings that decide a network's weights; a change in them, and only that, retrains it."""
@@ -271,31 +304,10 @@ class Study:
         """Files and folders from outside that a network's weights come from; they may be missing."""
         net = self.network(network)
         method = self.methods[net.method]
-        facts = modules.declared("baselines", method.baseline, "KIND", "method")
         named = [self.backbone.get("init_weights"), self.backbone.get("checkpoint")]
-        if facts.get("READY"):
+        if METHOD.facts(method.baseline).READY:
             named.append(method.options["path"].replace("{m}", str(net.sizes[-1])))
         return [Path(path) for path in named if path]
-
-
-def backbone_file(name: str) -> str:
-    """The source file of a backbone, from the root; raises UserError with the names there are."""
-    files = modules.constants(ROOT / "baselines" / "backbones.py")["BACKBONES"]
-    if name not in files:
-        raise unknown("backbone", name, files, "baselines/backbones.py")
-    return f"baselines/{files[name]}.py"
-
-
-def check_backbone(backbone: dict) -> None:
-    """Raise UserError for a backbone that does not exist, and for keys that it does not have or lacks."""
-    name = backbone["name"]
-    where = backbone_file(name)
-    keys = modules.parameters(ROOT / where, behind="channels")
-    for key in backbone:
-        if key not in ("name", *keys):
-            raise unknown(f"key of backbone {name}", key, keys, where)
-    if missing := [key for key, needed in keys.items() if needed and key not in backbone]:
-        raise UserError(f"backbone {name} needs {', '.join(missing)}; see {where}")
 
 
 def check_nesting(sizes: tuple[int, ...], dim: int, where: str) -> None:
@@ -320,7 +332,7 @@ def study_name(given: str | Path) -> str:
     path = study_path(given)
     if path.parent == STUDIES and path.suffix == ".yaml":
         return path.stem
-    return str(shown(path))
+    return shown(path)
 
 
 def study_path(given: str | Path) -> Path:
@@ -329,11 +341,6 @@ def study_path(given: str | Path) -> Path:
     if path.suffix not in (".yaml", ".yml"):
         return STUDIES / f"{given}.yaml"
     return path.resolve()
-
-
-def shown(path: Path) -> Path:
-    """A path as people know it: from the root of the suite if it lies inside."""
-    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
 def load_study(name: str | Path, **overrides) -> Study:

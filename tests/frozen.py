@@ -12,9 +12,9 @@ import synthetic
 import yaml
 
 from analysis.tabulate import main as tabulate
-from baselines.batches import Normalise
-from baselines.networks import build_learner, macs_per_image, save_network
-from splits.store import World
+from baselines.training.batches import Normalise
+from baselines.training.networks import build_learner, macs_per_image, save_network
+from splits.store import Dataset
 from suite import files
 from suite.layout import Layout
 from suite.provenance import provenance
@@ -32,12 +32,12 @@ def build(seeds: tuple[int, ...] = (0,)) -> tuple[Study, Layout]:
     training = {"epochs": 1, "batch_size": 40, "learning_rate": 0.1, "augment": {}, "precision": "float32"}
     study, layout = synthetic.build(Path(), **given, training=training)
     Path(STUDY).write_text(yaml.safe_dump(study.config))
-    world = World(layout.data)
+    dataset = Dataset(layout.data)
     for seed in study.seeds:
         for method in study.methods.values():
             finish(layout.embeddings(method.name, seed), seed)
         for network in ("mrl", "fixed_feature_16"):
-            write_network(study, layout, world, network, seed)
+            write_network(study, layout, dataset, network, seed)
     synthetic.measure(study, layout)
     for task in study.tasks:
         tabulate(["--study", STUDY, "--task", task])
@@ -54,16 +54,16 @@ def finish(folder: Path, seed: int) -> None:
     files.write_json(meta, files.read_json(meta) | {"provenance": provenance(seed=seed)})
 
 
-def write_network(study: Study, layout: Layout, world: World, network: str, seed: int) -> None:
+def write_network(study: Study, layout: Layout, dataset: Dataset, network: str, seed: int) -> None:
     """An untrained network, saved as trained ones are."""
-    settings, images = study.trained_with(network), world["train"].images
-    learner = build_learner(settings, world.num_classes, images.shape[-1], seed).eval()
+    settings, images = study.trained_with(network), dataset["train"].images
+    learner = build_learner(settings, dataset.num_classes, images.shape[-1], seed).eval()
     normalise = Normalise.of(images)
     meta = {
         "network": network,
         "seed": seed,
         "settings": settings,
-        "num_classes": world.num_classes,
+        "num_classes": dataset.num_classes,
         "channels": int(images.shape[-1]),
         "train_seconds": 1.0,
         "train_images": 10,

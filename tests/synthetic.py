@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 import analysis.measure
-from analysis import synthetic
-from suite import files, modules
+from analysis.benchmark import planted
+from suite import files
+from suite.contracts import EVALUATION, FIGURE, MEASURE
 from suite.layout import Layout
 from suite.study import Study
 
@@ -29,28 +30,23 @@ COUNTS = {
     "query": 24,
     "stream": 160,
 }
-ARGUMENTS = {"contact_sheet": "_val", "ablation": "_loss_weights", "pareto": "_linear"}  # that figures want
 
 
 def tasks() -> list[str]:
     """Every registered evaluation of images and labels; those that NEED more have studies of their own."""
-    every = modules.names("analysis", "MEASURES")
-    return [task for task in every if "NEEDS" not in modules.constants(modules.locate("analysis", task))]
+    return [task for task in EVALUATION.names() if not EVALUATION.facts(task).NEEDS]
 
 
 def figures() -> list[str]:
-    """Every registered figure of these evaluations."""
-
-    def tables(figure: str) -> set[str]:
-        return set(modules.declared("analysis/figures", figure, "TABLES", "figure")["TABLES"])
-
-    names = modules.names("analysis/figures", "TABLES")
-    return [name + ARGUMENTS.get(name, "") for name in names if tables(name) <= set(tasks())]
+    """Every registered figure of these evaluations, with the first argument it can have."""
+    study = Study(config(figures=[]))
+    names = [name for name in FIGURE.names() if {*FIGURE.facts(name).TABLES} <= {*tasks()}]
+    return [f"{name}_{study.figure_arguments(name)[0]}".removesuffix("_") for name in names]
 
 
 def config(**overrides) -> dict:
     """The configuration of the tiny study, with every evaluation and figure there is for its data."""
-    return {
+    config = {
         "name": "synthetic",
         "title": "synthetic: 12 planted classes",
         "data": {"source": "glyphs"},
@@ -83,9 +79,9 @@ def config(**overrides) -> dict:
                 },
             },
         },
-        "figures": figures(),
         **overrides,
     }
+    return config if "figures" in config else config | {"figures": figures()}
 
 
 def build(folder: Path, seed: int = 0, **overrides) -> tuple[Study, Layout]:
@@ -93,14 +89,14 @@ def build(folder: Path, seed: int = 0, **overrides) -> tuple[Study, Layout]:
     study = Study(config(**overrides))
     layout = Layout(study.name, Path(folder) / "results")
     rng = np.random.default_rng(seed)
-    world = synthetic.write_world(layout, COUNTS, rng, seen=12, unseen=6, superclasses=4)
-    labels = {name: world.labels(name) for name in world.splits}
+    dataset = planted.write_dataset(layout, COUNTS, rng, seen=12, unseen=6, superclasses=4)
+    labels = {name: dataset.labels(name) for name in dataset.splits}
     if study.training["augment"].get("flip"):
         labels["val_flip"] = labels["val"]
     for run_seed in study.seeds:
-        planted = synthetic.plant(world, study.dim, rng)
+        codes = planted.plant(dataset, study.dim, rng)
         for method in study.methods.values():
-            synthetic.write_method(layout, method, run_seed, world, planted, rng, splits=labels)
+            planted.write_method(layout, method, run_seed, dataset, codes, rng, splits=labels)
             for network in method.networks:
                 write_log(layout.network(network.name, run_seed) / "log.csv", network.sizes)
     return study, layout
@@ -121,7 +117,7 @@ def measure(study: Study, layout: Layout, *measures: str) -> None:
     """Save the raw outcomes of the given measures (default: all that the evaluations need)."""
     pairs = dict.fromkeys(study.measured())
     # Those that read what other measures saved come last.
-    order = sorted(pairs, key=lambda pair: "READS" in modules.constants(modules.locate("analysis", pair[1])))
+    order = sorted(pairs, key=lambda pair: bool(MEASURE.facts(pair[1]).READS))
     for method, name in order:
         if not measures or name in measures:
             for seed in study.seeds:

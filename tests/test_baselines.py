@@ -12,18 +12,18 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from baselines import control_label, control_random, linear_map, search
+from baselines import control_label, control_random, linear_map, tune
 from baselines.backbones import build_backbone
-from baselines.batches import Normalise
+from baselines.backbones.small_resnet import Block, spatial_mean
 from baselines.fitting import Fit, Source
 from baselines.nested import logits
 from baselines.nested_dropout import draw_prefix
-from baselines.networks import build_learner, macs_per_image
 from baselines.representation import View
 from baselines.slimming import Slimmable, SwitchableBatchNorm2d
-from baselines.small_resnet import Block, spatial_mean
 from baselines.training import train
-from suite import modules
+from baselines.training.batches import Normalise
+from baselines.training.networks import build_learner, macs_per_image
+from suite.contracts import METHOD
 from suite.errors import UserError
 
 SIZES = [4, 8, 16]
@@ -32,31 +32,26 @@ BACKBONE = {"name": "small_resnet", "dim": 16, "widths": [8, 16]}
 
 # Methods that learn from something else than labelled images, or are restored from files: tested elsewhere.
 OTHER_INPUT = {"masked_lm", "masked_lm_fixed"}
-REGISTERED = {
-    name: modules.declared("baselines", name, "KIND", "method") for name in modules.names("baselines", "KIND")
-}
+REGISTERED = {name: METHOD.facts(name) for name in METHOD.names()}
 TRAINED = [
     (name, {})
     for name, facts in REGISTERED.items()
-    if facts["KIND"] == "trained"
-    and name not in OTHER_INPUT
-    and not facts.get("READY")
-    and not facts.get("NEEDS_CAPTIONS")
+    if facts.KIND == "trained" and name not in OTHER_INPUT and not facts.READY and not facts.NEEDS
 ]
 VARIANTS = [
     ("slimmable", {"variant": "fair"}),
     *(("finetune", {"unfreeze": depth}) for depth in ("expand", "conv2", "block", "all")),
 ]
-FITTED = [name for name, facts in REGISTERED.items() if facts["KIND"] == "fitted" and "SOURCE" in facts]
+FITTED = [name for name, facts in REGISTERED.items() if facts.KIND == "fitted"]
 
 
 def learner(name, sizes=None, seed=0, backbone=BACKBONE, **options):
-    defaults = REGISTERED[name].get("OPTIONS", {})
+    defaults = REGISTERED[name].OPTIONS
     settings = {
         "backbone": backbone,
         "baseline": name,
         "options": defaults | options,
-        "sizes": sizes or ([8] if REGISTERED[name].get("NETWORK_PER_SIZE") else SIZES),
+        "sizes": sizes or ([8] if REGISTERED[name].NETWORK_PER_SIZE else SIZES),
     }
     return build_learner(settings, CLASSES, 1, seed)
 
@@ -491,14 +486,14 @@ def test_a_search_goes_on_where_it_was_and_scores_what_training_gives(monkeypatc
     )
     grid = {"learning_rate": [0.01, 0.1], "label_smoothing": [0.1]}
     with pytest.raises(UserError, match="unknown key of mrl 'label_smoothing'"):
-        search.search(study, study.method("mrl"), grid, 0)
+        tune.search(study, study.method("mrl"), grid, 0)
     with pytest.raises(UserError, match="pca is not trained from fresh weights"):
-        search.search(study, study.method("pca"), {}, 0)
+        tune.search(study, study.method("pca"), {}, 0)
     del grid["label_smoothing"]
-    found = search.search(study, study.method("mrl"), grid, 0)
+    found = tune.search(study, study.method("mrl"), grid, 0)
     assert found.groupby("learning_rate")["dim"].apply(list).tolist() == [list(study.nesting)] * 2
-    monkeypatch.setattr(search, "score", lambda *arguments: pytest.fail("trained again"))
-    pd.testing.assert_frame_equal(search.search(study, study.method("mrl"), grid, 0), found)
+    monkeypatch.setattr(tune, "score", lambda *arguments: pytest.fail("trained again"))
+    pd.testing.assert_frame_equal(tune.search(study, study.method("mrl"), grid, 0), found)
     assert (layout.root / "search" / "synthetic" / "mrl.csv").exists()
 
 

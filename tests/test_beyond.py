@@ -17,30 +17,32 @@ import yaml
 from PIL import Image
 from torch import nn
 
-from analysis import web_scale
-from analysis.clusters import clustered_interval, group_totals
-from analysis.cross_modal import cosine, different, labels_to_rows, measure
-from analysis.drawing import Drawing
+from analysis import findings
+from analysis.evaluations import findings_image_text
 from analysis.findings import Evidence
-from analysis.scoring import Run
+from analysis.measures.cross_modal import cosine, different, labels_to_rows, measure
+from analysis.plotting import Drawing
+from analysis.run import Run
+from analysis.statistics import clustered_interval, group_totals
 from analysis.tabulate import tabulate
 from baselines import image_text, masked_lm, masked_lm_fixed
 from baselines.backbones import build_backbone
-from baselines.batches import Normalise
-from baselines.bert_checkpoint import check
-from baselines.distributed import Group
+from baselines.backbones.bert_checkpoint import check
+from baselines.backbones.text_encoder import TextEncoder
+from baselines.backbones.vit import ViT
 from baselines.embed import embed_control, embed_fitted, embed_trained
 from baselines.image_text import info_nce
 from baselines.masked_lm import hide
 from baselines.nested import prefix
-from baselines.networks import build_learner, count_macs, load_network, macs_per_image
 from baselines.representation import Representation
-from baselines.text_encoder import TextEncoder
 from baselines.train import seen_captions, train_network
-from baselines.vit import ViT
-from splits import captions, glyph_captions, image_captions, text
-from splits.store import World, WorldWriter
-from splits.wordpieces import (
+from baselines.training.batches import Normalise
+from baselines.training.distributed import Group
+from baselines.training.networks import build_learner, count_macs, load_network, macs_per_image
+from splits.sources import glyph_captions, image_captions, text
+from splits.store import Dataset, DatasetWriter
+from splits.words import captions
+from splits.words.wordpieces import (
     CLS,
     MASK,
     PAD,
@@ -52,26 +54,27 @@ from splits.wordpieces import (
     learn_vocabulary,
     read_vocabulary,
 )
-from suite import files, modules
+from suite import files
+from suite.contracts import FIGURE, MEASURE, METHOD, SOURCE
 from suite.errors import UserError
 from suite.layout import Layout
-from suite.modules import ROOT, constants, locate
+from suite.modules import ROOT
 from suite.study import STUDIES, Study, load_study
 
 ENCODER = {"name": "text_encoder", "dim": 8, "depth": 1, "heads": 2}
 
 
-def options(package, name, **given):
-    return constants(locate(package, name))["OPTIONS"] | given
+def options(contract, name, **given):
+    return contract.facts(name).OPTIONS | given
 
 
 def build(source, folder, **given):
-    """The world that a data source writes with these options."""
-    chosen = options("splits", source.__name__.split(".")[1], **given)
-    writer = WorldWriter(folder, source.__name__, chosen)
+    """The dataset that a data source writes with these options."""
+    chosen = options(SOURCE, source.__name__.split(".")[-1], **given)
+    writer = DatasetWriter(folder, source.__name__, chosen)
     source.build(writer, chosen, threads=1)
     writer.finish()
-    return World(folder)
+    return Dataset(folder)
 
 
 # --- vision transformer ---------------------------------------------------------------------------
@@ -154,12 +157,12 @@ def two_towers(sizes, captions, dim=6, **given):
     torch.manual_seed(0)
     backbone = nn.Flatten()
     backbone.dim = dim
-    chosen = options("baselines", "image_text", vocabulary=16, depth=1, heads=2, **given)
+    chosen = options(METHOD, "image_text", vocabulary=16, depth=1, heads=2, **given)
     return image_text.build(backbone, len(captions), sizes, chosen, captions).double()
 
 
 def test_blocks_of_the_text_tower_start_apart():
-    first, second = TextEncoder(0, 8, depth=2, heads=2).blocks.layers
+    first, second = TextEncoder(8, depth=2, heads=2, mlp=None).blocks.layers
     assert not torch.equal(first.linear1.weight, second.linear1.weight)
 
 
@@ -274,7 +277,7 @@ TRAINING = {
 
 @contextmanager
 def finished(root, source, given, methods, tasks, **config):
-    """A study trained, embedded and measured in a folder of its own: (study, layout, world)."""
+    """A study trained, embedded and measured in a folder of its own: (study, layout, dataset)."""
     study = Study(
         {
             "name": "tiny",
@@ -299,14 +302,13 @@ def finished(root, source, given, methods, tasks, **config):
         for method in study.methods.values():
             embed[method.kind](study, method, 0, "cpu")
         for method, name in set(study.measured()):
-            found = modules.load("analysis", name).measure(
+            found = MEASURE.load(name).measure(
                 Representation(layout.embeddings(method, 0)),
-                World(layout.data),
-                study,
+                Dataset(layout.data),
                 study.measure_options(name) | ({"k": 5} if name != "predict" else {}),
             )
             files.write_npz(layout.outcomes(method, 0, name), found)
-        yield study, layout, World(layout.data)
+        yield study, layout, Dataset(layout.data)
 
 
 def tables_and_figures(study, layout, figures):
@@ -321,7 +323,7 @@ def tables_and_figures(study, layout, figures):
         keys = [column for column in table if column not in ("value", "low", "high")]
         assert not table.duplicated(keys).any()
     for figure in figures:
-        drawn = modules.load("analysis/figures", figure).draw(Drawing(study, layout))
+        drawn = FIGURE.load(figure).draw(Drawing(study, layout))
         assert all(axes.has_data() for axes in drawn.axes)
         drawn.canvas.draw()
     return tables
@@ -350,24 +352,24 @@ def glyph_study(tmp_path_factory):
 
 
 def test_held_out_classes_never_reach_image_text_training(glyph_study, monkeypatch):
-    _study, layout, world = glyph_study
-    assert world.num_classes == 12 and len(world.classes) == 17
+    _study, layout, dataset = glyph_study
+    assert dataset.num_classes == 12 and len(dataset.classes) == 17
     for split in ("train", "val"):
-        assert world.labels(split).max() < world.num_classes
+        assert dataset.labels(split).max() < dataset.num_classes
     for split in ("database", "query"):
-        assert world.labels(split).min() >= world.num_classes
+        assert dataset.labels(split).min() >= dataset.num_classes
 
     # What training is handed: the captions of seen classes, and no other row.
-    handed = seen_captions(world)
-    assert torch.equal(handed, torch.from_numpy(world["captions"].images[:12].astype(np.int64)))
+    handed = seen_captions(dataset)
+    assert torch.equal(handed, torch.from_numpy(dataset["captions"].images[:12].astype(np.int64)))
     learner, _, _ = load_network(layout.network("mrl", 0))
     assert torch.equal(learner.captions, handed)
-    unseen = world["captions"].images[12:]
+    unseen = dataset["captions"].images[12:]
     for row in unseen:
         assert not (learner.captions.numpy() == row).all(1).any()
 
     # And nothing of them in the vocabulary: a word that only unseen names have is not a piece of its own.
-    names = world.classes["caption"]
+    names = dataset.classes["caption"]
     seen_words = {word for name in names[:12] for word in name.lower().split()}
     pieces = (layout.data / "vocabulary.txt").read_text().split("\n")
     for name in names[12:]:
@@ -376,12 +378,12 @@ def test_held_out_classes_never_reach_image_text_training(glyph_study, monkeypat
 
 
 def test_a_loaded_two_tower_network_embeds_images_and_captions_as_it_was_trained(glyph_study):
-    _study, layout, world = glyph_study
+    _study, layout, dataset = glyph_study
     learner, normalise, _ = load_network(layout.network("mrl", 0))
     found = Representation(layout.embeddings("mrl", 0))
     with torch.no_grad():
         for split in ("captions", "query"):
-            expected = learner.features(normalise(world[split].images)).numpy()
+            expected = learner.features(normalise(dataset[split].images)).numpy()
             np.testing.assert_allclose(found.array(split), expected, atol=1e-5)
     weight, bias = found.classifier(found.views[0], 4)
     np.testing.assert_allclose(
@@ -396,9 +398,9 @@ def test_a_loaded_two_tower_network_embeds_images_and_captions_as_it_was_trained
 
 
 def test_cross_modal_outcomes_are_the_brute_force_ones(glyph_study):
-    study, layout, world = glyph_study
+    study, layout, dataset = glyph_study
     found_in = Representation(layout.embeddings("mrl", 0))
-    found = measure(found_in, world, study, {"k": 3, "seed": 0})
+    found = measure(found_in, dataset, study, {"k": 3, "seed": 0})
     for split, candidates in (("val", range(12)), ("query", range(12, 17))):
         images, texts = found_in.array(split), found_in.array("captions")
         for place, m in enumerate((4, 8)):
@@ -409,12 +411,12 @@ def test_cross_modal_outcomes_are_the_brute_force_ones(glyph_study):
             assert np.array_equal(found[f"{split}/to_text"][0, place], best)
             best = np.argsort(-table.T, axis=1, kind="stable")[:, :3]
             assert np.array_equal(found[f"{split}/to_image"][0, place], best)
-            own = table[np.arange(len(images)), world.labels(split) - candidates[0]]
+            own = table[np.arange(len(images)), dataset.labels(split) - candidates[0]]
             np.testing.assert_allclose(found[f"{split}/cosine/positive"][0, place], own, atol=1e-6)
 
 
 def test_image_text_tables_lie_between_floor_and_ceiling(glyph_study):
-    study, layout, world = glyph_study
+    study, layout, dataset = glyph_study
     tables = tables_and_figures(study, layout, ["zero_shot", "text_retrieval", "cosine_margin"])
     for name in ("zero_shot", "text_retrieval"):
         table = tables[name]
@@ -432,8 +434,11 @@ def test_image_text_tables_lie_between_floor_and_ceiling(glyph_study):
 
     # The findings read the same outcomes.
     margins = margins.query("classes == 'unseen' and metric == 'margin'")
-    run = Run(study, world, study.method("mrl"), 0, "findings_image_text", {}, layout)
-    for read, table in ((web_scale.zero_shot_hits, zero_shot), (web_scale.cosine_margins, margins)):
+    run = Run(study, dataset, study.method("mrl"), 0, "findings_image_text", {}, layout)
+    for read, table in (
+        (findings_image_text.zero_shot_hits, zero_shot),
+        (findings_image_text.cosine_margins, margins),
+    ):
         rows = table[table["method"] == "mrl"].sort_values("dim")
         np.testing.assert_allclose(read(run)[1].mean((0, 2)), rows["value"], rtol=1e-5)
     claims = tables["findings_image_text"].set_index("finding")
@@ -461,7 +466,7 @@ def test_random_pairs_are_of_other_classes():
 def test_two_towers_refuse_data_without_captions_and_foreign_tokens():
     vit = ViT(1, 12, image=8, patch=4, depth=1, heads=3)
     with pytest.raises(UserError, match="needs data with captions"):
-        image_text.build(vit, 3, (12,), options("baselines", "image_text"), captions=None)
+        image_text.build(vit, 3, (12,), options(METHOD, "image_text"), captions=None)
     with pytest.raises(UserError, match="captions hold token 16, but image_text.vocabulary is 16"):
         two_towers((2,), CAPTIONS + 7)
 
@@ -506,33 +511,33 @@ def test_pairs_from_folder_table_and_tar_are_the_same_world(kind, tmp_path):
         "tar": tmp_path / "pairs.tar",
     }[kind]
     as_tar(folder, tmp_path / "pairs.tar")
-    world = build(image_captions, tmp_path / "world", root=str(root), size=8, channels=1, held_out=0.2)
-    assert world.splits == ["train", "query", "captions"] and world.num_classes == 8
-    assert world.classes["name"].nunique() == 10
+    dataset = build(image_captions, tmp_path / "dataset", root=str(root), size=8, channels=1, held_out=0.2)
+    assert dataset.splits == ["train", "query", "captions"] and dataset.num_classes == 8
+    assert dataset.classes["name"].nunique() == 10
     for split in ("train", "query"):
-        for image, label in zip(world[split].images, world.labels(split)):
-            assert world.classes["name"][label] == f"shade number {image[0, 0, 0] // 20}"
+        for image, label in zip(dataset[split].images, dataset.labels(split)):
+            assert dataset.classes["name"][label] == f"shade number {image[0, 0, 0] // 20}"
 
 
 def test_captions_that_read_alike_are_one_class(tmp_path):
     folder = pairs(tmp_path / "pairs")
     table = (folder / "captions.csv").read_text().replace("shade number 4", "Sháde  NUMBER 3")
     (folder / "captions.csv").write_text(table)
-    world = build(image_captions, tmp_path / "world", root=str(folder), size=8, channels=1, held_out=0.4)
-    assert len(world.classes) == 9
+    dataset = build(image_captions, tmp_path / "dataset", root=str(folder), size=8, channels=1, held_out=0.4)
+    assert len(dataset.classes) == 9
     for length, message in (
         (2, "length is 2: a caption needs 3 tokens"),
         (3, "is the same 3 tokens as 'shade"),
     ):
         options = {"root": str(folder), "size": 8, "channels": 1, "length": length}
         with pytest.raises(UserError, match=message):
-            build(image_captions, tmp_path / f"world{length}", **options)
+            build(image_captions, tmp_path / f"dataset{length}", **options)
 
 
 def test_captions_held_out_need_images_that_are_not_in_train(tmp_path):
     folder = pairs(tmp_path / "pairs")
-    world = build(image_captions, tmp_path / "world", root=str(folder), size=8, channels=1, held_out=0.2)
-    copied, trained = world["query"].items["caption"][0], world["train"].items["caption"][0]
+    dataset = build(image_captions, tmp_path / "dataset", root=str(folder), size=8, channels=1, held_out=0.2)
+    copied, trained = dataset["query"].items["caption"][0], dataset["train"].items["caption"][0]
     places = [folder / "images" / f"{caption.split()[-1]}.png" for caption in (trained, copied)]
     places[1].write_bytes(places[0].read_bytes())
     with pytest.raises(UserError, match="all captions held out but one are also in train"):
@@ -578,15 +583,15 @@ def test_a_study_of_own_pairs_runs_to_its_figures(tmp_path):
     with finished(tmp_path, image_captions, own, methods, example.tasks, **settings) as (
         study,
         layout,
-        world,
+        dataset,
     ):
-        assert world.splits == ["train", "query", "captions"]
+        assert dataset.splits == ["train", "query", "captions"]
         tables = tables_and_figures(study, layout, example.figures)
         found = tables["findings_image_text"].set_index("finding")
         assert set(found.loc[["knn_random", "knn_small"], "shown"]) == {"not tested"}
         assert found.loc["knn_random", "numbers"] == "the study has no split val"
         chance = found.loc["zero_shot_chance"]
-        assert chance["split"] == "query" and chance["n"] == len(world.labels("query"))
+        assert chance["split"] == "query" and chance["n"] == len(dataset.labels("query"))
 
 
 def test_an_image_with_captions_of_both_sides_is_trained_on_and_not_tested(tmp_path):
@@ -594,8 +599,8 @@ def test_an_image_with_captions_of_both_sides_is_trained_on_and_not_tested(tmp_p
     more = "".join(f"images/{i}.png,another caption {i}\n" for i in range(10))
     table = (folder / "captions.csv").read_text() + more
     (folder / "captions.csv").write_text(table)
-    world = build(image_captions, tmp_path / "world", root=str(folder), size=8, channels=1, held_out=0.5)
-    names = {split: set(world[split].items["id"].str.split("#").str[0]) for split in ("train", "query")}
+    dataset = build(image_captions, tmp_path / "dataset", root=str(folder), size=8, channels=1, held_out=0.5)
+    names = {split: set(dataset[split].items["id"].str.split("#").str[0]) for split in ("train", "query")}
     assert names["train"] and names["query"] and not names["train"] & names["query"]
 
 
@@ -638,8 +643,8 @@ def test_bad_caption_tables_are_refused_before_anything_is_trained(harm, tmp_pat
     folder = pairs(tmp_path / "pairs")
     message = harm(folder)
     with pytest.raises(UserError, match=message):
-        build(image_captions, tmp_path / "world", root=str(folder), size=8, channels=1)
-    assert not (tmp_path / "world" / "manifest.json").exists()
+        build(image_captions, tmp_path / "dataset", root=str(folder), size=8, channels=1)
+    assert not (tmp_path / "dataset" / "manifest.json").exists()
 
 
 def test_bad_webdatasets_are_refused(tmp_path):
@@ -652,22 +657,22 @@ def test_bad_webdatasets_are_refused(tmp_path):
         (tmp_path / "none.tar", "no file"),
     ):
         with pytest.raises(UserError, match=message):
-            build(image_captions, tmp_path / "world", root=str(root))
+            build(image_captions, tmp_path / "dataset", root=str(root))
     twice = tmp_path / "twice.tar"
     with tarfile.open(as_tar(folder, twice), "a") as archive:
         archive.add(folder / "images" / "0.png", "part/000.jpg")
     with pytest.raises(UserError, match=r"part/000.png and part/000.jpg are images of one key"):
-        build(image_captions, tmp_path / "world", root=str(twice))
+        build(image_captions, tmp_path / "dataset", root=str(twice))
     whole = gzip.compress((tmp_path / "a.tar").read_bytes())
     (tmp_path / "cut.tar").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match="is not a whole .tar"):
-        build(image_captions, tmp_path / "world", root=str(tmp_path / "cut.tar"))
+        build(image_captions, tmp_path / "dataset", root=str(tmp_path / "cut.tar"))
     (tmp_path / "folder.tar").mkdir()
     with pytest.raises(UserError, match="is not a whole .tar: .*directory"):
-        build(image_captions, tmp_path / "world", root=str(tmp_path / "folder.tar"))
+        build(image_captions, tmp_path / "dataset", root=str(tmp_path / "folder.tar"))
     (tmp_path / "text.tar").write_text("no archive")
     with pytest.raises(UserError, match="is not a whole .tar"):
-        build(image_captions, tmp_path / "world", root=str(tmp_path / "text.tar"))
+        build(image_captions, tmp_path / "dataset", root=str(tmp_path / "text.tar"))
 
 
 # --- word pieces ----------------------------------------------------------------------------------
@@ -713,37 +718,37 @@ def test_bert_vocabulary_files_are_checked(tmp_path):
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """Twelve documents of words that occur nowhere else, and the world built from them."""
+    """Twelve documents of words that occur nowhere else, and the dataset built from them."""
     root = tmp_path_factory.mktemp("texts")
     words = "one two three four five six seven eight nine ten"
     for i in range(12):
         (root / f"{i:02d}.txt").write_text(" ".join(f"document{chr(97 + i)} {words}." for _ in range(6)))
-    folder = root / "world"
+    folder = root / "dataset"
     return root, build(text, folder, root=str(root), length=20, vocabulary=200, val_fraction=0.25)
 
 
 def test_a_document_is_in_one_split_only(corpus):
-    root, world = corpus
-    documents = {name: set(world[name].items["document"]) for name in ("train", "val")}
+    root, dataset = corpus
+    documents = {name: set(dataset[name].items["document"]) for name in ("train", "val")}
     assert len(documents["train"]) == 9 and len(documents["val"]) == 3
     assert not documents["train"] & documents["val"]
     # And it is its own text that stands there: words of a val document are in no row of train.
-    pieces = WordPieces(world.classes["name"].tolist())
+    pieces = WordPieces(dataset.classes["name"].tolist())
     whole = {
         name: {tuple(pieces.encode(path.read_text())) for path in root.glob("*.txt") if path.name in some}
         for name, some in documents.items()
     }
     for name in ("train", "val"):
         streams = [" ".join(map(str, ids)) for ids in whole[name]]
-        for row in world[name].images[:40]:
+        for row in dataset[name].images[:40]:
             tokens = [str(t) if t != MASK else None for t in row[1:] if t not in (CLS, SEP, PAD)]
             runs = [run for run in "|".join(t or "" for t in tokens).split("||") if run.strip("|")]
             assert any(all(run.strip("|").replace("|", " ") in stream for run in runs) for stream in streams)
 
 
 def test_rows_ask_for_the_token_that_is_hidden(corpus):
-    _, world = corpus
-    val, train = world["val"], world["train"]
+    _, dataset = corpus
+    val, train = dataset["val"], dataset["train"]
     for row, label in zip(val.images, val.labels):
         assert row[1 + row[0]] == MASK and label >= len(SPECIAL)
     position, tokens = train.images[:, 0], train.images[:, 1:]
@@ -787,10 +792,12 @@ def test_what_val_quotes_from_train_is_left_out_of_it(tmp_path):
         quoted = own[(i + 1) % 12][30:60] + own[(i + 5) % 12][:25]  # each quotes two others
         (tmp_path / f"{i:02d}.txt").write_text(" ".join(some[:45] + quoted + some[45:]))
     (tmp_path / "copy.txt").write_text((tmp_path / "00.txt").read_text())
-    world = build(text, tmp_path / "world", root=str(tmp_path), length=40, vocabulary=60, val_fraction=0.4)
-    documents = {name: set(world[name].items["document"]) for name in ("train", "val")}
+    dataset = build(
+        text, tmp_path / "dataset", root=str(tmp_path), length=40, vocabulary=60, val_fraction=0.4
+    )
+    documents = {name: set(dataset[name].items["document"]) for name in ("train", "val")}
     assert len(documents["train"] | documents["val"]) == 12  # the copy is none of its own
-    cutter = WordPieces(world.classes["name"].tolist())
+    cutter = WordPieces(dataset.classes["name"].tolist())
     train = [cutter.encode((tmp_path / name).read_text()) for name in documents["train"]]
     stands = {tuple(ids[i : i + text.RUN]) for ids in train for i in range(len(ids) - text.RUN + 1)}
     whole = {name: cutter.encode((tmp_path / name).read_text()) for name in documents["val"]}
@@ -804,13 +811,13 @@ def test_what_val_quotes_from_train_is_left_out_of_it(tmp_path):
             assert not any(tuple(part[i : i + text.RUN]) in stands for i in range(len(part)))
     # And what is written: every sequence of val, with the tokens that its rows ask for.
     sequences = {}
-    for row, label in zip(world["val"].images.tolist(), world.labels("val").tolist()):
+    for row, label in zip(dataset["val"].images.tolist(), dataset.labels("val").tolist()):
         sequences.setdefault(tuple(row[1:]), row[1:])[row[0]] = label
     assert len(sequences) > 1
     for ids in sequences.values():
         ids = [token for token in ids if token not in (CLS, SEP, PAD)]
         assert not any(tuple(ids[i : i + text.RUN]) in stands for i in range(len(ids)))
-    facts = files.read_json(tmp_path / "world" / "corpus.json")
+    facts = files.read_json(tmp_path / "dataset" / "corpus.json")
     assert facts["quoted_from_train"] == sum(map(len, whole.values())) - kept > 0
 
 
@@ -818,7 +825,7 @@ def test_text_that_is_everywhere_the_same_is_refused(tmp_path):
     for name in "abcd":
         (tmp_path / f"{name}.txt").write_text("the same words in every file of the folder")
     with pytest.raises(UserError, match="all 4 documents have the same text"):
-        build(text, tmp_path / "world", root=str(tmp_path))
+        build(text, tmp_path / "dataset", root=str(tmp_path))
 
 
 def test_docstrings_are_found_wherever_python_lies(tmp_path):
@@ -844,9 +851,9 @@ def test_unreadable_text_is_refused_before_anything_is_trained(files, message, t
     for name, content in files.items():
         (tmp_path / "texts" / name).write_bytes(content)
     with pytest.raises(UserError, match=message):
-        build(text, tmp_path / "world", root=str(tmp_path / "texts"))
+        build(text, tmp_path / "dataset", root=str(tmp_path / "texts"))
     with pytest.raises(UserError, match="no folder"):
-        build(text, tmp_path / "world", root=str(tmp_path / "nowhere"))
+        build(text, tmp_path / "dataset", root=str(tmp_path / "nowhere"))
 
 
 # --- masked language models -----------------------------------------------------------------------
@@ -939,7 +946,7 @@ def test_tokens_pass_the_normalisation_as_they_are():
 
 def test_text_encoder_reads_in_both_directions_and_knows_positions():
     torch.manual_seed(0)
-    encoder = TextEncoder(0, 8, 1, 2).eval()
+    encoder = TextEncoder(8, 1, 2, None).eval()
     x = torch.randn(1, 5, 8)
     nothing = torch.zeros(1, 5, dtype=torch.bool)
     changed = x.clone()
@@ -959,7 +966,7 @@ def test_masked_lm_tables_are_what_the_heads_predict(corpus, tmp_path):
     }
     given = {"root": str(root), "length": 20, "vocabulary": 200, "val_fraction": 0.25}
     tasks = ["masked_lm", "findings_masked_lm", "cost"]
-    with finished(tmp_path, text, given, methods, tasks, backbone=ENCODER) as (study, layout, world):
+    with finished(tmp_path, text, given, methods, tasks, backbone=ENCODER) as (study, layout, dataset):
         tables = tables_and_figures(study, layout, ["masked_lm"])
         table = tables["masked_lm"].query("metric == 'top1'")
         every = table[table["tokens"] == "all"].set_index(["method", "dim"])["value"]
@@ -967,9 +974,9 @@ def test_masked_lm_tables_are_what_the_heads_predict(corpus, tmp_path):
         for network, m in (("mrl", 4), ("mrl", 8), ("fixed_feature_4", 4)):
             learner, _, _ = load_network(layout.network(network, 0))
             with torch.no_grad():
-                z = learner.features(torch.from_numpy(world["val"].images.astype(np.int64)))
+                z = learner.features(torch.from_numpy(dataset["val"].images.astype(np.int64)))
                 weight, bias = learner.classifier(m)
-                hits = (z[:, :m] @ weight.T + bias).argmax(1).numpy() == world.labels("val")
+                hits = (z[:, :m] @ weight.T + bias).argmax(1).numpy() == dataset.labels("val")
             # One item may fall either way: the order of sums differs.
             found = every[study.network(network).method, m]
             assert found == pytest.approx(hits.mean(), abs=1.5 / len(hits))
@@ -1136,16 +1143,16 @@ def shares(*values, n=2000):
 @pytest.mark.parametrize(
     "rule, new, base, shown",
     [
-        (web_scale.better_at_every_size, (0.5, 0.7, 0.8), (0.2, 0.5, 0.8), True),
-        (web_scale.better_at_every_size, (0.5, 0.5, 0.8), (0.2, 0.5, 0.8), False),
-        (web_scale.gains_most_when_small, (0.5, 0.6, 0.8), (0.2, 0.5, 0.8), True),
-        (web_scale.gains_most_when_small, (0.3, 0.8, 0.8), (0.2, 0.5, 0.8), False),
-        (web_scale.as_good_at_full_size, (0.1, 0.1, 0.9), (0.2, 0.5, 0.8), True),
-        (web_scale.as_good_at_full_size, (0.1, 0.1, 0.8), (0.2, 0.5, 0.82), False),
-        (web_scale.within_margin_at_every_size, (0.5, 0.7, 0.8), (0.5, 0.7, 0.8), True),
-        (web_scale.within_margin_at_every_size, (0.5, 0.7, 0.8), (0.5, 0.72, 0.8), False),
-        (web_scale.ahead_at_every_size, (0.6, 0.7, 0.9), (0.5, 0.69, 0.8), True),
-        (web_scale.ahead_at_every_size, (0.6, 0.69, 0.9), (0.5, 0.7, 0.8), False),
+        (findings.better_at_every_size, (0.5, 0.7, 0.8), (0.2, 0.5, 0.8), True),
+        (findings.better_at_every_size, (0.5, 0.5, 0.8), (0.2, 0.5, 0.8), False),
+        (findings.gains_most_when_small, (0.5, 0.6, 0.8), (0.2, 0.5, 0.8), True),
+        (findings.gains_most_when_small, (0.3, 0.8, 0.8), (0.2, 0.5, 0.8), False),
+        (findings.as_good_at_full_size, (0.1, 0.1, 0.9), (0.2, 0.5, 0.8), True),
+        (findings.as_good_at_full_size, (0.1, 0.1, 0.8), (0.2, 0.5, 0.82), False),
+        (findings.within_margin_at_every_size, (0.5, 0.7, 0.8), (0.5, 0.7, 0.8), True),
+        (findings.within_margin_at_every_size, (0.5, 0.7, 0.8), (0.5, 0.72, 0.8), False),
+        (findings.ahead_at_every_size, (0.6, 0.7, 0.9), (0.5, 0.69, 0.8), True),
+        (findings.ahead_at_every_size, (0.6, 0.69, 0.9), (0.5, 0.7, 0.8), False),
     ],
 )
 def test_rules_decide_as_they_say(rule, new, base, shown):
@@ -1155,7 +1162,7 @@ def test_rules_decide_as_they_say(rule, new, base, shown):
 
 
 def test_captions_are_learned_from_seen_classes_alone(tmp_path):
-    writer = WorldWriter(tmp_path, "test", {})
+    writer = DatasetWriter(tmp_path, "test", {})
     names = ["red square", "blue square", "zebra"]
     writer.classes(
         pd.DataFrame({"label": range(3), "name": names, "superclass": "", "seen": [True, True, False]})

@@ -11,21 +11,21 @@ import frozen
 import numpy as np
 import pytest
 import yaml
+from baselines.doors import transform
 from test_workflow import copy, planned, snakemake  # noqa: F401
 
-import analysis.compare
+import analysis.compare.judge
 import analysis.measure
-from analysis import compare_page
-from analysis.compare import Contender, compare, judge, saved_contender
-from analysis.saved import COMPARABLES, Comparable, Saved, SavedRun, freeze, measures
-from analysis.saved import main as saved_main
+from analysis.compare import own_methods, page
+from analysis.compare.adapters.folder import Folder
+from analysis.compare.judge import Contender, compare, judge, saved_contender
+from analysis.compare.own_methods import admit
+from analysis.compare.saved import COMPARABLES, Comparable, Saved, SavedRun, freeze, measures
+from analysis.compare.saved import main as saved_main
 from analysis.statistics import power_mcnemar
-from baselines import embed, foreign, train
-from baselines.doors import transform
-from baselines.doors.folder import Folder
-from baselines.foreign import admit
+from baselines import embed, train
 from baselines.representation import Representation
-from splits.store import World
+from splits.store import Dataset
 from suite import files
 from suite.errors import UserError
 from suite.modules import ROOT
@@ -69,15 +69,15 @@ def run(layout, name, given, against=("mrl",)):
     """What the workflow does for a new method; returns the verdicts and the study with the method."""
     arguments = ["admit", "--study", frozen.STUDY, "--name", name, "--out", NEW_STUDY]
     text = yaml.safe_dump(given, default_flow_style=True) if isinstance(given, dict) else str(given)
-    foreign.main([*arguments, "--method", text])
+    own_methods.main([*arguments, "--method", text])
     study = load_study(NEW_STUDY)
     method = study.methods[name]
     shutil.rmtree(layout.embeddings(name, 0), ignore_errors=True)
     if method.kind == "fitted":
-        saved_main(["embed", "--study", frozen.STUDY, "--source", foreign.source_of(method)])
+        saved_main(["embed", "--study", frozen.STUDY, "--source", own_methods.source_of(method)])
     for network in method.networks:
         train.main(["--study", NEW_STUDY, "--network", network.name])
-    command = foreign.main if method.kind == "folder" else embed.main
+    command = own_methods.main if method.kind == "folder" else embed.main
     command([*(["embed"] if method.kind == "folder" else []), "--study", NEW_STUDY, "--method", name])
     for measure in measures(study):
         analysis.measure.main(["--study", NEW_STUDY, "--method", name, "--measure", measure])
@@ -87,11 +87,11 @@ def run(layout, name, given, against=("mrl",)):
 def export(layout, method, folder, splits=("train", "val", "v2", "query", "database", "sketch", "stream")):
     """A method's full-size embeddings as someone else would hand them in, ids beside them."""
     folder.mkdir(exist_ok=True)
-    world, representation = World(layout.data), Representation(layout.embeddings(method, 0))
+    dataset, representation = Dataset(layout.data), Representation(layout.embeddings(method, 0))
     for split in splits:
         array = np.array(representation.features(split, representation.serving(representation.dim)[-1]))
         np.save(folder / f"{split}.npy", array)
-        (folder / f"{split}.ids.txt").write_text("\n".join(world[split].items["id"]) + "\n")
+        (folder / f"{split}.ids.txt").write_text("\n".join(dataset[split].items["id"]) + "\n")
     return folder
 
 
@@ -123,7 +123,7 @@ def planted(n, p01, p10, accuracy=0.6):
 def test_macs_of_a_fitted_method_are_its_networks_and_its_maps():
     cost = {"networks": [{"macs": {"2": 70, "4": 90}}], "projection_macs": {"2": 8, "4": 16}}
     about = replace(contender("mapped").runs[0], cost=cost)
-    assert compare_page._macs(replace(contender("mapped"), runs={0: about})) == "106"
+    assert page._macs(replace(contender("mapped"), runs={0: about})) == "106"
 
 
 def test_a_saved_method_against_itself_is_equivalent_everywhere(here):
@@ -153,7 +153,7 @@ def test_a_method_with_its_outputs_shuffled_is_worse_everywhere():
     found = judge(wrong, [base], [LINEAR, KNN, RETRIEVAL], SIZES, resamples=500)
     assert set(found.differences["verdict"]) == {"worse"} and len(found.differences) == 12
     assert set(found.areas["verdict"]) == {"worse"}
-    assert "worse in all 12 comparisons" in compare_page.answer(found)
+    assert "worse in all 12 comparisons" in page.answer(found)
 
 
 @pytest.mark.parametrize(("n", "found"), [(20_000, "better"), (300, "undecided")])
@@ -274,22 +274,24 @@ def test_sizes_and_tasks_that_one_side_lacks_are_named():
 
 def test_other_training_data_or_another_protocol_are_refused(here, monkeypatch):
     _, layout = here
-    saved, world = Saved(layout.saved), World(layout.data)
-    splits = world.manifest["splits"]
-    world.manifest = world.manifest | {"splits": splits | {"train": splits["train"] | {"sha256": "f" * 64}}}
+    saved, dataset = Saved(layout.saved), Dataset(layout.data)
+    splits = dataset.manifest["splits"]
+    dataset.manifest = dataset.manifest | {
+        "splits": splits | {"train": splits["train"] | {"sha256": "f" * 64}}
+    }
     with pytest.raises(UserError, match=r"trained on other data: checksum of train \w{12}, here f{12}"):
-        analysis.compare.refuse_all(saved, world)
-    monkeypatch.setattr(analysis.compare, "PROTOCOL", 2)
+        analysis.compare.judge.refuse_all(saved, dataset)
+    monkeypatch.setattr(analysis.compare.judge, "PROTOCOL", 2)
     with pytest.raises(UserError, match="follow protocol 1, this suite protocol 2"):
-        analysis.compare.refuse_all(saved, World(layout.data))
+        analysis.compare.judge.refuse_all(saved, Dataset(layout.data))
 
 
 def test_other_settings_of_a_measure_are_left_out_with_the_reason(here):
     study, layout = here
-    saved, world = Saved(layout.saved), World(layout.data)
+    saved, dataset = Saved(layout.saved), Dataset(layout.data)
     measures = {**study.config.get("measures", {}), "classmeans": {"interval": 7}}
     other = Study({**study.config, "measures": measures}, study.path)
-    allowed, refused = analysis.compare.comparable(saved, world, other)
+    allowed, refused = analysis.compare.judge.comparable(saved, dataset, other)
     said = {refusal.what: refusal.why for refusal in refused}
     assert "saved with other settings of classmeans" in said["longtail top1 (stream)"]
     assert "linear top1 (val)" in [what.name for what in allowed]
@@ -297,11 +299,11 @@ def test_other_settings_of_a_measure_are_left_out_with_the_reason(here):
 
 def test_a_test_split_that_differs_or_is_missing_is_left_out_with_the_reason(here):
     study, layout = here
-    saved, world = Saved(layout.saved), World(layout.data)
-    splits = {name: facts for name, facts in world.manifest["splits"].items() if name != "sketch"}
-    world.manifest = world.manifest | {"splits": splits | {"v2": splits["v2"] | {"sha256": "f" * 64}}}
-    analysis.compare.refuse_all(saved, world)
-    allowed, refused = analysis.compare.comparable(saved, world, study)
+    saved, dataset = Saved(layout.saved), Dataset(layout.data)
+    splits = {name: facts for name, facts in dataset.manifest["splits"].items() if name != "sketch"}
+    dataset.manifest = dataset.manifest | {"splits": splits | {"v2": splits["v2"] | {"sha256": "f" * 64}}}
+    analysis.compare.judge.refuse_all(saved, dataset)
+    allowed, refused = analysis.compare.judge.comparable(saved, dataset, study)
     assert "linear top1 (val)" in [what.name for what in allowed]
     said = {refusal.what: refusal.why for refusal in refused}
     assert "the data of v2 differ" in said["retrieval map@10 (v2)"]
@@ -310,7 +312,7 @@ def test_a_test_split_that_differs_or_is_missing_is_left_out_with_the_reason(her
 
 def test_an_unknown_baseline_is_named(here):
     with pytest.raises(UserError, match="unknown saved method 'mlr'"):
-        analysis.compare.chosen(Saved(here[1].saved), ["mlr"])
+        analysis.compare.judge.chosen(Saved(here[1].saved), ["mlr"])
 
 
 # --- the doors ------------------------------------------------------------------------------------
@@ -673,14 +675,14 @@ def test_a_study_without_linear_classification_is_not_compared_on():
 def test_a_bad_folder_is_told_what_is_wrong(name, here, tmp_path):
     study, layout = here
     folder = export(layout, "mrl", tmp_path / "mine", ("train", "val", "v2"))
-    Folder(folder, study, World(layout.data))  # as it was handed in, nothing is wrong
+    Folder(folder, study, Dataset(layout.data))  # as it was handed in, nothing is wrong
     spoil, message = BAD_FOLDERS[name]
     spoil(folder)
     with pytest.raises(UserError, match=message):
-        Folder(folder, study, World(layout.data))
+        Folder(folder, study, Dataset(layout.data))
     arguments = ["--study", frozen.STUDY, "--name", "new", "--out", str(tmp_path / "new.yaml")]
     with pytest.raises(UserError, match=message):
-        foreign.main(["admit", *arguments, "--method", str(folder)])
+        own_methods.main(["admit", *arguments, "--method", str(folder)])
     assert not (tmp_path / "new.yaml").exists()
 
 
@@ -690,7 +692,7 @@ def test_a_check_can_be_switched_off_and_the_page_says_so(name, check, here, tmp
     folder = export(layout, "mrl", tmp_path / "mine", ("train", "val", "v2"))
     BAD_FOLDERS[name][0](folder)
     (folder / "method.yaml").write_text(f"allow: [{check}]\nlabel: Mine\ncost: {{train_seconds: 3}}\n")
-    notes = Folder(folder, study, World(layout.data)).notes
+    notes = Folder(folder, study, Dataset(layout.data)).notes
     assert any(note.startswith("Allowed by method.yaml") for note in notes)
     assert admit(study, "mine", str(folder)).methods["mine"].label == "Mine"
 
@@ -704,7 +706,7 @@ def test_the_page_has_the_verdict_and_opens_offline(here, tmp_path):
     (folder / "method.yaml").write_text("label: 'Mine <b>'\ncost: {train_seconds: 3}\n")
     run(layout, "mine", folder)
     out = tmp_path / "page" / "mine.md"
-    analysis.compare.main(["--study", NEW_STUDY, "--method", "mine", "--out", str(out)])
+    analysis.compare.judge.main(["--study", NEW_STUDY, "--method", "mine", "--out", str(out)])
     text, page = out.read_text(), out.with_suffix(".html").read_text()
     for heading in ("Differences", "Whole curves", "Cost", "What could not be compared", "Conditions"):
         assert f"## {heading}\n" in text and f"<h2>{heading}</h2>" in page
@@ -731,14 +733,14 @@ def test_the_answer_names_sizes_and_the_range_of_differences():
         [LINEAR],
         (8, 16),
     )
-    assert compare_page.answer(found).endswith(
+    assert page.answer(found).endswith(
         "it is better in 1 and equivalent in 1 of 2 comparisons: better on linear classification at 16 "
         f"(differences from +0.0 to {100 * (new - 1.0 * base)[0, 1].mean():+.1f} points)."
     )
 
 
 def test_every_comparable_has_a_name_for_the_page():
-    assert all(isinstance(what, Comparable) and compare_page.task_name(what) for what in COMPARABLES)
+    assert all(isinstance(what, Comparable) and page.task_name(what) for what in COMPARABLES)
 
 
 # --- the workflow ---------------------------------------------------------------------------------

@@ -8,12 +8,12 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 
-from baselines import loading, training
-from baselines.batches import Normalise
-from baselines.distributed import Group, joined
-from baselines.networks import build_learner
-from baselines.training import train
-from suite import modules
+from baselines import training
+from baselines.training import loading, train
+from baselines.training.batches import Normalise
+from baselines.training.distributed import Group, joined
+from baselines.training.networks import build_learner
+from suite.contracts import METHOD
 from suite.errors import UserError
 
 SETTINGS = {
@@ -48,7 +48,7 @@ def losses(
     """(log, weights) of a short training."""
     torch.set_num_threads(1)
     images, labels = data()
-    options = modules.options("baselines", baseline, "KIND", "method", {})
+    options = METHOD.options(baseline, {})
     learner = build_learner(SETTINGS | {"baseline": baseline, "options": options}, 4, 3, 0)
     if stop_at is not None:
         learner.after_step = lambda step, steps: stop(step, stop_at)

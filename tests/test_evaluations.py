@@ -1,6 +1,5 @@
 """Evaluations that need no index, against brute force and cases worked by hand, and a contract over all."""
 
-import importlib
 import shutil
 
 import numpy as np
@@ -9,16 +8,19 @@ import pytest
 import synthetic
 from sklearn.neighbors import NearestCentroid
 
-from analysis import adaptive_classification as adaptive
-from analysis import classmeans, disagreement, findings, linear, longtail, predict, robustness, superclass
-from analysis.drawing import Drawing, use_style
-from analysis.scoring import COLUMNS, Run
+from analysis import findings
+from analysis.evaluations import adaptive_classification as adaptive
+from analysis.evaluations import disagreement, linear, longtail, robustness, superclass
+from analysis.measures import classmeans, predict
+from analysis.plotting import Drawing, use_style
+from analysis.run import COLUMNS, Run
 from analysis.statistics import mcnemar_exact
 from analysis.tabulate import tabulate
 from baselines import embed
 from baselines.representation import Representation
-from splits.store import World
-from suite import files, modules
+from splits.store import Dataset
+from suite import files
+from suite.contracts import EVALUATION, FIGURE, MEASURE
 from suite.errors import UserError
 from suite.layout import Layout
 from suite.study import Study
@@ -38,8 +40,8 @@ def finished(tmp_path_factory):
 
 
 def run_of(study, layout, task, method="mrl", seed=0, **options):
-    world = World(layout.data)
-    return Run(study, world, study.methods[method], seed, task, study.tasks[task] | options, layout)
+    dataset = Dataset(layout.data)
+    return Run(study, dataset, study.methods[method], seed, task, study.tasks[task] | options, layout)
 
 
 def values(rows, metric, **where):
@@ -51,7 +53,7 @@ def values(rows, metric, **where):
 # --- contracts over everything registered ---------------------------------------------------------
 
 
-@pytest.mark.parametrize("measure", modules.names("analysis", "MEASURE"))
+@pytest.mark.parametrize("measure", MEASURE.names())
 def test_a_measure_saves_outcomes_for_every_method(finished, measure):
     study, layout = finished
     measured = [method for method, name in study.measured() if name == measure]
@@ -75,7 +77,7 @@ def test_a_task_gives_a_tidy_table(finished, task):
     # A row without a value may be about a method that the study lacks: a claim that cannot be tested.
     assert set(table.dropna(subset=["value"])["method"]) <= set(study.methods)
     assert set(table["seed"]) <= set(study.seeds)
-    assert set(table["split"].fillna("").str.split("@").str[0]) <= {*World(layout.data).splits, ""}
+    assert set(table["split"].fillna("").str.split("@").str[0]) <= {*Dataset(layout.data).splits, ""}
     both = table.dropna(subset=["low", "high"])
     assert (both["low"] <= both["value"] + 1e-9).all() and (both["value"] <= both["high"] + 1e-9).all()
     keys = [column for column in table if column not in ("value", "low", "high")]
@@ -87,7 +89,7 @@ def test_a_figure_is_drawn_and_is_the_same_again(finished, figure, tmp_path):
     study, layout = finished
     use_style()
     module, argument = study.figure_module(figure)
-    draw = importlib.import_module(f"analysis.figures.{module}").draw
+    draw = FIGURE.load(module).draw
     for copy in ("a", "b"):
         drawn = draw(Drawing(study, layout, argument))
         assert drawn.axes, "an empty figure"
@@ -111,7 +113,7 @@ def test_a_study_without_the_extra_splits_gets_empty_tables(tmp_path, monkeypatc
         layout.table(task).parent.mkdir(parents=True, exist_ok=True)
         tabulate(study, task, layout).to_csv(layout.table(task), index=False)
         with pytest.raises(UserError, match=message):
-            importlib.import_module(f"analysis.figures.{task}").draw(Drawing(study, layout))
+            FIGURE.load(task).draw(Drawing(study, layout))
 
 
 def test_figures_of_data_without_superclasses_or_the_methods_they_are_about_say_so(tmp_path):
@@ -132,7 +134,7 @@ def test_figures_of_data_without_superclasses_or_the_methods_they_are_about_say_
         ("paired", "the table of paired has no rows"),
     ):
         with pytest.raises(UserError, match=message):
-            importlib.import_module(f"analysis.figures.{figure}").draw(Drawing(study, layout))
+            FIGURE.load(figure).draw(Drawing(study, layout))
 
 
 def test_what_a_method_was_not_embedded_for_is_not_scored(finished, tmp_path):
@@ -173,7 +175,7 @@ def test_best_is_a_stable_sort(rng):
 
 def test_predictions_are_those_of_the_classifier(finished):
     _, layout = finished
-    world, method = World(layout.data), "fixed_feature"
+    dataset, method = Dataset(layout.data), "fixed_feature"
     representation = Representation(layout.embeddings(method, 1))
     with np.load(layout.outcomes(method, 1, "predict")) as outcomes:
         for size, view in enumerate(representation.views):
@@ -183,8 +185,8 @@ def test_predictions_are_those_of_the_classifier(finished):
             np.testing.assert_allclose(outcomes["val/confidence"][0, size], shares.max(1), rtol=1e-5)
             both = logits + representation.logits("val_flip", view, view.sizes[0])
             np.testing.assert_array_equal(outcomes["val+flip/top5"][0, size, :, 0], both.argmax(1))
-            few = np.unique(world.labels("r"))
-            rows = np.isin(world.labels("val"), few)
+            few = np.unique(dataset.labels("r"))
+            rows = np.isin(dataset.labels("val"), few)
             np.testing.assert_array_equal(
                 outcomes["val@r/restricted"][0, size], few[logits[rows][:, few].argmax(1)]
             )
@@ -214,11 +216,11 @@ def test_restriction_changes_the_answer(tmp_path):
 def test_robustness_compares_with_clean_images_of_the_same_classes(finished):
     _, layout = finished
     table = pd.read_csv(layout.table("robustness"))
-    world = World(layout.data)
+    dataset = Dataset(layout.data)
     for name in ("r", "a"):
-        few = np.unique(world.labels(name))
+        few = np.unique(dataset.labels(name))
         clean = table[table["split"] == f"val@{name}"]
-        assert (clean["n"] == np.isin(world.labels("val"), few).sum()).all()
+        assert (clean["n"] == np.isin(dataset.labels("val"), few).sum()).all()
         assert (clean["classes"] == len(few)).all()
         restricted = table[(table["split"] == name) & (table["classes"] == len(few))]
         free = table[(table["split"] == name) & (table["classes"] == 12)]
@@ -311,12 +313,12 @@ def test_classes_without_a_mean_cannot_be_predicted(rng):
 
 def test_class_sums_do_not_depend_on_the_block(finished, monkeypatch):
     _, layout = finished
-    world, representation = World(layout.data), Representation(layout.embeddings("random_features", 0))
+    dataset, representation = Dataset(layout.data), Representation(layout.embeddings("random_features", 0))
     view = representation.views[1]
     monkeypatch.setattr(classmeans, "BLOCK", 7)
-    sums, counts = classmeans.pretrained_sums(representation, view, 5, world)
-    features, labels = representation.features("train", view, 5), world.labels("train")
-    for label in range(len(world.classes)):
+    sums, counts = classmeans.pretrained_sums(representation, view, 5, dataset)
+    features, labels = representation.features("train", view, 5), dataset.labels("train")
+    for label in range(len(dataset.classes)):
         np.testing.assert_allclose(sums[label], features[labels == label].sum(0), rtol=1e-5, atol=1e-5)
         assert counts[label] == (labels == label).sum()
 
@@ -336,7 +338,7 @@ def test_long_tail_groups_by_hand():
 def test_long_tail_means_are_over_classes(finished):
     run = run_of(*finished, "longtail")
     rows = list(longtail.score(run))
-    labels = run.world.labels("stream")
+    labels = run.dataset.labels("stream")
     hits = run.outcomes("classmeans")["stream/predicted"][0] == labels
     for size, m in enumerate(SIZES[:2]):
         expected = pd.Series(hits[size]).groupby(labels).mean().mean()
@@ -366,8 +368,8 @@ class ByHand:
         self.study = self.method = type("Named", (), {"name": "by hand"})
         names = [f"class {label}" for label in range(len(superclasses))]
         classes = pd.DataFrame({"name": names, "superclass": superclasses})
-        self.world = type(
-            "World",
+        self.dataset = type(
+            "Dataset",
             (),
             {"classes": classes, "num_classes": len(names), "labels": lambda _, name: np.array(labels)},
         )()
@@ -387,7 +389,7 @@ def test_fewer_than_five_classes_have_no_top_5():
 
 def test_rows_of_a_split_with_every_class_are_told_apart():
     run = ByHand([[[0, 1, 1, 1]]], [0, 1, 0, 1], ["", ""])
-    run.world.__class__.__contains__ = lambda _, name: name in ("val", "r")
+    run.dataset.__class__.__contains__ = lambda _, name: name in ("val", "r")
     top5, restricted = np.array([[[0, 1, 1, 1]]]), np.array([[[0, 1, 0, 1]]])
     run.outcomes = lambda measure: {
         "sizes": np.array([8]),
@@ -501,7 +503,7 @@ def test_flips_are_never_mixed(finished):
     rows = list(adaptive.score(run_of(study, layout, "adaptive_classification")))
     plain, flipped = ({row["dim"]: row for row in rows if row["flip"] is f and row["metric"] == "single_top1"}
                       for f in (False, True))  # fmt: skip
-    labels = World(layout.data).labels("val")
+    labels = Dataset(layout.data).labels("val")
     with np.load(layout.outcomes("mrl", 0, "predict")) as outcomes:
         for found, name in ((plain, "val"), (flipped, "val+flip")):
             for size, m in enumerate(outcomes["sizes"]):
@@ -516,12 +518,12 @@ def test_flips_are_never_mixed(finished):
 
 def test_val_is_embedded_mirrored_where_the_study_trains_with_flips(finished):
     study, layout = finished
-    world = World(layout.data)
-    images = embed.embedded_images(study, world)
-    np.testing.assert_array_equal(images["val_flip"], np.flip(world["val"].images, axis=2))
-    assert [*images] == [*world.splits, "val_flip"]
+    dataset = Dataset(layout.data)
+    images = embed.embedded_images(study, dataset)
+    np.testing.assert_array_equal(images["val_flip"], np.flip(dataset["val"].images, axis=2))
+    assert [*images] == [*dataset.splits, "val_flip"]
     study = Study(synthetic.config(training=study.training | {"augment": {"shift": 1}}))
-    assert [*embed.embedded_images(study, world)] == world.splits
+    assert [*embed.embedded_images(study, dataset)] == dataset.splits
 
 
 def test_times_smaller_is_the_cheapest_policy_that_is_as_accurate(finished):
@@ -571,7 +573,7 @@ def test_the_sentence_says_what_was_shown():
 def test_an_unknown_baseline_is_named(finished):
     study, layout = finished
     for task in ("adaptive_classification", "paired"):
-        module = importlib.import_module(f"analysis.{task}")
+        module = EVALUATION.load(task)
         against = "fixed_features" if task != "paired" else ["fixed_features"]
         with pytest.raises(UserError, match="did you mean 'fixed_feature'"):
             list(module.compare([run_of(study, layout, task, "fixed_feature", against=against)]))
@@ -591,7 +593,7 @@ def test_paired_differences_are_those_of_the_items(tmp_path):
     synthetic.measure(study, layout)
     table = tabulate(study, "paired", layout)
     assert set(table["method"]) == {"mrl"} and set(table["test"]) == {"mcnemar"}
-    labels = World(layout.data).labels("val")
+    labels = Dataset(layout.data).labels("val")
     ours, theirs = (
         np.load(layout.outcomes(method, 0, "predict"))["val/top5"][0, :, :, 0] == labels
         for method in ("mrl", "fixed_feature")

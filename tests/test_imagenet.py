@@ -13,12 +13,14 @@ from PIL import Image
 from analysis import draw, measure, tabulate
 from baselines import embed, train
 from baselines.backbones import build_backbone
-from baselines.batches import Normalise, augment, crop_side, draw_crops, random_crop
-from baselines.networks import build_learner
 from baselines.training import one_cycle
-from splits import build, cache, facts, imagenet
-from splits.store import World, WorldWriter
-from suite import modules
+from baselines.training.batches import Normalise, augment, crop_side, draw_crops, random_crop
+from baselines.training.networks import build_learner
+from splits import build, facts
+from splits.images import cache
+from splits.sources import imagenet
+from splits.store import Dataset, DatasetWriter
+from suite.contracts import MEASURE, METHOD
 from suite.errors import UserError
 from suite.layout import Layout
 from suite.study import STUDIES, load_study
@@ -135,10 +137,7 @@ def run(tmp_path_factory, photographs, wnids):
         for method in study.methods:
             embed.main([*arguments, "--method", method, "--device", "cpu"])
         # Measures that read another's outcomes come after it.
-        reads = {
-            what: modules.declared("analysis", what, "MEASURE", "measure").get("READS", ())
-            for _, what in study.measured()
-        }
+        reads = {what: MEASURE.facts(what).READS for _, what in study.measured()}
         for method, what in sorted(set(study.measured()), key=lambda pair: len(reads[pair[1]])):
             measure.main([*arguments, "--method", method, "--measure", what])
         for task in study.tasks:
@@ -149,26 +148,26 @@ def run(tmp_path_factory, photographs, wnids):
 
 
 def test_every_part_becomes_its_split_with_the_labels_of_imagenet_1k(run, photographs, wnids):
-    world = World(run[1].data)
-    counts = {name: len(world[name]) for name in world.splits}
+    dataset = Dataset(run[1].data)
+    counts = {name: len(dataset[name]) for name in dataset.splits}
     assert counts == {
         "train": 36, "val": 18, "v2": 60, "sketch": 18, "r": 18, "a": 18, "database": 24, "query": 6,
     }  # fmt: skip
-    assert world.classes["wnid"].tolist()[:6] == wnids
-    assert world.classes["seen"].tolist() == [True] * 6 + [False] * 3
-    assert wnids[0] not in world.classes["wnid"].tolist()[6:]
-    assert sorted(world.classes["superclass"][:6] == "") == [False] * 3 + [True] * 3
+    assert dataset.classes["wnid"].tolist()[:6] == wnids
+    assert dataset.classes["seen"].tolist() == [True] * 6 + [False] * 3
+    assert wnids[0] not in dataset.classes["wnid"].tolist()[6:]
+    assert sorted(dataset.classes["superclass"][:6] == "") == [False] * 3 + [True] * 3
     for name in ("val", "v2"):
         row = 5
-        source = world[name].items["id"][row].removeprefix(f"{name}/")
+        source = dataset[name].items["id"][row].removeprefix(f"{name}/")
         folder = photographs / imagenet.OPTIONS[name]
         with Image.open(folder / source) as image:
             side = min(image.size)
             left, top = (image.width - side) // 2, (image.height - side) // 2
             box = (left, top, left + side, top + side)
             square = image.convert("RGB").resize((64, 64), Image.Resampling.BOX, box)
-        np.testing.assert_array_equal(world[name].images[row], np.asarray(square))
-    v2 = world["v2"]
+        np.testing.assert_array_equal(dataset[name].images[row], np.asarray(square))
+    v2 = dataset["v2"]
     index = facts.imagenet1k_classes()["wnid"]
     folders = [int(item.split("/")[1]) for item in v2.items["id"]]
     assert [index[i] for i in folders] == [wnids[label] for label in v2.labels]
@@ -195,7 +194,7 @@ def test_a_missing_folder_is_named_with_its_source_and_layout_before_anything_is
     photographs, tmp_path
 ):
     options = imagenet.OPTIONS | {"root": str(photographs), "val": "no_val", "a": "no_a"}
-    writer = WorldWriter(tmp_path / "data", "imagenet", options)
+    writer = DatasetWriter(tmp_path / "data", "imagenet", options)
     with pytest.raises(UserError) as error:
         imagenet.build(writer, options, threads=1)
     said = str(error.value)
@@ -208,7 +207,7 @@ def test_a_missing_folder_is_named_with_its_source_and_layout_before_anything_is
 def test_missing_classes_are_named(photographs, wnids, tmp_path):
     options = imagenet.OPTIONS | {"root": str(photographs), "imagenet21k": None}
     with pytest.raises(UserError, match=r"train lacks images of 994 of 1000 classes \(n0"):
-        imagenet.build(WorldWriter(tmp_path, "imagenet", options), options, threads=1)
+        imagenet.build(DatasetWriter(tmp_path, "imagenet", options), options, threads=1)
     with pytest.raises(UserError, match="data.classes names n99999999, not in ImageNet-1K"):
         imagenet.seen_classes({"classes": [*wnids, "n99999999"]})
     with pytest.raises(UserError, match=r"train cannot be left out \(data.train\)"):
@@ -235,7 +234,7 @@ def test_a_stopped_decoding_goes_on_where_it_was(tmp_path, monkeypatch):
         return whole(name, file, form)
 
     whole = cache.decode
-    writer = WorldWriter(tmp_path / "data", "test", {})
+    writer = DatasetWriter(tmp_path / "data", "test", {})
     monkeypatch.setattr(cache, "decode", counted)
     with pytest.raises(KeyboardInterrupt):
         cache.write_split(writer, "train", table, tmp_path / "images", target, 1)
@@ -257,7 +256,7 @@ def test_digests_made_while_decoding_are_those_of_the_file(tmp_path):
     from splits.store import image_digests
 
     table = table_of(tmp_path / "images", 5)
-    writer = WorldWriter(tmp_path / "data", "test", {})
+    writer = DatasetWriter(tmp_path / "data", "test", {})
     cache.write_split(writer, "train", table, tmp_path / "images", imagenet.Format(16, 3), 2)
     folder = tmp_path / "data" / "train"
     assert (np.load(folder / "digests.npy") == image_digests(folder / "images.npy")).all()
@@ -268,14 +267,14 @@ def test_official_sets_may_share_photographs_and_the_manifest_says_how_many(tmp_
     table = table_of(tmp_path / "images", 4)
     classes = pd.DataFrame({"label": [0, 1], "name": ["a", "b"], "superclass": "", "seen": True})
     for keep in (True, False):
-        writer = WorldWriter(tmp_path / "data", "test", {})
+        writer = DatasetWriter(tmp_path / "data", "test", {})
         writer.classes(classes)
         for name, rows in (("train", table[:3]), ("val", table[2:])):
             cache.write_split(writer, name, rows, tmp_path / "images", imagenet.Format(16, 3), 1)
         if keep:
             writer.keep_overlap("as published")
             writer.finish()
-            found = World(tmp_path / "data").manifest["overlap"]
+            found = Dataset(tmp_path / "data").manifest["overlap"]
             assert found == {"kept_because": "as published", "images": {"val in train": 1}}
         else:
             with pytest.raises(UserError, match="val row 0 is the same image as train row 2"):
@@ -333,7 +332,7 @@ def test_evaluation_looks_at_the_centre():
 
 
 def test_a_blurred_resnet_can_be_slimmed():
-    options = modules.options("baselines", "slimmable", "KIND", "method", {})
+    options = METHOD.options("slimmable", {})
     backbone = {"name": "resnet18", "dim": 512, "blur_pool": True}
     settings = {"backbone": backbone, "baseline": "slimmable", "options": options, "sizes": [8, 512]}
     learner = build_learner(settings, 5, 3, 0)

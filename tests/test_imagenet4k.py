@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from splits import facts, imagenet, imagenet4k
+from splits import facts, imagenet4k
 from splits.imagenet4k import PUBLISHED_SHA256, build, classes_sha256, draw, select_classes
-from splits.listing import list_images, open_source, read_bytes, read_image
+from splits.images.listing import list_images, open_source, read_bytes, read_image
+from splits.sources import imagenet
 from suite import files
 from suite.errors import UserError
 

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 from torchvision.datasets import CIFAR100
 
-from splits import cifar100, facts, holdout, tiny_imagenet
-from splits.store import World, WorldWriter
+from splits import facts, holdout
+from splits.sources import cifar100, tiny_imagenet
+from splits.store import Dataset, DatasetWriter
 from suite.errors import UserError
 
 PER_CLASS = 12
@@ -49,15 +50,15 @@ def archive(tmp_path_factory) -> Path:
     return path
 
 
-def built(source, folder: Path, options: dict) -> World:
-    writer = WorldWriter(folder, source.__name__, options)
+def built(source, folder: Path, options: dict) -> Dataset:
+    writer = DatasetWriter(folder, source.__name__, options)
     source.build(writer, options, threads=1)
     writer.finish()
-    return World(folder)
+    return Dataset(folder)
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory, archive) -> World:
+def tiny(tmp_path_factory, archive) -> Dataset:
     return built(tiny_imagenet, tmp_path_factory.mktemp("tiny"), TINY | {"file": str(archive)})
 
 
@@ -98,7 +99,7 @@ def test_an_archive_with_fewer_images_gives_the_same_world(tiny, archive, tmp_pa
         for name in whole.namelist():
             if not name.endswith(("_10.JPEG", "_11.JPEG")) or "/val/" in name:
                 out.writestr(name, whole.read(name))
-    assert built(tiny_imagenet, tmp_path / "world", TINY | {"file": str(half)}).checksum == tiny.checksum
+    assert built(tiny_imagenet, tmp_path / "dataset", TINY | {"file": str(half)}).checksum == tiny.checksum
 
 
 def test_tiny_imagenet_is_found_as_a_whole_or_a_half(tmp_path):
@@ -179,11 +180,11 @@ SMALL = cifar100.OPTIONS | {"train": 5, "database": 4, "stream_head": 4}
 
 
 def test_cifar100_holds_out_a_class_of_every_superclass(cifar, unchecked, tmp_path):
-    world = built(cifar100, tmp_path, SMALL | {"root": str(cifar)})
-    classes = world.classes
-    assert classes[~classes["seen"]]["superclass"].is_unique and world.num_classes == 80
+    dataset = built(cifar100, tmp_path, SMALL | {"root": str(cifar)})
+    classes = dataset.classes
+    assert classes[~classes["seen"]]["superclass"].is_unique and dataset.num_classes == 80
     assert classes["superclass"].value_counts().tolist() == [5] * 20
-    counts = {name: len(world[name]) for name in world.splits}
+    counts = {name: len(dataset[name]) for name in dataset.splits}
     assert {name: n for name, n in counts.items() if name != "stream"} == {
         "train": 400, "val": 160, "database": 80, "query": 40,
     }  # fmt: skip
@@ -191,16 +192,16 @@ def test_cifar100_holds_out_a_class_of_every_superclass(cifar, unchecked, tmp_pa
     assert (classes["superclass"] == "super " + (number % 20).astype(str).str.zfill(2)).all()
     with (cifar / cifar100.FOLDER / "test").open("rb") as file:
         test = pickle.load(file)
-    row = int(world["val"].items["id"][7].removeprefix("val-"))
+    row = int(dataset["val"].items["id"][7].removeprefix("val-"))
     image = test["data"][row].reshape(3, 32, 32).transpose(1, 2, 0)
-    np.testing.assert_array_equal(world["val"].images[7], image)
-    assert number[world["val"].labels[7]] == test["fine_labels"][row]
+    np.testing.assert_array_equal(dataset["val"].images[7], image)
+    assert number[dataset["val"].labels[7]] == test["fine_labels"][row]
 
 
 def test_cifar100_without_unseen_classes_is_the_usual_one(cifar, unchecked, tmp_path):
-    world = built(cifar100, tmp_path, SMALL | {"root": str(cifar), "unseen": 0})
-    assert {name: len(world[name]) for name in world.splits} == {"train": 800, "val": 200}
-    assert world.classes["name"].tolist() == [f"class {i:02d}" for i in range(100)]
+    dataset = built(cifar100, tmp_path, SMALL | {"root": str(cifar), "unseen": 0})
+    assert {name: len(dataset[name]) for name in dataset.splits} == {"train": 800, "val": 200}
+    assert dataset.classes["name"].tolist() == [f"class {i:02d}" for i in range(100)]
 
 
 def test_cifar100_refuses_other_files_and_says_where_to_get_them(cifar, monkeypatch, tmp_path):

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from baselines import released, released_fixed_feature
 from baselines.backbones import build_backbone
-from baselines.networks import build_learner
+from baselines.training.networks import build_learner
 from suite.errors import UserError
 
 SIZES, CLASSES, DIM = (8, 64, 2048), 7, 2048

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import synthetic
 
-from analysis.predict import best, measure
+from analysis.measures.predict import best, measure
 from analysis.tabulate import tabulate
 from baselines import control_label, first_features, pca, random_features, random_projection, svd
 from baselines.embed import embed_fitted, label_codes
@@ -117,11 +117,11 @@ def test_labels_above_2048_survive_prediction(tmp_path):
     rng = np.random.default_rng(0)
     codes = label_codes(classes, 8, 8, rng)
     labels = np.array([0, 2047, 2048, 2049, 4095, 4096, 4097, 4201])
-    world = type("W", (), {"num_classes": classes, "labels": lambda self, name: labels})()
-    world.__class__.__contains__ = lambda self, name: name == "val"
+    dataset = type("W", (), {"num_classes": classes, "labels": lambda self, name: labels})()
+    dataset.__class__.__contains__ = lambda self, name: name == "val"
     classifiers = {(0, 8): (codes, -0.5 * (codes**2).sum(1))}
     rep = write(tmp_path, control_label.embed(labels, codes, rng), [View((8,), 0, 8)], classifiers)
-    found = measure(rep, world, None, {})
+    found = measure(rep, dataset, None, {})
     files.write_npz(tmp_path / "predict.npz", found)
     loaded = np.load(tmp_path / "predict.npz")["val/top5"]
     assert loaded.dtype == np.int64

@@ -8,18 +8,19 @@ import synthetic
 import yaml
 
 import analysis.measure
-from analysis import adaptive_retrieval, index_retrieval, indexes, neighbours, reranking, retrieval, search
+from analysis import search
+from analysis.evaluations import adaptive_retrieval, index_retrieval, retrieval
 from analysis.figures import neighbour_grid
 from analysis.figures.adaptive_retrieval import paper_pairs
 from analysis.measure import measure
+from analysis.measures import indexes, neighbours, reranking
+from analysis.measures.reranking import Prefixes, follow, narrow, search_and_follow, sorting_keys
 from analysis.metrics import CASCADES, funnel_stages, mflops_per_query
-from analysis.outcomes import read_outcomes
-from analysis.reranking import Prefixes, follow, narrow, search_and_follow, sorting_keys
-from analysis.scoring import Run
+from analysis.run import Run, read_outcomes
 from analysis.search import prefix_search
 from analysis.tabulate import tabulate
 from baselines.representation import Representation, View, write_representation
-from splits.store import World
+from splits.store import Dataset
 from suite import files
 from suite.errors import UserError
 from suite.study import load_study
@@ -185,7 +186,7 @@ def test_a_score_does_not_depend_on_the_sizes_asked_beside_it(made, rng, dim):
 
 
 class Splits(dict):
-    """Rows by split, where a measure asks nothing else of a world."""
+    """Rows by split, where a measure asks nothing else of a dataset."""
 
     def labels(self, split):
         return np.zeros(self[split], np.int64)
@@ -205,11 +206,11 @@ def test_a_small_database_does_not_shorten_the_next_ones_shortlists(tmp_path, rn
         classifiers={},
     )
     representation = Representation(tmp_path)
-    world = Splits({"val": 4, "query": 5} | items)
+    dataset = Splits({"val": 4, "query": 5} | items)
     study = SimpleNamespace(nesting=SIZES, interpolated=(), path="study")
-    saved = neighbours.measure(representation, world, study, {"k": 30})
+    saved = neighbours.measure(representation, dataset, study, {"k": 30})
     options = reranking.OPTIONS | {"shortlist": 20, "keep": 15, "lengths": [40]}
-    found = reranking.measure(representation, world, study, options, saved)
+    found = reranking.measure(representation, dataset, study, options, saved)
     assert (found["val/train/shortlist"], found["query/database/shortlist"]) == (7, 20)
     assert found["val/train/pairs"].shape[-1] == 7 and found["query/database/pairs"].shape[-1] == 15
 
@@ -324,18 +325,18 @@ def test_retrieval_scores_by_hand():
 
 def test_retrieval_agrees_with_one_nearest_neighbour(finished):
     study, layout = finished
-    world = World(layout.data)
+    dataset = Dataset(layout.data)
     table = tabulate(study, "retrieval", layout).query("method == 'mrl'")
     assert set(table["split"]) == {"val", "v2", "query"}
     ids = read_outcomes(layout, "mrl", 0, "neighbours")["val/train/ids"][0, :, :, 0]
-    expected = (world.labels("train")[ids] == world.labels("val")).mean(1)
+    expected = (dataset.labels("train")[ids] == dataset.labels("val")).mean(1)
     found = table.query("split == 'val' and metric == 'top1'").set_index("dim")["value"]
     np.testing.assert_allclose(found.loc[list(SIZES)], expected)
 
 
 def test_more_neighbours_than_were_saved_cannot_be_scored(finished):
     study, layout = finished
-    run = Run(study, World(layout.data), study.methods["mrl"], 0, "retrieval", {"ks": [100]}, layout)
+    run = Run(study, Dataset(layout.data), study.methods["mrl"], 0, "retrieval", {"ks": [100]}, layout)
     with pytest.raises(UserError, match="k = 100 asked for, but 20 neighbours"):
         list(retrieval.score(run))
 
@@ -489,11 +490,11 @@ def test_an_index_has_known_keys(given):
 
 def test_splits_of_the_indexes_must_exist(finished):
     study, layout = finished
-    world = World(layout.data).only(["train", "val"])
+    dataset = Dataset(layout.data).only(["train", "val"])
     representation = Representation(layout.embeddings("mrl", 0))
     options = study.measure_options("indexes") | {"splits": ["query", "database"]}
     with pytest.raises(UserError, match="asks for query and database; the study has train, val"):
-        indexes.measure(representation, world, study, options, {})
+        indexes.measure(representation, dataset, study, options, {})
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -514,7 +515,7 @@ def test_indexes_are_judged_against_exact_neighbours(finished, method):
 def test_what_an_index_did_not_find_is_not_relevant(finished, monkeypatch):
     """−1 stands for a neighbour that was not found; as an index it would be the last item."""
     study, layout = finished
-    run = Run(study, World(layout.data), study.methods["mrl"], 0, "index_retrieval", {}, layout)
+    run = Run(study, Dataset(layout.data), study.methods["mrl"], 0, "index_retrieval", {}, layout)
     outcomes = dict(run.outcomes("indexes"))
     outcomes["ids"] = np.full_like(outcomes["ids"], -1)
     monkeypatch.setattr(Run, "outcomes", lambda self, measure: outcomes)

@@ -9,11 +9,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import saved as module
+from analysis.compare import saved as module
+from analysis.compare.saved import (
+    BUDGET,
+    COMPARABLES,
+    Saved,
+    collect,
+    freeze,
+    read_packed,
+    size,
+    write_packed,
+)
 from analysis.metrics import average_precision, relevance, topk_hits
-from analysis.saved import BUDGET, COMPARABLES, Saved, collect, freeze, read_packed, size, write_packed
 from baselines.representation import Representation
-from splits.store import World
+from splits.store import Dataset
 from suite import files
 from suite.errors import UserError
 from suite.modules import ROOT
@@ -76,17 +85,17 @@ def test_packed_arrays_come_back_and_the_same_arrays_are_the_same_bytes(tmp_path
 
 def test_saved_outcomes_are_the_measured_ones(here):
     _, layout = here
-    saved, world = Saved(layout.saved), World(layout.data)
+    saved, dataset = Saved(layout.saved), Dataset(layout.data)
     predict = np.load(layout.outcomes("mrl", 1, "predict"))
     ids = np.load(layout.outcomes("mrl", 1, "neighbours"))["query/database/ids"]
     found = saved.outcomes("mrl", 1)
-    np.testing.assert_array_equal(found["val/top1"], topk_hits(predict["val/top5"], world.labels("val"), 1))
-    relevant = relevance(world.labels("database")[ids], world.labels("query"))
+    np.testing.assert_array_equal(found["val/top1"], topk_hits(predict["val/top5"], dataset.labels("val"), 1))
+    relevant = relevance(dataset.labels("database")[ids], dataset.labels("query"))
     retrieval = next(w for w in COMPARABLES if (w.task, w.split) == ("retrieval", "query"))
     np.testing.assert_array_equal(retrieval.value(found[retrieval.array]), average_precision(relevant, 10))
     np.testing.assert_array_equal(saved.neighbours("mrl", 1)["query/database"], ids[0, ..., :10])
     stream = np.load(layout.outcomes("mrl", 1, "classmeans"))["stream/predicted"]
-    np.testing.assert_array_equal(found["stream/top1"], stream == world.labels("stream"))
+    np.testing.assert_array_equal(found["stream/top1"], stream == dataset.labels("stream"))
 
 
 def test_saved_tables_say_what_the_saved_outcomes_say(here):
@@ -111,7 +120,7 @@ def test_costs_and_conditions_are_kept(here):
     saved = Saved(layout.saved)
     run, meta = saved.run("fixed_feature", 1), Representation(layout.embeddings("fixed_feature", 1)).meta
     assert run.cost == meta["cost"] and run.provenance == meta["provenance"] and run.sizes == (2, 4, 8, 16)
-    assert saved.manifest["data"]["checksum"] == World(layout.data).checksum
+    assert saved.manifest["data"]["checksum"] == Dataset(layout.data).checksum
     assert saved.manifest["study"] == study.config and saved.manifest["seeds"] == [0, 1]
     original, kept = layout.network("mrl", 1), saved.network("mrl", 1)
     for name in ("checkpoint.pt", "meta.json", "log.csv"):
@@ -204,7 +213,7 @@ def test_neighbours_with_gaps_are_not_scored(here):
     _, layout = here
     ids = np.full((1, 2, 24, 10), -1, np.int32)
     with pytest.raises(ValueError, match="has gaps"):
-        collect({"neighbours": {"sizes": [2, 4], "query/database/ids": ids}}, World(layout.data))
+        collect({"neighbours": {"sizes": [2, 4], "query/database/ids": ids}}, Dataset(layout.data))
 
 
 def test_the_command_line_freezes_and_checks(here, capsys):
@@ -214,11 +223,12 @@ def test_the_command_line_freezes_and_checks(here, capsys):
 
 def test_zero_shot_outcomes_are_whether_the_nearest_caption_is_the_images_own(here):
     _, layout = here
-    world = World(layout.data)
-    labels = world.labels("val")
-    nearest = np.stack([labels, (labels + 1) % world.num_classes], axis=1)  # right, then wrong
+    dataset = Dataset(layout.data)
+    labels = dataset.labels("val")
+    nearest = np.stack([labels, (labels + 1) % dataset.num_classes], axis=1)  # right, then wrong
     found = collect(
-        {"cross_modal": {"sizes": [2, 4], "val/to_text": np.stack([nearest, nearest[:, ::-1]])[None]}}, world
+        {"cross_modal": {"sizes": [2, 4], "val/to_text": np.stack([nearest, nearest[:, ::-1]])[None]}},
+        dataset,
     )
     assert found["val/zero_shot"].shape == (1, 2, len(labels))
     assert found["val/zero_shot"][0, 0].all() and not found["val/zero_shot"][0, 1].any()

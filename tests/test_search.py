@@ -11,7 +11,8 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
-from analysis import benchmark, search
+from analysis import search
+from analysis.benchmark import __main__ as command
 from analysis.search import prefix_search
 from suite.errors import UserError
 
@@ -462,10 +463,10 @@ TOY = {
 
 @pytest.mark.parametrize("command", TOY)
 def test_the_benchmark_runs_at_toy_size(command, tmp_path, monkeypatch):
-    monkeypatch.setattr(benchmark, "SGEMM_SIDES", (64,))
+    monkeypatch.setattr(command, "SGEMM_SIDES", (64,))
     folder = ["--folder", str(tmp_path / "files")] if "--scale" in command else []
     out = tmp_path / "table.csv"
-    benchmark.main([command.split()[0], *TOY[command], *folder, "--threads", "1", "--out", str(out)])
+    command.main([command.split()[0], *TOY[command], *folder, "--threads", "1", "--out", str(out)])
     table = pd.read_csv(out)
     if command == "search":
         assert table["k"].tolist() == [1, 5] and (table["same_ids"] > 0.99).all()
@@ -489,10 +490,10 @@ def test_the_benchmark_runs_at_toy_size(command, tmp_path, monkeypatch):
 )
 def test_the_benchmark_says_what_it_cannot_use(given, message):
     with pytest.raises(UserError, match=message):
-        benchmark.main(["search", *given])
+        command.main(["search", *given])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_the_benchmark_needs_the_gpu_it_is_told_to_use():
     with pytest.raises(UserError, match="torch finds no GPU here"):
-        benchmark.main(["search", "--device", "cuda"])
+        command.main(["search", "--device", "cuda"])

@@ -11,8 +11,10 @@ import pytest
 from PIL import Image
 
 from analysis.figures.contact_sheet import contact_sheet
-from splits import glyphs, image_folder, omniglot, pictures, reference_network, rendering, sources, typefaces
-from splits.store import ROLES, World, WorldWriter, check_disjoint, image_digests
+from splits.glyphs import reference_network, rendering, typefaces
+from splits.images import fetching, pictures
+from splits.sources import glyphs, image_folder, omniglot
+from splits.store import ROLES, Dataset, DatasetWriter, check_disjoint, image_digests
 from suite.errors import UserError
 
 TINY_GLYPHS = glyphs.OPTIONS | {
@@ -35,9 +37,9 @@ TINY_GLYPHS = glyphs.OPTIONS | {
 FORMAT = pictures.Format(1, 3)
 
 
-def finish(writer: WorldWriter) -> World:
+def finish(writer: DatasetWriter) -> Dataset:
     writer.finish()
-    return World(writer.folder)
+    return Dataset(writer.folder)
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +48,10 @@ def catalogue():
 
 
 @pytest.fixture(scope="module")
-def glyph_world(tmp_path_factory, catalogue) -> World:
+def glyph_dataset(tmp_path_factory, catalogue) -> Dataset:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(typefaces, "catalogue", lambda: catalogue)
-        writer = WorldWriter(tmp_path_factory.mktemp("glyphs"), "glyphs", TINY_GLYPHS)
+        writer = DatasetWriter(tmp_path_factory.mktemp("glyphs"), "glyphs", TINY_GLYPHS)
         glyphs.build(writer, TINY_GLYPHS, threads=1)
     return finish(writer)
 
@@ -85,8 +87,8 @@ def archives(tmp_path_factory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def omniglot_world(tmp_path_factory, archives) -> World:
-    writer = WorldWriter(tmp_path_factory.mktemp("omniglot"), "omniglot", omniglot.OPTIONS)
+def omniglot_dataset(tmp_path_factory, archives) -> Dataset:
+    writer = DatasetWriter(tmp_path_factory.mktemp("omniglot"), "omniglot", omniglot.OPTIONS)
     omniglot.build_from(writer, omniglot.OPTIONS, 1, *archives)
     return finish(writer)
 
@@ -109,64 +111,64 @@ def user_root(tmp_path) -> Path:
     return root
 
 
-def build_folder(place: Path, **given) -> World:
+def build_folder(place: Path, **given) -> Dataset:
     options = image_folder.OPTIONS | {"root": str(place), "size": 8} | given
-    writer = WorldWriter(place.parent / "world", "image_folder", options)
+    writer = DatasetWriter(place.parent / "dataset", "image_folder", options)
     image_folder.build(writer, options, threads=1)
     return finish(writer)
 
 
 @pytest.fixture
-def folder_world(user_root) -> World:
+def folder_dataset(user_root) -> Dataset:
     (user_root / "superclasses.csv").write_text("class,superclass\ncat,feline\nowl,bird\n")
     return build_folder(user_root)
 
 
-@pytest.fixture(params=["glyph_world", "omniglot_world", "folder_world"])
-def world(request) -> World:
+@pytest.fixture(params=["glyph_dataset", "omniglot_dataset", "folder_dataset"])
+def dataset(request) -> Dataset:
     return request.getfixturevalue(request.param)
 
 
 # Every source
 
 
-def test_no_image_is_in_two_splits(world):
+def test_no_image_is_in_two_splits(dataset):
     seen_in = {}
-    for name in world.splits:
-        for image in world[name].images:
+    for name in dataset.splits:
+        for image in dataset[name].images:
             assert seen_in.setdefault(image.tobytes(), name) == name
 
 
-def test_unseen_classes_are_never_trained_on(world):
-    unseen = set(world.classes.loc[~world.classes["seen"], "label"])
-    assert unseen and world.num_classes == world.classes["seen"].sum()
-    for name in world.splits:
-        labels = set(world[name].labels.tolist())
+def test_unseen_classes_are_never_trained_on(dataset):
+    unseen = set(dataset.classes.loc[~dataset.classes["seen"], "label"])
+    assert unseen and dataset.num_classes == dataset.classes["seen"].sum()
+    for name in dataset.splits:
+        labels = set(dataset[name].labels.tolist())
         if name in ("database", "query"):
             assert labels == unseen
         elif name != "stream":
             assert not labels & unseen
 
 
-def test_splits_have_the_stores_form(world):
-    ids = [item for name in world.splits for item in world[name].items["id"]]
+def test_splits_have_the_stores_form(dataset):
+    ids = [item for name in dataset.splits for item in dataset[name].items["id"]]
     assert len(ids) == len(set(ids))
-    assert world.classes["name"].is_unique
-    for name in world.splits:
-        split = world[name]
+    assert dataset.classes["name"].is_unique
+    for name in dataset.splits:
+        split = dataset[name]
         assert name in ROLES
         assert split.images.dtype == np.uint8 and split.images.ndim == 4
         assert split.labels.dtype == np.int64 and len(split.items) == len(split) > 0
-    assert set(world["train"].labels) == set(world["val"].labels) == set(range(world.num_classes))
+    assert set(dataset["train"].labels) == set(dataset["val"].labels) == set(range(dataset.num_classes))
 
 
-def test_contact_sheets_of_every_split_are_drawn(world):
-    for name in world.splits:
-        figure = contact_sheet(world, name, rows=3, columns=4)
+def test_contact_sheets_of_every_split_are_drawn(dataset):
+    for name in dataset.splits:
+        figure = contact_sheet(dataset, name, rows=3, columns=4)
         texts = " ".join(text.get_text() for text in figure.texts)
-        assert name in texts and f"{len(world[name]):,} images" in texts
+        assert name in texts and f"{len(dataset[name]):,} images" in texts
     with pytest.raises(UserError, match="unknown split 'trian'"):
-        contact_sheet(world, "trian")
+        contact_sheet(dataset, "trian")
 
 
 def test_an_overlap_is_an_error(tmp_path):
@@ -226,11 +228,11 @@ def test_names_scripts_and_base_letters():
     assert glyphs.caption(ord("Ł")) == "Latin capital letter L with stroke"
 
 
-def test_glyph_images_are_the_ones_they_were(glyph_world):
+def test_glyph_images_are_the_ones_they_were(glyph_dataset):
     """The pinned Pillow, matplotlib and numpy draw these bytes; other versions are other data."""
     digest = hashlib.sha256()
     for name in ("train", "val", "v2", "sketch", "r", "database", "query", "stream"):
-        digest.update(np.ascontiguousarray(glyph_world[name].images[::3]).tobytes())
+        digest.update(np.ascontiguousarray(glyph_dataset[name].images[::3]).tobytes())
     assert digest.hexdigest() == "c18a26f462caad9234857267e7702629302eeb714ed47b4190e3838c1bec1536"
 
 
@@ -265,26 +267,26 @@ def test_default_classes_have_superclasses_and_fine_grained_pairs(catalogue, mon
         assert len(character.trained_faces) >= 4 and character.held_out_faces
 
 
-def test_typefaces_of_v2_are_never_trained_on(glyph_world):
-    assert not set(glyph_world["v2"].items["face"]) & set(glyph_world["train"].items["face"])
-    assert set(glyph_world["val"].items["face"]) <= set(typefaces.TRAINED_FACES)
+def test_typefaces_of_v2_are_never_trained_on(glyph_dataset):
+    assert not set(glyph_dataset["v2"].items["face"]) & set(glyph_dataset["train"].items["face"])
+    assert set(glyph_dataset["val"].items["face"]) <= set(typefaces.TRAINED_FACES)
 
 
-def test_stream_is_long_tailed_and_mixed(glyph_world):
-    stream = glyph_world["stream"]
+def test_stream_is_long_tailed_and_mixed(glyph_dataset):
+    stream = glyph_dataset["stream"]
     counts = np.sort(np.bincount(stream.labels)[np.unique(stream.labels)])
     assert counts[0] == 2 and counts[-1] == 20 and len(counts) == 14
-    novel = stream.labels >= glyph_world.num_classes
+    novel = stream.labels >= glyph_dataset.num_classes
     assert np.array_equal(stream.items["group"] == "novel", novel)
     assert novel[: len(novel) // 2].any() and not novel[: len(novel) // 2].all()
 
 
-def test_a_fifth_of_the_classes_has_renditions_and_hard_images(glyph_world):
-    assert len(np.unique(glyph_world["r"].labels)) == len(np.unique(glyph_world["a"].labels)) == 4
-    assert set(glyph_world["r"].items["style"]) == set(rendering.RENDITIONS)
-    hard = glyph_world["a"]
+def test_a_fifth_of_the_classes_has_renditions_and_hard_images(glyph_dataset):
+    assert len(np.unique(glyph_dataset["r"].labels)) == len(np.unique(glyph_dataset["a"].labels)) == 4
+    assert set(glyph_dataset["r"].items["style"]) == set(rendering.RENDITIONS)
+    hard = glyph_dataset["a"]
     assert np.bincount(hard.labels).max() <= TINY_GLYPHS["a"]
-    train = glyph_world["train"]
+    train = glyph_dataset["train"]
     net = reference_network.train(train.images, train.labels, 20, TINY_GLYPHS["seed"])
     probability = reference_network.predict(net, np.array(hard.images))
     assert np.array_equal(probability.argmax(axis=1), hard.items["taken_for"])
@@ -322,26 +324,26 @@ def test_options_that_cannot_be_drawn_are_errors(given, message):
 # Omniglot
 
 
-def test_omniglot_splits_follow_the_drawers(omniglot_world):
-    drawers = {name: set(omniglot_world[name].items["drawer"]) for name in omniglot_world.splits}
+def test_omniglot_splits_follow_the_drawers(omniglot_dataset):
+    drawers = {name: set(omniglot_dataset[name].items["drawer"]) for name in omniglot_dataset.splits}
     assert drawers["v2"] == drawers["query"] == {17, 18, 19, 20}
     assert (drawers["train"] | drawers["val"]) == drawers["database"] == set(range(1, 17))
-    lengths = {name: len(omniglot_world[name]) for name in omniglot_world.splits}
+    lengths = {name: len(omniglot_dataset[name]) for name in omniglot_dataset.splits}
     assert lengths == {"train": 4 * 13, "val": 4 * 3, "v2": 4 * 4, "database": 3 * 16, "query": 3 * 4}
 
 
-def test_omniglot_classes_carry_their_alphabet(omniglot_world):
-    classes = omniglot_world.classes
+def test_omniglot_classes_carry_their_alphabet(omniglot_dataset):
+    classes = omniglot_dataset.classes
     assert classes["name"].tolist()[0] == "Early Aramaic 01"
     assert set(classes["superclass"]) == {"Greek", "Early Aramaic", "ULOG"}
     assert not classes.loc[classes["superclass"] == "ULOG", "seen"].any()
-    items = omniglot_world["val"].items
-    for label, member in zip(omniglot_world["val"].labels, items["id"]):
+    items = omniglot_dataset["val"].items
+    for label, member in zip(omniglot_dataset["val"].labels, items["id"]):
         assert classes.loc[label, "superclass"].replace(" ", "_") in member
 
 
-def test_omniglot_ink_is_light_on_dark_and_averaged(omniglot_world):
-    images = omniglot_world["train"].images
+def test_omniglot_ink_is_light_on_dark_and_averaged(omniglot_dataset):
+    images = omniglot_dataset["train"].images
     assert images.shape[1:] == (32, 32, 1)
     assert (images == 0).mean() > 0.5 and images.max() == 255  # ground, and the inside of a stroke
     assert ((images > 0) & (images < 255)).any()  # edges
@@ -361,12 +363,12 @@ def test_copies_stay_in_the_first_split_only(tmp_path, capsys):
             "file": [content.getvalue() for _, content in rows],
         }
     )
-    writer = WorldWriter(tmp_path, "test", {})
+    writer = DatasetWriter(tmp_path, "test", {})
     assert pictures.write_splits(writer, table, pictures.Format(4, 1), threads=1) == 1
     writer.classes(pd.DataFrame({"label": [0], "name": ["x"], "superclass": [""], "seen": [True]}))
-    world = finish(writer)
-    assert world["train"].items["id"].tolist() == ["b", "d"]
-    assert world["val"].items["id"].tolist() == ["c"]
+    dataset = finish(writer)
+    assert dataset["train"].items["id"].tolist() == ["b", "d"]
+    assert dataset["val"].items["id"].tolist() == ["c"]
     assert not (tmp_path / "decoded.npy").exists()
 
 
@@ -396,29 +398,29 @@ def test_a_file_is_found_or_fetched_and_checked(tmp_path, capsys):
     served = tmp_path / "served.zip"
     served.write_bytes(content)
     folders = (tmp_path / "data", tmp_path / "other")
-    path = sources.locate("x.zip", served.as_uri(), digest, folders)
+    path = fetching.locate("x.zip", served.as_uri(), digest, folders)
     assert path == tmp_path / "data" / "x.zip" and path.read_bytes() == content
     assert "fetching x.zip: 100%" in capsys.readouterr().err  # though it is no terminal
     served.unlink()
-    assert sources.locate("x.zip", served.as_uri(), digest, folders) == path  # no second fetch
+    assert fetching.locate("x.zip", served.as_uri(), digest, folders) == path  # no second fetch
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "y.zip").write_bytes(content)
-    assert sources.locate("y.zip", None, None, folders) == tmp_path / "other" / "y.zip"
+    assert fetching.locate("y.zip", None, None, folders) == tmp_path / "other" / "y.zip"
 
 
 def test_a_wrong_file_is_an_error(tmp_path):
     (tmp_path / "x.zip").write_bytes(b"other data")
     with pytest.raises(UserError, match="expected 00ff"):
-        sources.locate("x.zip", None, "00ff", (tmp_path,))
+        fetching.locate("x.zip", None, "00ff", (tmp_path,))
     with pytest.raises(UserError, match="holds another file"):
-        sources.locate("y.zip", (tmp_path / "x.zip").as_uri(), "00ff", (tmp_path,))
+        fetching.locate("y.zip", (tmp_path / "x.zip").as_uri(), "00ff", (tmp_path,))
     assert not (tmp_path / "y.zip").exists()
 
 
 def test_a_missing_file_names_file_address_and_folder(tmp_path):
     address = (tmp_path / "nowhere.zip").as_uri()
     with pytest.raises(UserError) as error:
-        sources.locate("x.zip", address, "00ff", (tmp_path / "data",))
+        fetching.locate("x.zip", address, "00ff", (tmp_path / "data",))
     for part in ("x.zip", address, str(tmp_path / "data")):
         assert part in str(error.value)
 
@@ -426,18 +428,18 @@ def test_a_missing_file_names_file_address_and_folder(tmp_path):
 # The user's own images
 
 
-def test_image_folder_reads_classes_and_superclasses(folder_world):
-    classes = folder_world.classes
+def test_image_folder_reads_classes_and_superclasses(folder_dataset):
+    classes = folder_dataset.classes
     assert classes["name"].tolist() == ["cat", "dog", "owl"]
     assert classes["superclass"].tolist() == ["feline", "", "bird"]
     assert classes["seen"].tolist() == [True, True, False]
-    assert {name: len(folder_world[name]) for name in folder_world.splits} == {
+    assert {name: len(folder_dataset[name]) for name in folder_dataset.splits} == {
         "train": 5 + 4,
         "val": 1 + 1,
         "database": 3,
         "query": 1,
     }
-    assert folder_world["train"].images.shape[1:] == (8, 8, 3)
+    assert folder_dataset["train"].images.shape[1:] == (8, 8, 3)
 
 
 def test_image_folder_takes_a_val_folder_as_it_is(user_root):
@@ -445,9 +447,9 @@ def test_image_folder_takes_a_val_folder_as_it_is(user_root):
     # A copy of a training image is no test image.
     first = user_root / "train" / "cat" / "0.png"
     (user_root / "val" / "cat" / "copy.png").write_bytes(first.read_bytes())
-    world = build_folder(user_root, channels=1)
-    assert len(world["train"]) == 11 and len(world["val"]) == 2
-    assert world["val"].images.shape[1:] == (8, 8, 1)
+    dataset = build_folder(user_root, channels=1)
+    assert len(dataset["train"]) == 11 and len(dataset["val"]) == 2
+    assert dataset["val"].images.shape[1:] == (8, 8, 1)
 
 
 def test_image_folder_pixels_are_the_centre_square(tmp_path):

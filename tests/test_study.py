@@ -1,14 +1,12 @@
 """Study files: what they must hold, what follows from them, and what a wrong one is told."""
 
 import copy
-import inspect
 import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from suite import modules
 from suite.errors import UserError
 from suite.modules import ROOT
 from suite.study import STUDIES, Study, load_study, study_name
@@ -125,14 +123,6 @@ def test_a_study_has_one_spelling(monkeypatch):
     assert {study_name(name) for name in (here, f"./{here}", ROOT / here, f"config/../{here}")} == {here}
     assert {study_name(name) for name in ("glyphs", "./config/studies/glyphs.yaml")} == {"glyphs"}
     assert study_name("/elsewhere/my study.yaml") == "/elsewhere/my study.yaml"
-
-
-def test_keys_of_backbones_are_those_of_their_classes():
-    table = modules.constants(ROOT / "baselines" / "backbones.py")["BACKBONES"]
-    for name, file in table.items():
-        signature = inspect.signature(modules.load("baselines", file).CLASSES[name]).parameters
-        needed = {key: of.default is of.empty for key, of in signature.items() if key != "channels"}
-        assert modules.parameters(modules.locate("baselines", file), "channels") == needed, name
 
 
 def test_a_study_of_ones_own_is_given_by_path():

@@ -11,12 +11,12 @@ import torch
 from baselines import mrl
 from baselines import train as command
 from baselines.backbones import build_backbone
-from baselines.batches import Normalise, augment, epoch_order, training_batch
-from baselines.distributed import Group
-from baselines.networks import build_learner
 from baselines.probe import fit_probe
 from baselines.train import train_network
 from baselines.training import DEFAULTS, train
+from baselines.training.batches import Normalise, augment, epoch_order, training_batch
+from baselines.training.distributed import Group
+from baselines.training.networks import build_learner
 from suite import files
 from suite.errors import UserError
 

@@ -19,6 +19,7 @@ from analysis import measure, tabulate
 from baselines import embed, train
 from splits import build
 from suite import modules
+from suite.contracts import METHOD
 from suite.layout import Layout
 from suite.study import STUDIES, load_study
 
@@ -202,10 +203,10 @@ def test_a_deleted_figure_is_drawn_again_alone(finished):
 
 # Per file that is edited: the rules that run again, with how many jobs where it is not all of them.
 EDITS = {
-    "analysis/knn.py": {"tabulate": 1, "draw": 2},
+    "analysis/evaluations/knn.py": {"tabulate": 1, "draw": 2},
     "analysis/statistics.py": {"tabulate": 4, "draw": 4},
     "analysis/figures/knn.py": {"draw": 1},
-    "analysis/search.py": {"measure": 7, "tabulate": 2, "draw": 2},
+    "analysis/search/__init__.py": {"measure": 7, "tabulate": 2, "draw": 2},
     "baselines/fitting.py": {"embed": 6, "measure": 13, "tabulate": 4, "draw": 4},
 }
 
@@ -217,7 +218,7 @@ def test_an_edit_runs_what_is_made_with_it_and_nothing_before(finished, file):
 
 
 def test_editing_how_images_are_drawn_draws_them_again(finished):
-    with edited(finished / "splits/rendering.py"):
+    with edited(finished / "splits/glyphs/rendering.py"):
         assert dry(finished)["build_splits"] == 1
 
 
@@ -241,17 +242,24 @@ def test_editing_a_method_retrains_that_method_alone(finished):
 
 
 def test_code_of_learning_is_all_that_is_imported_and_nothing_of_analysis():
-    for method in modules.names("baselines", "KIND"):
+    for method in METHOD.names():
         file = f"baselines/{method}.py"
         training = modules.closure("baselines/train.py", file)
         embedding = modules.closure("baselines/embed.py", file)
-        assert {file, "baselines/loading.py", "baselines/distributed.py", "baselines/networks.py"} <= {
-            *training
-        }
+        assert {
+            file,
+            "baselines/training/loading.py",
+            "baselines/training/distributed.py",
+            "baselines/training/networks.py",
+        } <= {*training}
         assert {file, "baselines/representation.py", "baselines/probe.py"} <= {*embedding}
         assert not [name for name in training + embedding if name.startswith(("analysis/", "suite/"))]
-    glyphs = modules.closure("splits/build.py", "splits/glyphs.py")
-    assert {"splits/typefaces.py", "splits/reference_network.py", "splits/pictures.py"} <= {*glyphs}
+    glyphs = modules.closure("splits/build.py", "splits/sources/glyphs.py")
+    assert {
+        "splits/glyphs/typefaces.py",
+        "splits/glyphs/reference_network.py",
+        "splits/images/pictures.py",
+    } <= {*glyphs}
 
 
 def test_imports_inside_functions_and_of_imports_count(monkeypatch, tmp_path):

@@ -6,7 +6,7 @@ hollow where a variant was not trained; right: the paper's own figures, where th
 
 from itertools import cycle
 
-from analysis.drawing import (
+from analysis.plotting import (
     LOOKS,
     MARKERS,
     SEQUENCE,
@@ -21,6 +21,7 @@ from suite.errors import UserError
 
 TABLES = ("linear", "knn")
 INPUTS = ("data",)
+ARGUMENT = "group"
 REFERENCE = "mrl"  # what every ablation is compared with
 
 # What stands beside the variants apart from it.

@@ -5,12 +5,13 @@
 
 import pandas as pd
 
-from analysis.adaptive_classification import sentence
-from analysis.drawing import headline, new_figure, over_seeds, size_axis
+from analysis.evaluations.adaptive_classification import sentence
+from analysis.plotting import headline, new_figure, over_seeds, size_axis
 from suite.errors import UserError
 
 TABLES = ("adaptive_classification",)
 INPUTS = ("data",)
+ARGUMENT = ("", "flip")
 METHOD = "mrl"
 
 
@@ -37,8 +38,6 @@ def draw(drawing):
 
 def wanted_flip(drawing, table: pd.DataFrame) -> bool:
     """Whether the figure's name asks for mirrored images. Raises UserError where the study has none."""
-    if drawing.argument not in ("", "flip"):
-        raise UserError(f"adaptive_classification_{drawing.argument}: only _flip can follow")
     if drawing.argument and not table["flip"].astype(bool).any():
         raise UserError(
             f"{drawing.study.name} has no mirrored images, since it does not train with flips "

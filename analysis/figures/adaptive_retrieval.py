@@ -6,12 +6,13 @@
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.drawing import headline, new_figure, over_seeds, paper, shades
 from analysis.metrics import mflops_per_query
+from analysis.plotting import headline, new_figure, over_seeds, paper, shades
 from suite.errors import unknown
 
 TABLES = ("adaptive_retrieval",)
 INPUTS = ("data",)
+ARGUMENT = "method"
 PANELS = {"val": "seen classes", "query": "unseen classes"}
 PAPER_ITEMS = 1_281_167  # of ImageNet-1K's training split, the paper's database
 KEYS = ("search", "shortlist_dim", "rerank_dim", "shortlist_k", "mflops")
@@ -69,7 +70,7 @@ def panels_of(drawing, task: str, method: str, keys: tuple[str, ...], metric: st
 def searched(drawing, rows: pd.DataFrame) -> str:
     """What was searched, for a title. rows: of one pair of splits."""
     row = rows.iloc[0]
-    items = len(drawing.world.labels(row["database"]))
+    items = len(drawing.dataset.labels(row["database"]))
     return f"{PANELS[row['split']]}: {row['n']:,} queries\nin {items:,} items"
 
 

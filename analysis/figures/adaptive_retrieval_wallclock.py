@@ -3,11 +3,12 @@
 `adaptive_retrieval_wallclock` draws the first method that was evaluated, `…_pca` the one that is named.
 """
 
-from analysis.drawing import SEQUENCE, headline, new_figure
 from analysis.figures.adaptive_retrieval import chosen_method, label_points, log_axis
+from analysis.plotting import SEQUENCE, headline, new_figure
 
 TABLES = ("index_retrieval",)
 INPUTS = ("data",)
+ARGUMENT = "method"
 KEYS = ["index", "dim", "refined"]
 
 
@@ -66,7 +67,7 @@ def index_colors(drawing) -> dict[str, str]:
 def caption(drawing, figure, axes, table, method: str) -> None:
     """What was searched, above; one legend, below."""
     timed = table[table["metric"] == "milliseconds"].iloc[0]
-    items = len(drawing.world.labels(timed["database"]))
+    items = len(drawing.dataset.labels(timed["database"]))
     headline(
         figure,
         f"{drawing.study.title} · {drawing.label(method)} · {timed['n']:,} queries of {timed['split']}, "

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from splits.store import ROLES, World
+from splits.store import ROLES, Dataset
 
 TABLES = ()
 INPUTS = ("data",)
@@ -18,15 +18,15 @@ GROUP_COLORS = {"pretrain": (0, 114, 178), "novel": (213, 94, 0)}
 
 def draw(drawing) -> Figure:
     """The sheet of the split that stands behind `contact_sheet_` in the figure's name."""
-    return contact_sheet(drawing.world, drawing.argument)
+    return contact_sheet(drawing.dataset, drawing.argument)
 
 
-def contact_sheet(world: World, split: str, rows: int = 8, columns: int = 12) -> Figure:
+def contact_sheet(dataset: Dataset, split: str, rows: int = 8, columns: int = 12) -> Figure:
     """A row of images for each of some classes, spread over all; the stream in the order it arrives.
 
     Raises UserError for a split the study does not have.
     """
-    data = world[split]
+    data = dataset[split]
     if split == "stream":
         places = np.arange(min(rows * columns, len(data)))
         shown = [places[start : start + columns] for start in range(0, len(places), columns)]
@@ -34,7 +34,7 @@ def contact_sheet(world: World, split: str, rows: int = 8, columns: int = 12) ->
     else:
         chosen = spread(np.unique(data.labels), rows)
         shown = [spread(np.flatnonzero(data.labels == label), columns) for label in chosen]
-        names = [title(world.classes.loc[label]) for label in chosen]
+        names = [title(dataset.classes.loc[label]) for label in chosen]
     frames = frame_colors(data.items, shown)
     columns = max(map(len, shown))
     sheet = tile(data.images, shown, columns, frames)

@@ -1,7 +1,7 @@
 """Cosines of matching and random pairs against size (paper, Table 6): how well the space is used."""
 
-from analysis.drawing import curve, headline, legend_below, new_figure, over_seeds, size_axis
-from analysis.web_scale import UNSEEN
+from analysis.evaluations.findings_image_text import UNSEEN
+from analysis.plotting import curve, headline, legend_below, new_figure, over_seeds, size_axis
 
 TABLES = ("cosine_margin",)
 INPUTS = ("data",)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis.drawing import new_figure
+from analysis.plotting import new_figure
 
 TABLES = ("cost",)
 INPUTS = ()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis.drawing import curve, headline, new_figure, over_seeds, size_axis
+from analysis.plotting import curve, headline, new_figure, over_seeds, size_axis
 
 TABLES = ("disagreement", "linear")
 INPUTS = ("data",)

@@ -8,11 +8,12 @@ import textwrap
 import numpy as np
 from matplotlib.figure import Figure
 
-from analysis.scoring import Run
+from analysis.run import Run
 from suite.errors import unknown
 
 TABLES = ()
-INPUTS = ("data", "outcomes")
+INPUTS = ("data",)
+ARGUMENT = "method"
 MEASURES = ("predict",)
 METHOD = "mrl"
 COLUMNS, ROWS = 6, 2  # images of either kind
@@ -27,8 +28,8 @@ def draw(drawing):
     if method not in drawing.study.methods:
         raise unknown("method", method, drawing.study.methods, drawing.study.path)
     study = drawing.study
-    run = Run(study, drawing.world, study.methods[method], study.seeds[0], "", {}, drawing.layout)
-    outcomes, labels = run.outcomes("predict"), drawing.world.labels("val")
+    run = Run(study, drawing.dataset, study.methods[method], study.seeds[0], "", {}, drawing.layout)
+    outcomes, labels = run.outcomes("predict"), drawing.dataset.labels("val")
     small, large = (outcomes["val/top5"][0, size, :, 0] for size in (0, -1))
     m, d = outcomes["sizes"][0], outcomes["sizes"][-1]
     kinds = (
@@ -70,10 +71,10 @@ def one_per_class(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def show(drawing, axes, row: int, answers: dict[int, int]) -> None:
     """One image with its class and, per size, the class it was taken for."""
-    image = drawing.world["val"].images[row]
+    image = drawing.dataset["val"].images[row]
     axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=255)
-    names = drawing.world.classes["name"]
-    label = drawing.world.labels("val")[row]
+    names = drawing.dataset.classes["name"]
+    label = drawing.dataset.labels("val")[row]
     axes.set_title(wrap(names[label]), fontsize=5.5, pad=2)
     wrong = next(answer for answer in answers.values() if answer != label)
     lines = [f"{size}: {'right' if answer == label else 'wrong'}" for size, answer in answers.items()]

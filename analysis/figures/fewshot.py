@@ -2,7 +2,7 @@
 
 from matplotlib.lines import Line2D
 
-from analysis.drawing import headline, new_figure, over_seeds, shades, size_axis
+from analysis.plotting import headline, new_figure, over_seeds, shades, size_axis
 
 TABLES = ("fewshot",)
 INPUTS = ("data",)

@@ -5,12 +5,13 @@
 
 from matplotlib.axes import Axes
 
-from analysis.drawing import SEQUENCE, headline, over_seeds, paper
 from analysis.figures.adaptive_retrieval import KEYS, chosen_method, panels_of, paper_pairs, single_search
 from analysis.metrics import CASCADES
+from analysis.plotting import SEQUENCE, headline, over_seeds, paper
 
 TABLES = ("funnel_retrieval", "adaptive_retrieval")
 INPUTS = ("data",)
+ARGUMENT = "method"
 MARKERS = dict(zip(CASCADES, zip(SEQUENCE, "osD")))
 
 

@@ -3,7 +3,6 @@
 `index_tradeoff` draws the first method that was evaluated, `index_tradeoff_pca` the one that is named.
 """
 
-from analysis.drawing import new_figure
 from analysis.figures.adaptive_retrieval import chosen_method, label_points
 from analysis.figures.adaptive_retrieval_wallclock import (
     caption,
@@ -11,9 +10,11 @@ from analysis.figures.adaptive_retrieval_wallclock import (
     metric_of,
     timed_curves,
 )
+from analysis.plotting import new_figure
 
 TABLES = ("index_retrieval",)
 INPUTS = ("data",)
+ARGUMENT = "method"
 MARKERS = "osD^vPXph"
 WITHOUT_CODES = ("hnsw", "ivf")  # keep whole vectors and more: their bytes are those of `exact` and above
 

@@ -1,6 +1,6 @@
 """1-NN accuracy at sizes that were never trained, between those that were (paper, Figure 5)."""
 
-from analysis.drawing import headline, new_figure, over_seeds, size_axis
+from analysis.plotting import headline, new_figure, over_seeds, size_axis
 
 TABLES = ("knn",)
 INPUTS = ("data",)

@@ -1,6 +1,6 @@
 """Linear classification against representation size, all methods (paper, Figure 2)."""
 
-from analysis.drawing import accuracy_curves, headline, legend_below, new_figure, paper_panel
+from analysis.plotting import accuracy_curves, headline, legend_below, new_figure, paper_panel
 
 TABLES = ("linear",)
 INPUTS = ("data",)

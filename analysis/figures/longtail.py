@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from analysis.drawing import accuracy_curves, headline, over_seeds, shades
+from analysis.plotting import accuracy_curves, headline, over_seeds, shades
 
 TABLES = ("longtail",)
 INPUTS = ("data",)

@@ -1,6 +1,6 @@
 """Masked-token accuracy against size: all tokens, and the frequent ones apart from the others."""
 
-from analysis.drawing import accuracy_curves, headline, legend_below, new_figure
+from analysis.plotting import accuracy_curves, headline, legend_below, new_figure
 
 TABLES = ("masked_lm",)
 INPUTS = ("data",)

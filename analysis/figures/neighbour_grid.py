@@ -8,10 +8,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from analysis.figures.contact_sheet import spread, title
-from analysis.outcomes import read_outcomes
+from analysis.run import read_outcomes
 
 TABLES = ()
-INPUTS = ("data", "outcomes")
+INPUTS = ("data",)
+ARGUMENT = "method"
 MEASURES = ("neighbours",)
 QUERIES, NEIGHBOURS = 10, 8
 RIGHT, WRONG = (0, 114, 178), (213, 94, 0)
@@ -24,8 +25,8 @@ def draw(drawing):
     method = drawing.argument or "mrl"
     drawing.study.method(method)
     outcomes = read_outcomes(drawing.layout, method, drawing.study.seeds[0], "neighbours")
-    query, database = ("query", "database") if "query" in drawing.world else ("val", "train")
-    asked, items = drawing.world[query], drawing.world[database]
+    query, database = ("query", "database") if "query" in drawing.dataset else ("val", "train")
+    asked, items = drawing.dataset[query], drawing.dataset[database]
     # One query for each of some classes, spread over all.
     first = np.unique(asked.labels, return_index=True)[1]
     chosen = spread(first, QUERIES)
@@ -45,7 +46,7 @@ def draw(drawing):
                 paste(sheet, items.images[item], y * side, left + x * side, color)
 
     sizes = outcomes["sizes"][[0, -1]]
-    names = [title(drawing.world.classes.loc[label]) for label in asked.labels[chosen]]
+    names = [title(drawing.dataset.classes.loc[label]) for label in asked.labels[chosen]]
     return on_page(drawing, sheet, side, names, starts, count, sizes, right.mean((1, 2)), method, query)
 
 

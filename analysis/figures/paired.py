@@ -1,11 +1,12 @@
 """Each method's paired difference to a baseline at every size; `paired_mrl` takes MRL as the baseline."""
 
-from analysis.drawing import headline, new_figure, size_axis
+from analysis.plotting import headline, new_figure, size_axis
 from analysis.statistics import MARGIN
 from suite.errors import unknown
 
 TABLES = ("paired",)
 INPUTS = ("data",)
+ARGUMENT = "method"
 BASELINE = "fixed_feature"
 OUTCOMES = {"linear": "linear top-1", "knn": "1-NN"}
 LOWEST = -30  # points; what is worse is not to be seen, so that small differences are

@@ -7,21 +7,18 @@ stands how many networks have to be trained and kept, and how many forward passe
 import numpy as np
 import pandas as pd
 
-from analysis.drawing import new_figure
 from analysis.metrics import normalised_area
-from suite.errors import UserError, unknown
+from analysis.plotting import new_figure
+from suite.errors import UserError
 
 TABLES = ("linear", "knn", "cost")
 INPUTS = ("data",)
+ARGUMENT = ("linear", "knn")
 ACCURACY = {"linear": "linear top-1", "knn": "1-NN"}
 
 
 def draw(drawing):
     """A point per method; those that nothing cheaper beats have a black edge."""
-    if drawing.argument not in ACCURACY:
-        raise unknown(
-            "Pareto figure", f"pareto_{drawing.argument}", [f"pareto_{a}" for a in ACCURACY], __name__
-        )
     points = pareto_points(drawing)
     figure, axes = new_figure(width=5.6, height=3.9)
     front = pareto_front(points["compute"].to_numpy(), points["accuracy"].to_numpy())
@@ -41,7 +38,7 @@ def draw(drawing):
     sizes = f"{drawing.study.nesting[0]} … {drawing.study.nesting[-1]}"
     axes.set_xlabel("compute of training and fitting (10¹² multiply-accumulates)")
     axes.set_ylabel(f"{ACCURACY[drawing.argument]} accuracy, mean over log₂ size {sizes} (%)")
-    n = len(drawing.world.labels("val"))
+    n = len(drawing.dataset.labels("val"))
     axes.set_title(f"{drawing.study.title} · val: n = {n:,}\nblack edge: nothing cheaper is more accurate")
     labels(figure, axes, points, drawing)  # last: it needs the final layout
     return figure

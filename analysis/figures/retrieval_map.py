@@ -1,7 +1,7 @@
 """Mean average precision of the first ten neighbours against size (paper, Figure 7 and appendix E)."""
 
-from analysis.drawing import accuracy_curves, headline, legend_below, new_figure, paper_panel
 from analysis.figures.adaptive_retrieval import PANELS, searched
+from analysis.plotting import accuracy_curves, headline, legend_below, new_figure, paper_panel
 
 TABLES = ("retrieval",)
 INPUTS = ("data",)

@@ -1,7 +1,7 @@
 """Accuracy under shift, a panel per split, beside clean images of the same classes (paper, appendix H)."""
 
-from analysis.drawing import accuracy_curves, headline, new_figure, over_seeds
-from analysis.predict import RESTRICTED
+from analysis.measures.predict import RESTRICTED
+from analysis.plotting import accuracy_curves, headline, new_figure, over_seeds
 from suite.errors import UserError
 
 TABLES = ("robustness",)

@@ -4,11 +4,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from analysis.drawing import accuracy_curves, headline, over_seeds
+from analysis.plotting import accuracy_curves, headline, over_seeds
 from suite.errors import unknown
 
 TABLES = ("superclass",)
 INPUTS = ("data",)
+ARGUMENT = "method"
 METHOD = "mrl"  # of the right-hand panel; `superclass_fixed_feature` draws that of another
 NAMED = 3  # gains that are named
 

@@ -1,6 +1,6 @@
 """Retrieval across modalities against size: captions for images, images for captions; unseen classes."""
 
-from analysis.drawing import accuracy_curves, legend_below, new_figure
+from analysis.plotting import accuracy_curves, legend_below, new_figure
 
 TABLES = ("text_retrieval",)
 INPUTS = ("data",)

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from analysis.drawing import headline, new_figure
+from analysis.plotting import headline, new_figure
 from suite.errors import UserError
 
 TABLES = ()

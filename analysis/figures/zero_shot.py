@@ -1,7 +1,7 @@
 """Zero-shot classification against size: classes never trained on, and the trained ones (paper, Figure 3)."""
 
-from analysis.drawing import accuracy_curves, headline, legend_below, new_figure
-from analysis.web_scale import UNSEEN
+from analysis.evaluations.findings_image_text import UNSEEN
+from analysis.plotting import accuracy_curves, headline, legend_below, new_figure
 
 TABLES = ("zero_shot",)
 INPUTS = ("data",)

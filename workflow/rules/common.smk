@@ -12,9 +12,9 @@ sys.path.insert(0, workflow.basedir)
 
 from suite import modules
 from suite.cli import has_gpu
+from suite.contracts import BACKBONE, EVALUATION, FIGURE, MEASURE, METHOD, SOURCE, backbone_module
 from suite.errors import UserError, unknown
-from suite.layout import Layout
-from suite.study import backbone_file, load_study, study_name
+from suite.study import load_study, study_name
 
 ALLOWED = (
     "study",
@@ -48,7 +48,7 @@ try:
 except UserError as error:
     raise WorkflowError(str(error))
 
-LAYOUT = Layout(STUDY.name)
+LAYOUT = STUDY.layout
 # Put behind every command, so that what a job runs can be read, copied and run by hand. Spelt in one way, so that
 # another spelling of the same study is no reason to run anything again.
 STUDY_ARGUMENT = f"--study {shlex.quote(study_name(config['study']))}"
@@ -70,7 +70,7 @@ wildcard_constraints:
     network="|".join(STUDY.networks) or "none",
     method="|".join(STUDY.methods),
     seed=r"\d+",
-    measure="|".join(modules.names("analysis", "MEASURE")),
+    measure="|".join(MEASURE.names()),
     task="|".join(STUDY.tasks),
     figure="|".join(STUDY.figures) or "none",
 
@@ -84,32 +84,30 @@ def training_code(method):
     """What decides the weights of a method's networks: its file, the backbone's, and how they are trained."""
     return modules.closure(
         "baselines/train.py",
-        modules.locate("baselines", method.baseline),
-        backbone_file(STUDY.backbone["name"]),
+        METHOD.path(method.baseline),
+        BACKBONE.path(backbone_module(STUDY.backbone["name"])),
     )
 
 
 def embedding_code(method):
     """What decides a method's embeddings, given the networks or embeddings that they are made from."""
-    return modules.closure(
-        "baselines/embed.py", modules.locate("baselines", method.baseline)
-    )
+    return modules.closure("baselines/embed.py", METHOD.path(method.baseline))
 
 
 def measuring_code(wildcards):
     """What decides raw outcomes. Statistics are of the tables: a new one needs no new search."""
-    return modules.closure("analysis/measure.py", f"analysis/{wildcards.measure}.py")
+    return modules.closure("analysis/measure.py", MEASURE.path(wildcards.measure))
 
 
 def scoring_code(wildcards):
     """What decides a table, given the raw outcomes."""
-    return modules.closure("analysis/tabulate.py", f"analysis/{wildcards.task}.py")
+    return modules.closure("analysis/tabulate.py", EVALUATION.path(wildcards.task))
 
 
 def drawing_code(wildcards):
     """What decides a figure, given the tables."""
     drawn_by, _ = STUDY.figure_module(wildcards.figure)
-    return modules.closure("analysis/draw.py", f"analysis/figures/{drawn_by}.py")
+    return modules.closure("analysis/draw.py", FIGURE.path(drawn_by))
 
 
 def method_of(wildcards):
@@ -117,24 +115,17 @@ def method_of(wildcards):
     return STUDY.methods[STUDY.networks[wildcards.network].method]
 
 
-def own_images():
-    """What decides the data of the user's own images beside the options: a table, and which files there are."""
-    if STUDY.source != "image_folder":
-        return {"superclasses": [], "listing": {}}
-    from splits import image_folder
-
-    root = Path(STUDY.source_options["root"]).expanduser()
+def outside():
+    """What decides the data beside the options where a source reads the user's own: files, and settings."""
+    if not SOURCE.facts(STUDY.source).OUTSIDE:
+        return [], {}
     try:
-        table = image_folder.superclass_table(root, STUDY.source_options)
+        return SOURCE.load(STUDY.source).outside(STUDY.source_options)
     except UserError as error:
         raise WorkflowError(str(error))
-    return {
-        "superclasses": str(table) if table else [],
-        "listing": {"listing": image_folder.listing(root)},
-    }
 
 
-OWN_IMAGES = own_images()
+OUTSIDE_FILES, OUTSIDE_SETTINGS = outside()
 
 
 def starting_point(wildcards):
@@ -179,16 +170,16 @@ def table_inputs(wildcards):
 def figure_inputs(wildcards):
     """Tables a figure is drawn from, and what else its module says it reads."""
     drawn_by, _ = STUDY.figure_module(wildcards.figure)
-    facts = modules.declared("analysis/figures", drawn_by, "TABLES", "figure")
-    for task in facts["TABLES"]:
+    facts = FIGURE.facts(drawn_by)
+    for task in facts.TABLES:
         yield LAYOUT.table(task)
-    if "data" in facts["INPUTS"]:
+    if "data" in facts.INPUTS:
         yield LAYOUT.data / "manifest.json"
-    if "logs" in facts["INPUTS"]:
+    if "logs" in facts.INPUTS:
         for network in STUDY.networks:
             for seed in STUDY.seeds:
                 yield LAYOUT.network(network, seed) / "log.csv"
-    for measure in facts.get("MEASURES", ()):
+    for measure in facts.MEASURES:
         for method, needed in STUDY.measured():
             if needed == measure:
                 for seed in STUDY.seeds:
@@ -198,40 +189,30 @@ def figure_inputs(wildcards):
 def figure_caption(wildcards):
     """One sentence about a figure: what its module says of itself."""
     drawn_by, _ = STUDY.figure_module(wildcards.figure)
-    return modules.summary("analysis/figures", drawn_by)
+    return FIGURE.summary(drawn_by)
 
 
 def measured_before(wildcards):
     """Outcomes of other measures that this one starts from."""
     return [
         LAYOUT.outcomes(wildcards.method, wildcards.seed, other)
-        for other in measure_facts(wildcards).get("READS", ())
+        for other in MEASURE.facts(wildcards.measure).READS
     ]
 
 
 def measure_threads(wildcards):
     """One thread, or all of them where a job that runs beside it would spoil what is timed."""
-    return os.cpu_count() if measure_facts(wildcards).get("ALONE") else 1
+    return os.cpu_count() if MEASURE.facts(wildcards.measure).ALONE else 1
 
 
 def measure_gpu(wildcards):
     """A GPU, where there is one, for what searches all of a database."""
-    return GPU if measure_facts(wildcards).get("SEARCHES") else 0
-
-
-def measure_facts(wildcards):
-    """What the module of a measure declares."""
-    return modules.declared("analysis", wildcards.measure, "MEASURE", "measure")
+    return GPU if MEASURE.facts(wildcards.measure).SEARCHES else 0
 
 
 def measure_settings(wildcards):
-    """What decides a measure: its options and, for neighbours, the sizes in between."""
-    extra = (
-        [*STUDY.nesting, *STUDY.interpolated]
-        if wildcards.measure == "neighbours"
-        else ()
-    )
-    return settings([STUDY.measure_options(wildcards.measure), extra])
+    """What decides a measure."""
+    return settings(STUDY.measure_options(wildcards.measure))
 
 
 def imagenet21k(wildcards):

@@ -2,8 +2,8 @@
 # `--config method=…`; its name is that of the page that is asked for.
 from functools import cache
 
-from analysis.saved import MEASURED, Saved, measures
-from baselines.foreign import SAVED, admit, files_of, source_of
+from analysis.compare.saved import MEASURED, Saved, measures
+from analysis.compare.own_methods import SAVED, admit, files_of, source_of
 
 COMPARED = f"results/compare/{STUDY.name}/{{name}}"
 NEW_STUDY = f"results/compare/{STUDY.name}/{{name}}/study.yaml"

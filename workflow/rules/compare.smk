@@ -3,7 +3,7 @@ rule admit_method:
     input:
         data=LAYOUT.data / "manifest.json",
         method=new_code,
-        code=["baselines/foreign.py", "baselines/doors/folder.py"],
+        code=["analysis/compare/own_methods.py", "analysis/compare/adapters/folder.py"],
     output:
         NEW_STUDY,
     log:
@@ -20,7 +20,7 @@ rule admit_method:
         study=STUDY_ARGUMENT,
         seeds=SEEDS_ARGUMENT,
     shell:
-        "python -m baselines.foreign admit {params.study} --name {wildcards.name} --method {params.given:q}"
+        "python -m analysis.compare.own_methods admit {params.study} --name {wildcards.name} --method {params.given:q}"
         " --out {output:q} {params.seeds} 2>&1 | tee {log:q}"
 
 
@@ -90,7 +90,7 @@ rule embed_method:
         gpu=GPU,
     params:
         command=lambda w: (
-            "baselines.foreign embed"
+            "analysis.compare.own_methods embed"
             if new_method(w).kind == "folder"
             else "baselines.embed --threads 2"
         ),
@@ -127,7 +127,7 @@ rule compare:
         new_outcomes,
         study=NEW_STUDY,
         saved=LAYOUT.saved / "manifest.json",
-        code=modules.closure("analysis/compare.py"),
+        code=modules.closure("analysis/compare/judge.py"),
     output:
         page=f"{COMPARED}.md",
         html=f"{COMPARED}.html",

@@ -1,8 +1,8 @@
 rule build_splits:
     """Draw or read the images of every split; the manifest is written when all of them are whole."""
     input:
-        superclasses=OWN_IMAGES["superclasses"],
-        code=modules.closure("splits/build.py", f"splits/{STUDY.source}.py"),
+        outside=OUTSIDE_FILES,
+        code=modules.closure("splits/build.py", SOURCE.path(STUDY.source)),
     output:
         LAYOUT.data / "manifest.json",
     log:
@@ -13,7 +13,7 @@ rule build_splits:
         "../../environment.yml"
     threads: 2
     params:
-        settings=settings(STUDY.source_options | OWN_IMAGES["listing"]),
+        settings=settings(STUDY.source_options | OUTSIDE_SETTINGS),
         study=STUDY_ARGUMENT,
     shell:
         "python -m splits.build {params.study} --threads {threads} 2>&1 | tee {log:q}"

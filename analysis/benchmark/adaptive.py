@@ -1,0 +1,126 @@
+"""Adaptive retrieval against one search at full size, on the clock, beside what is counted.
+
+The sub-command `adaptive` of `python -m analysis.benchmark`. A shortlist at a short prefix is ordered by the
+full vectors; the same FAISS index at the full size is searched with the same number of threads in the same
+run. Without --database the embeddings are planted: classes around codes whose strength falls along the
+dimensions, so that short prefixes mean something. How long a search takes does not depend on that; what it
+finds does.
+"""
+
+import argparse
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from analysis.evaluations.index_retrieval import shared
+from analysis.measures.indexes import FLAT, best_time, build, flat, normalised, searchers, vectors
+from analysis.metrics import mflops_per_query
+from suite.errors import UserError
+
+FACTORIES = {"exact": FLAT, "hnsw": "HNSW32", "ivf": "IVF1024,Flat"}
+SEARCH = {"ivf": "nprobe=32"}
+CLASSES = 1000
+BLOCK = 16_384  # rows that are made or read at once
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `adaptive`."""
+    parser.add_argument("--rows", type=int, default=500_000, help="database rows (default 500000)")
+    parser.add_argument("--dim", type=int, default=2048, help="full size (default 2048)")
+    parser.add_argument("--queries", type=int, default=1000, help="queries (default 1000)")
+    parser.add_argument(
+        "--shortlist-dims", type=int, nargs="+", default=[8, 16, 32, 64], help="default 8 16 32 64"
+    )
+    parser.add_argument("--shortlist", type=int, default=200, help="K (default 200)")
+    parser.add_argument("--k", type=int, default=10, help="neighbours (default 10)")
+    parser.add_argument("--seconds", type=float, default=5, help="repeat each search for so long (default 5)")
+    parser.add_argument(
+        "--index",
+        nargs="+",
+        choices=FACTORIES,
+        default=["exact"],
+        help="default exact; hnsw at 2048 dimensions takes minutes to build",
+    )
+    parser.add_argument("--database", type=Path, help="a .npy of embeddings [N, d] instead of planted ones")
+    parser.add_argument("--query-file", type=Path, help="a .npy of queries [n, d] for --database")
+
+
+def run(args: argparse.Namespace) -> pd.DataFrame:
+    """A row per index and size; the row of the full size is the one search the others are measured by.
+
+    speedup: its milliseconds divided by these; counted: its multiply-accumulates divided by these, for exact
+    search. exact_recall: share of its exact neighbours that are found.
+    """
+    full, queries = embeddings(args)
+    items = vectors(full)
+    wrong = [m for m in args.shortlist_dims if not 0 < m < full.d]
+    if wrong:
+        raise UserError(f"--shortlist-dims {wrong}: shortlists are made below the full size {full.d}")
+    faiss.omp_set_num_threads(args.threads)
+    exact = full.search(queries, args.k)[1]
+    table = []
+    for name in args.index:
+        for m in tqdm([full.d, *args.shortlist_dims], desc=name, unit="size"):
+            index, built = prepared(name, m, full, items, args)
+            faiss.omp_set_num_threads(args.threads)
+            (_, ids), seconds = best_time(lambda index=index: index.search(queries, args.k), args.seconds)
+            stages = [(args.shortlist, full.d)] if m < full.d else []
+            table.append(
+                {
+                    "index": name,
+                    "shortlist_dim": m,
+                    "dim": full.d,
+                    "rows": full.ntotal,
+                    "queries": len(queries),
+                    "threads": args.threads,
+                    "ms_per_query": 1000 * seconds / len(queries),
+                    "mflops": mflops_per_query(full.ntotal, m, stages) if name == "exact" else np.nan,
+                    "exact_recall": shared(ids, exact).mean(),
+                    "build_seconds": built,
+                }
+            )
+    table = pd.DataFrame(table)
+    single = table[table["shortlist_dim"] == full.d].set_index("index")
+    table["speedup"] = table["index"].map(single["ms_per_query"]) / table["ms_per_query"]
+    table["counted"] = table["index"].map(single["mflops"]) / table["mflops"]
+    return table
+
+
+def prepared(name: str, dim: int, full: faiss.IndexFlatL2, items: np.ndarray, args: argparse.Namespace):
+    """(what to search, seconds to build it): one search at the full size, a refined shortlist below it."""
+    if name == "exact" and dim == full.d:
+        return full, 0.0
+    built = build(items, FACTORIES[name], dim, SEARCH.get(name, ""), args.threads)
+    if dim == full.d:
+        return built.index, built.seconds
+    *_, (_, refined) = searchers(built.index, full, args.shortlist / args.k)
+    return refined, built.seconds
+
+
+def embeddings(args: argparse.Namespace) -> tuple[faiss.IndexFlatL2, np.ndarray]:
+    """(the database's vectors, normalised, in the only copy there is; queries float32 [n, d]).
+
+    Raises UserError when one of --database and --query-file is given without the other.
+    """
+    if (args.database is None) != (args.query_file is None):
+        raise UserError("--database and --query-file go together: both hold embeddings of one network")
+    if args.database is not None:
+        stored, asked = (np.load(path, mmap_mode="r") for path in (args.database, args.query_file))
+        starts = tqdm(range(0, len(stored), BLOCK), desc="read", unit="block")
+        full = flat(stored[start : start + BLOCK] for start in starts).index
+        return full, normalised(asked[: args.queries])
+    rng = np.random.default_rng(args.seed)
+    strength = 1 / np.sqrt(1 + np.arange(args.dim) / 16)
+    codes = (rng.standard_normal((CLASSES, args.dim)) * strength).astype(np.float32)
+    starts = tqdm(range(0, args.rows, BLOCK), desc="plant", unit="block")
+    full = flat(planted(codes, strength, min(BLOCK, args.rows - start), rng) for start in starts).index
+    return full, normalised(planted(codes, strength, args.queries, rng))
+
+
+def planted(codes: np.ndarray, strength: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """float32 [count, d]: codes of random classes with half as much noise in every dimension."""
+    noise = 0.5 * rng.standard_normal((count, codes.shape[1]), dtype=np.float32) * strength.astype(np.float32)
+    return codes[rng.integers(len(codes), size=count)] + noise

@@ -1,0 +1,406 @@
+"""Judges a new method against saved baselines: `python -m analysis.compare --study … --method mine`.
+
+    results/compare/<study>/<name>.md     the verdict; .html: the same in one file that opens offline
+    results/compare/<study>/<name>.csv    every difference with interval, p and verdict; the areas' last
+    results/compare/<study>/<name>.png    curves with the baselines
+
+Same items, same protocol: per task and size the difference new − baseline on paired test items, with its 95 %
+interval, Holm-adjusted p over the sizes, and better / worse / equivalent (inside half a point) / undecided.
+Seeds and random draws are averaged item by item first. Baselines are read from results/saved/, never run.
+"""
+
+import argparse
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis.compare import page
+from analysis.compare.own_methods import source_of
+from analysis.compare.saved import (
+    COMPARABLES,
+    MEASURED,
+    PROTOCOL,
+    Comparable,
+    Saved,
+    SavedRun,
+    collect,
+    describe,
+    measured,
+    measures,
+)
+from analysis.metrics import normalised_area
+from analysis.statistics import MARGIN, RESAMPLES, compare_outcomes, compare_paired, verdict
+from baselines.representation import Representation
+from splits.store import Dataset
+from suite import cli, files
+from suite.contracts import MEASURE
+from suite.errors import UserError
+from suite.layout import Layout
+from suite.study import Method, Study
+
+AGAINST = ("mrl", "fixed_feature", "pca")  # the default baselines, where they were saved
+ONE = "One seed: intervals say how results move with other test items, not with another training."
+SEVERAL = (
+    "Several seeds: outcomes are averaged item by item, and intervals still say how results move with other "
+    "test items. How far trainings differ is the range over seeds behind each difference; where seeds "
+    "disagree about the sign, neither is called better."
+)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One method as it is compared: what was measured per item, and its conditions, by seed.
+
+    outcomes: what `saved.collect` returns. runs: sizes, costs, provenance.
+    """
+
+    name: str
+    label: str
+    outcomes: dict[int, dict[str, np.ndarray]]
+    runs: dict[int, SavedRun]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(self.outcomes)
+
+    def items(self, what: Comparable, seeds: Sequence[int]) -> dict[int, np.ndarray] | None:
+        """Outcome of each item by size, averaged over draws: float64 [seeds, n]; None if not measured."""
+        if any(what.array not in self.outcomes[seed] for seed in seeds):
+            return None
+        by_seed = [what.value(self.outcomes[seed][what.array]).mean(0, dtype=np.float64) for seed in seeds]
+        return dict(zip(self.outcomes[seeds[0]][what.sizes].tolist(), np.stack(by_seed, axis=1)))
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Something that was not compared."""
+
+    what: str
+    why: str
+
+
+@dataclass
+class Verdicts:
+    """The whole comparison: what the page is made from.
+
+    differences: a row per comparable, baseline and size; areas: a row per comparable and baseline, of the
+    normalised area under the curve; curves: value per comparable, method and size.
+    """
+
+    new: Contender
+    baselines: list[Contender]
+    seeds: dict[str, tuple[int, ...]]
+    differences: pd.DataFrame
+    areas: pd.DataFrame
+    curves: pd.DataFrame
+    refused: list[Refusal] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+# --- may these be compared? -----------------------------------------------------------------------
+
+
+def refuse_all(saved: Saved, dataset: Dataset) -> None:
+    """Raise UserError when nothing can be compared: another protocol, or other training data.
+
+    The methods saved were trained on this training split; other splits are looked at one by one.
+    """
+    protocol, data = saved.manifest["protocol"], saved.manifest["data"]
+    if protocol != PROTOCOL:
+        raise UserError(
+            f"the baselines in {saved.folder} follow protocol {protocol}, this suite protocol {PROTOCOL}: "
+            "their numbers mean different things; freeze the baselines again"
+        )
+    if "train" in other_splits(saved, dataset):
+        raise UserError(
+            f"the saved baselines were trained on other data: checksum of train "
+            f"{checksum(data, 'train')}, here {checksum(dataset.manifest, 'train')} ({dataset.folder}); "
+            "comparing them would say nothing about the method"
+        )
+
+
+def checksum(manifest: dict, split: str) -> str:
+    """First digits of a split's checksum in a data manifest, "none" where there is no such split."""
+    return manifest["splits"].get(split, {}).get("sha256", "none")[:12]
+
+
+def other_splits(saved: Saved, dataset: Dataset) -> set[str]:
+    """Splits that are not the same here as when the baselines were saved."""
+    there, here = saved.manifest["data"]["splits"], dataset.manifest["splits"]
+    return {
+        split
+        for split in {*there, *here}
+        if there.get(split, {}).get("sha256") != here.get(split, {}).get("sha256")
+    }
+
+
+def other_settings(saved: Saved, study: Study) -> set[str]:
+    """Measures whose outcomes mean something else here: other labelled images, another update interval …
+
+    The first neighbours are the same however many are kept.
+    """
+    given = saved.manifest["study"].get("measures", {})
+    return {
+        measure
+        for measure in MEASURED
+        if measure != "neighbours"
+        and MEASURE.options(measure, given.get(measure)) != study.measure_options(measure)
+    }
+
+
+def comparable(saved: Saved, dataset: Dataset, study: Study) -> tuple[list[Comparable], list[Refusal]]:
+    """What can be compared on this data with these settings, and what cannot."""
+    changed, allowed, refused = other_splits(saved, dataset), [], []
+    settings = other_settings(saved, study)
+    for what in COMPARABLES:
+        missing = [split for split in what.data if split not in dataset]
+        differing = [split for split in what.data if split in changed and split in dataset]
+        if missing:
+            refused.append(Refusal(what.name, f"the study has no split {' and '.join(missing)}"))
+        elif differing:
+            split = differing[0]
+            why = (
+                f"the data of {split} differ from those of the saved baselines (checksum "
+                f"{checksum(saved.manifest['data'], split)} there, {checksum(dataset.manifest, split)} here)"
+            )
+            refused.append(Refusal(what.name, why))
+        elif what.measure in settings:
+            why = f"the baselines were saved with other settings of {what.measure} than {study.path} has"
+            refused.append(Refusal(what.name, why))
+        else:
+            allowed.append(what)
+    return allowed, refused
+
+
+# --- the comparison -------------------------------------------------------------------------------
+
+
+def judge(
+    new: Contender,
+    baselines: list[Contender],
+    allowed: Sequence[Comparable],
+    nesting: Sequence[int],
+    margin: float = MARGIN,
+    resamples: int = RESAMPLES,
+) -> Verdicts:
+    """Compare `new` with every baseline on everything allowed, at the sizes of `nesting` that both have."""
+    seeds = {base.name: shared_seeds(new, base) for base in baselines}
+    differences, areas, refused = [], [], []
+    for what in allowed:
+        if new.items(what, new.seeds) is None:
+            refused.append(Refusal(what.name, f"not measured for {new.label}"))
+            continue
+        for base in baselines:
+            mine, its = new.items(what, seeds[base.name][0]), base.items(what, seeds[base.name][1])
+            named = f"{what.name} against {base.label}"
+            if its is None:
+                refused.append(Refusal(named, f"not measured for {base.label}"))
+                continue
+            dims = [m for m in nesting if m in mine and m in its]
+            left = [m for m in nesting if m not in dims]
+            if left:
+                who = new.label if any(m not in mine for m in left) else base.label
+                sizes = ", ".join(map(str, left))
+                refused.append(Refusal(f"{named}, sizes {sizes}", f"{who} does not have these sizes"))
+            if not dims:
+                continue
+            keys = {"task": what.task, "split": what.split, "metric": what.metric, "baseline": base.name}
+            by_seed = [np.stack([side[m] for m in dims]) for side in (mine, its)]  # [S, seeds, n]
+            pair = [side.mean(1) for side in by_seed]
+            table = compare_outcomes(*pair, dims, margin, rng=generator(keys), resamples=resamples)
+            table.insert(1, "new", pair[0].mean(1))
+            table.insert(2, "base", pair[1].mean(1))
+            differences.append(with_seeds(table, *by_seed).assign(**keys))
+            if len(dims) > 1:
+                areas.append(keys | compare_areas(*pair, dims, margin, generator(keys), resamples))
+    if not differences:
+        raise UserError(
+            f"nothing of {new.label} can be compared: "
+            + "; ".join(f"{refusal.what}: {refusal.why}" for refusal in refused)
+        )
+    return Verdicts(
+        new,
+        baselines,
+        {name: used[0] for name, used in seeds.items()},
+        pd.concat(differences, ignore_index=True),
+        pd.DataFrame(areas),
+        pd.DataFrame(curves(new, baselines, seeds, allowed)),
+        refused,
+    )
+
+
+def with_seeds(table: pd.DataFrame, new: np.ndarray, base: np.ndarray) -> pd.DataFrame:
+    """The table with `seeds`, and the least and largest difference of one seed: `seed_low`, `seed_high`.
+
+    Items say nothing of how far trainings differ. So where seeds are paired and disagree about the sign, a
+    "better" or "worse" of their mean becomes "undecided". new, base: float64 [S, seeds, n].
+    """
+    if new.shape[1] != base.shape[1] or new.shape[1] == 1:
+        return table.assign(seeds=min(new.shape[1], base.shape[1]), seed_low=np.nan, seed_high=np.nan)
+    by_seed = new.mean(2) - base.mean(2)
+    low, high = by_seed.min(1), by_seed.max(1)
+    disagree = (low < 0) & (high > 0) & table["verdict"].isin(["better", "worse"])
+    return table.assign(
+        verdict=table["verdict"].mask(disagree, "undecided"),
+        seeds=by_seed.shape[1],
+        seed_low=low,
+        seed_high=high,
+    )
+
+
+def shared_seeds(new: Contender, base: Contender) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Seeds to average for each side: those both have, else all of each."""
+    both = tuple(seed for seed in new.seeds if seed in base.seeds)
+    return (both, both) if both else (new.seeds, base.seeds)
+
+
+def generator(keys: dict) -> np.random.Generator:
+    """The same resamples for the same question, whatever else is compared."""
+    return np.random.default_rng(zlib.crc32("/".join(keys.values()).encode()))
+
+
+def compare_areas(
+    new: np.ndarray,
+    base: np.ndarray,
+    dims: list[int],
+    margin: float,
+    rng: np.random.Generator,
+    resamples: int,
+) -> dict:
+    """Normalised area under the curve against log₂ size, new − base. new, base: [S, n].
+
+    The area is linear in the outcomes, so each item has one, and areas are paired like anything else.
+    """
+    mine, its = normalised_area(dims, new.T), normalised_area(dims, base.T)
+    found = compare_paired(mine, its, margin, rng=rng, resamples=resamples)
+    return {
+        "sizes": f"{dims[0]}–{dims[-1]}",
+        "new": float(mine.mean()),
+        "base": float(its.mean()),
+        "difference": float(found.difference),
+        "low": float(found.low),
+        "high": float(found.high),
+        "p": float(found.p),
+        "verdict": verdict(
+            found.low, found.high, found.p, found.p_equivalence, identical=bool(found.discordant == 0)
+        ),
+    }
+
+
+def curves(
+    new: Contender, baselines: list[Contender], seeds: dict[str, tuple], allowed: Sequence[Comparable]
+) -> Iterator[dict]:
+    """Mean per method and size of everything compared, over the seeds that were compared."""
+    mine = tuple(dict.fromkeys(seed for ours, _ in seeds.values() for seed in ours))
+    drawn = [(new, mine), *((base, seeds[base.name][1]) for base in baselines)]
+    for what in allowed:
+        for contender, some in drawn:
+            for dim, values in (contender.items(what, some) or {}).items():
+                yield {
+                    "task": what.task,
+                    "split": what.split,
+                    "metric": what.metric,
+                    "method": contender.name,
+                    "dim": dim,
+                    "value": float(values.mean()),
+                }
+
+
+# --- from files -----------------------------------------------------------------------------------
+
+
+def new_contender(study: Study, layout: Layout, dataset: Dataset, name: str) -> Contender:
+    """The new method from what was just measured. Raises UserError when it saw other data."""
+    outcomes, runs, notes = {}, {}, []
+    for seed in study.seeds:
+        meta = Representation(layout.embeddings(name, seed)).meta
+        if meta["data_checksum"] != dataset.checksum:
+            raise UserError(f"{name}-{seed} was embedded from other data than {dataset.folder} holds now")
+        outcomes[seed] = collect(measured(layout, name, seed, measures(study)), dataset)
+        runs[seed] = describe(study, layout, name, seed)
+        notes += meta.get("notes", [])
+    return Contender(name, study.methods[name].label, outcomes, runs, tuple(dict.fromkeys(notes)))
+
+
+def saved_contender(saved: Saved, name: str) -> Contender:
+    """A frozen baseline."""
+    seeds = saved.methods[name]
+    runs = {seed: saved.run(name, seed) for seed in seeds}
+    return Contender(name, runs[seeds[0]].label, {seed: saved.outcomes(name, seed) for seed in seeds}, runs)
+
+
+def chosen(saved: Saved, against: Sequence[str] | None) -> list[str]:
+    """Baselines to compare with; raises UserError for one that was not saved."""
+    if against:
+        saved.require(against)
+        return list(against)
+    return [name for name in AGAINST if name in saved.methods] or [
+        name for name in saved.methods if saved.runs[name, saved.methods[name][0]].kind != "control"
+    ]
+
+
+def conditions(study: Study, method: Method, saved: Saved, verdicts: Verdicts) -> list[str]:
+    """What a reader has to know about how this was made."""
+    notes = list(verdicts.new.notes)
+    trained_alike = all(saved.manifest["study"][key] == study.config[key] for key in ("backbone", "training"))
+    if method.kind == "trained" and not trained_alike:
+        notes.append(
+            "The saved baselines were trained with other settings (backbone or training) than "
+            f"{study.path} has now, so differences are not of the method alone."
+        )
+    if method.kind == "fitted":
+        notes.append(
+            f"It starts from embeddings of the saved {source_of(method)} network, computed again here; on "
+            "another machine these may differ in the last bits."
+        )
+    if method.kind in ("fitted", "folder"):
+        notes.append("Its linear classifiers are the suite's probes, one per size, fitted on train.")
+    notes.append(SEVERAL if max(map(len, verdicts.seeds.values())) > 1 else ONE)
+    knn = verdicts.curves.query("task == 'knn' and method == @verdicts.new.name")
+    chance = 1 / saved.manifest["data"]["seen_classes"]
+    if method.kind == "folder" and len(knn) and knn["value"].max() < 2 * chance:
+        notes.append(
+            "Its 1-NN accuracy is near chance at every size: are rows in the order of the splits' items.csv?"
+        )
+    return notes
+
+
+def compare(study: Study, name: str, layout: Layout, against: Sequence[str] | None = None) -> Verdicts:
+    """The verdict on method `name` of a study that `analysis.compare.own_methods` wrote."""
+    saved, dataset = Saved(layout.saved), Dataset(layout.data)
+    refuse_all(saved, dataset)
+    allowed, refused = comparable(saved, dataset, study)
+    verdicts = judge(
+        new_contender(study, layout, dataset, name),
+        [saved_contender(saved, base) for base in chosen(saved, against)],
+        allowed,
+        saved.manifest["study"]["nesting"],
+    )
+    verdicts.refused = refused + verdicts.refused
+    verdicts.notes = conditions(study, study.method(name), saved, verdicts)
+    return verdicts
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    cli.add_study(parser)
+    cli.add_seeds(parser)
+    parser.add_argument("--method", required=True, help="the new method's name in that study")
+    parser.add_argument("--against", nargs="+", help=f"saved methods; default: {', '.join(AGAINST)}")
+    parser.add_argument("--out", required=True, type=Path, help="the page (.md); others lie beside it")
+    args = parser.parse_args(argv)
+    study = cli.study(args)
+    layout = Layout(study.name)
+    verdicts = compare(study, args.method, layout, args.against)
+    with files.write_aside(args.out.with_suffix(".csv")) as path:
+        pd.concat([verdicts.differences, verdicts.areas]).to_csv(path, index=False)
+    page.write(verdicts, study, Saved(layout.saved), args.out)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,448 @@
+"""The page of a comparison, as Markdown and as one HTML file that opens without a network.
+
+The page is a list of blocks (heading, paragraph, table, picture, list), written twice. Text may hold **bold**
+and `code`; everything else is taken as it is.
+"""
+
+import base64
+import html
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.compare.saved import COMPARABLES, Saved
+from analysis.metrics import metric
+from analysis.plotting import LOOKS, MARKERS, SEQUENCE, new_figure, size_axis, use_style
+from analysis.statistics import MARGIN, VERDICTS, detectable_difference
+from suite.files import write_aside
+from suite.study import Study
+
+SIGNS = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": "?"}
+BYTES_PER_NUMBER = 4
+
+
+@dataclass(frozen=True)
+class Heading:
+    level: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Text:
+    text: str
+
+
+@dataclass(frozen=True)
+class Items:
+    texts: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as they are shown; the first column is left-aligned, the others right-aligned."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG and what it shows; `name` is its file beside the Markdown page."""
+
+    name: str
+    png: bytes
+    caption: str
+
+
+Block = Heading | Text | Items | Table | Picture
+
+
+# --- what is said ---------------------------------------------------------------------------------
+
+
+def blocks(verdicts, study: Study, saved: Saved, picture: Picture) -> Iterator[Block]:
+    """The whole page."""
+    new = verdicts.new
+    yield Heading(1, f"{new.label}, judged on {study.title}")
+    yield Text(answer(verdicts))
+    yield picture
+    yield Heading(2, "Differences")
+    yield Text(
+        "New − baseline in points on the same test items, with its 95 % interval. p is Holm-adjusted over "
+        f"the sizes of one row. **=** equivalent: the difference lies inside ±{100 * MARGIN:g} points (two "
+        "one-sided tests); **▲** better, **▼** worse: p ≤ 0.05; **?** undecided: these items cannot tell."
+    )
+    for what in COMPARABLES:
+        rows = where(verdicts.differences, what)
+        if len(rows):
+            yield Heading(3, f"{task_name(what)}")
+            yield difference_table(rows, verdicts)
+            yield Text(power(rows))
+    if len(verdicts.areas):
+        yield Heading(2, "Whole curves")
+        yield Text(
+            "Normalised area under the curve against log₂ size, the mean height: difference, and the new "
+            "method's own area over the sizes that both have."
+        )
+        yield area_table(verdicts)
+    yield Heading(2, "Cost")
+    yield cost_table(verdicts)
+    yield Text(
+        "Training counts every network that serves the sizes, for one seed; fitting is on frozen embeddings "
+        "and includes linear probes. An item takes 4 bytes a dimension, so it costs the same at equal size."
+    )
+    yield Heading(2, "What could not be compared")
+    yield Items([f"{left.what}: {left.why}." for left in verdicts.refused] or ["Everything was compared."])
+    yield Heading(2, "Conditions")
+    yield Items(condition_items(verdicts, study, saved))
+
+
+def answer(verdicts) -> str:
+    """The verdict in one paragraph."""
+    new, main = verdicts.new, [what for what in COMPARABLES if what.main]
+    sentences = []
+    for base in verdicts.baselines:
+        its = verdicts.differences.query("baseline == @base.name")
+        rows = pd.concat([where(its, what).assign(on=task_name(what)) for what in main])
+        if len(rows):
+            sentences.append(f"Against **{base.label}** {sentence(rows)}")
+    if not sentences:
+        return f"{new.label} shares none of the main tasks with the baselines; see the tables below."
+    return f"**{new.label}**, over {listed([task_name(what) for what in main])}. " + " ".join(sentences)
+
+
+def sentence(rows: pd.DataFrame) -> str:
+    """What the tests against one baseline come to."""
+    counts = rows["verdict"].value_counts()
+    total = len(rows)
+    if counts.get("equivalent", 0) == total:
+        same = " (identical on every item)" if (rows["discordant"] == 0).all() else ""
+        return f"it is equivalent in all {total} comparisons{same}."
+    if counts.get("better", 0) == total or counts.get("worse", 0) == total:
+        return f"it is {counts.index[0]} in all {total} comparisons ({extremes(rows)})."
+    parts = [f"{name} in {counts[name]}" for name in VERDICTS if name in counts]
+    notable = [
+        f"{name} on " + listed([f"{on} at {sizes(part)}" for on, part in found.groupby("on", sort=False)])
+        for name in ("better", "worse")
+        if len(found := rows[rows["verdict"] == name])
+    ]
+    text = f"it is {listed(parts)} of {total} comparisons"
+    return text + (f": {'; '.join(notable)} ({extremes(rows)})." if notable else ".")
+
+
+def extremes(rows: pd.DataFrame) -> str:
+    """The range of the differences."""
+    low, high = 100 * rows["difference"].min(), 100 * rows["difference"].max()
+    return f"differences from {low:+.1f} to {high:+.1f} points"
+
+
+def sizes(rows: pd.DataFrame) -> str:
+    return ", ".join(str(m) for m in rows["dim"])
+
+
+def listed(parts: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1]))) if parts else ""
+
+
+def task_name(what) -> str:
+    """How a task is called on the page."""
+    names = {
+        ("linear", "top1"): "linear classification",
+        ("knn", "top1"): "1-NN",
+        ("retrieval", "map@10"): "retrieval mAP@10",
+        ("robustness", "top1"): "classification among the split's classes",
+        ("fewshot", "top1"): "5-shot class means",
+        ("longtail", "top1"): "long-tailed stream",
+    }
+    splits = {"val": "", "query": " of unseen classes", "stream": ""}
+    return names[what.task, what.metric] + splits.get(what.split, f" on {what.split}")
+
+
+def where(table: pd.DataFrame, what) -> pd.DataFrame:
+    """Rows of one comparable."""
+    return table[
+        (table["task"] == what.task) & (table["split"] == what.split) & (table["metric"] == what.metric)
+    ]
+
+
+def difference_table(rows: pd.DataFrame, verdicts) -> Table:
+    """The new method's own values, then one row of differences per baseline; one column per size."""
+    dims = sorted(rows["dim"].unique())
+    labels = {base.name: base.label for base in verdicts.baselines}
+    own = rows.drop_duplicates("dim").set_index("dim")["new"]
+    lines = [[metric(rows["metric"].iloc[0]).axis, *(f"{100 * own[m]:.1f}" for m in dims)]]
+    for name, part in rows.groupby("baseline", sort=False):
+        cells = {row.dim: cell(row) for row in part.itertuples()}
+        lines.append([f"− {labels[name]}", *(cells.get(m, "—") for m in dims)])
+    return Table(["size", *map(str, dims)], lines)
+
+
+def cell(row) -> str:
+    """A difference with interval, p and verdict, and the range over seeds where there are several."""
+    if row.discordant == 0:
+        return "= identical on every item"
+    p = "p < 0.001" if row.p_holm < 0.001 else f"p = {row.p_holm:.3f}"
+    seeds = "" if pd.isna(row.seed_low) else f"; seeds {100 * row.seed_low:+.1f} … {100 * row.seed_high:+.1f}"
+    return f"{SIGNS[row.verdict]} {points(row)}, {p}{seeds}"
+
+
+def points(row) -> str:
+    """Difference and interval in points."""
+    return f"{100 * row.difference:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}]"
+
+
+def power(rows: pd.DataFrame) -> str:
+    """What these items could have shown."""
+    n = int(rows["n"].iloc[0])
+    exact = rows[(rows["test"] == "mcnemar") & (rows["discordant"] > 0)]
+    if not len(exact):
+        return f"n = {n:,} items; paired bootstrap."
+    share = exact["discordant"].median() / n
+    smallest = 100 * detectable_difference(n, share)
+    found = (
+        f"if they differ by {smallest:.1f} points" if smallest < 100 else "by no difference: too few items"
+    )
+    return (
+        f"n = {n:,} items; exact McNemar tests. Methods that disagree on {100 * share:.1f} % of the items, "
+        f"the median here, are told apart with 80 % power at one size {found}."
+    )
+
+
+def area_table(verdicts) -> Table:
+    """One row per comparable, one column per baseline."""
+    labels = {base.name: base.label for base in verdicts.baselines}
+    lines = []
+    for what in COMPARABLES:
+        rows = where(verdicts.areas, what)
+        if len(rows):
+            # Of new and baseline over the sizes that both have.
+            cells = {
+                row.baseline: f"{SIGNS[row.verdict]} {points(row)}, of {100 * row.new:.1f} ({row.sizes})"
+                for row in rows.itertuples()
+            }
+            lines.append([task_name(what), *(cells.get(name, "—") for name in labels)])
+    return Table(["", *(f"− {label}" for label in labels.values())], lines)
+
+
+def cost_table(verdicts) -> Table:
+    """Costs of the first seed of every method."""
+    contenders = [verdicts.new, *verdicts.baselines]
+    lines = [
+        ["networks to train", *(_networks(each) for each in contenders)],
+        ["training, seconds", *(_training(each) for each in contenders)],
+        ["fitting, seconds", *(_fitting(each) for each in contenders)],
+        ["MACs per image, largest size", *(_macs(each) for each in contenders)],
+        ["forward passes for all sizes", *(_forwards(each) for each in contenders)],
+        ["bytes per item at each size", *(_bytes(each) for each in contenders)],
+        ["classifier parameters, all sizes", *(_parameters(each) for each in contenders)],
+    ]
+    stated = _cost(verdicts.new).get("stated", {})
+    lines += [
+        [f"{key} (stated)", str(value), *["—"] * len(verdicts.baselines)] for key, value in stated.items()
+    ]
+    return Table(["", *(each.label for each in contenders)], lines)
+
+
+def _run(contender):
+    return next(iter(contender.runs.values()))
+
+
+def _cost(contender) -> dict:
+    return _run(contender).cost
+
+
+def _known(contender) -> bool:
+    """Whether the suite knows what made the embeddings: it does not for a folder."""
+    return _run(contender).kind != "folder"
+
+
+def _networks(contender) -> str:
+    return str(len(_cost(contender)["networks"])) if _known(contender) else "not known"
+
+
+def _training(contender) -> str:
+    seconds = [net["train_seconds"] for net in _cost(contender)["networks"]]
+    return _number(sum(seconds)) if _known(contender) else "not known"
+
+
+def _fitting(contender) -> str:
+    return _number(_cost(contender).get("fit_seconds")) if _known(contender) else "not known"
+
+
+def _macs(contender) -> str:
+    """Of the network and, for a fitted method, its map to the largest size; as in the table of costs."""
+    networks = _cost(contender)["networks"]
+    if not networks:
+        return "not known" if not _known(contender) else "0"
+    maps = _cost(contender).get("projection_macs", {}).values()
+    return _number(max(networks[-1]["macs"].values()) + max(maps, default=0))
+
+
+def _forwards(contender) -> str:
+    """How often an image passes through a network until every size is there."""
+    if not _known(contender):
+        return "not known"
+    return str(sum(net["forwards"] for net in _cost(contender)["networks"]))
+
+
+def _bytes(contender) -> str:
+    return " ".join(str(BYTES_PER_NUMBER * m) for m in _run(contender).sizes)
+
+
+def _parameters(contender) -> str:
+    return _number(_run(contender).classifier_parameters["0"])  # of all sizes together
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "0"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}".removesuffix(".0")
+
+
+def condition_items(verdicts, study: Study, saved: Saved) -> list[str]:
+    """Data, seeds, versions, and the notes."""
+    manifest = saved.manifest
+    items = [
+        f"Data: {study.name}, checksum of train `{manifest['data']['splits']['train']['sha256'][:12]}`; "
+        f"protocol {manifest['protocol']}.",
+        f"Baselines: frozen from commit `{manifest['commit']}` on {manifest['date'][:10]} "
+        f"({manifest['machine']}), seeds {', '.join(map(str, manifest['seeds']))}; none was run again.",
+        *(
+            f"Seeds compared with {base.label}: {', '.join(map(str, verdicts.seeds[base.name]))}"
+            + ("" if set(verdicts.seeds[base.name]) <= set(base.seeds) else f" (its own: {base.seeds})")
+            + "."
+            for base in verdicts.baselines
+        ),
+        f"New method: {_versions(_run(verdicts.new).provenance)}.",
+        "p is adjusted over sizes, not over tasks and baselines: a single small p among many tables is weak "
+        "evidence.",
+    ]
+    return items + verdicts.notes
+
+
+def _versions(made_with: dict) -> str:
+    libraries = ", ".join(f"{name} {made_with['libraries'][name]}" for name in ("torch", "numpy"))
+    return f"commit `{made_with['commit']}`, {made_with['date'][:10]}, {made_with['machine']}, {libraries}"
+
+
+# --- the picture ----------------------------------------------------------------------------------
+
+
+def draw(verdicts) -> Figure:
+    """A panel per main task: the new method's curve, heavy, and the baselines'."""
+    use_style()
+    drawn = [what for what in COMPARABLES if what.main and len(where(verdicts.curves, what))]
+    figure, axes = new_figure(columns=len(drawn), width=2.6 * len(drawn) + 0.6, height=2.9, squeeze=False)
+    for panel, what in zip(axes[0], drawn):
+        rows = where(verdicts.curves, what)
+        for place, each in enumerate([*verdicts.baselines, verdicts.new]):
+            mine = rows[rows["method"] == each.name].sort_values("dim")
+            look = look_of(each.name, place) if each is not verdicts.new else NEW
+            panel.plot(mine["dim"], 100 * mine["value"], label=each.label, **look)
+        size_axis(panel, rows["dim"])
+        panel.tick_params(axis="x", rotation=45)
+        panel.set_title(task_name(what))
+        panel.set_ylabel(metric(what.metric).axis)
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)))
+    return figure
+
+
+NEW = {"color": "black", "marker": "*", "linestyle": "-", "linewidth": 2.0, "markersize": 7, "zorder": 5}
+
+
+def look_of(method: str, place: int) -> dict:
+    """A baseline's colour, marker and line: its own in every figure, where it has them."""
+    fallback = (SEQUENCE[place % len(SEQUENCE)], MARKERS[place % len(MARKERS)], "-")
+    color, marker, line = LOOKS.get(method, fallback)
+    return {"color": color, "marker": marker or None, "linestyle": line}
+
+
+# --- the two forms --------------------------------------------------------------------------------
+
+
+def write(verdicts, study: Study, saved: Saved, path: Path) -> None:
+    """Write the page to `path` (.md), and .html and .png beside it."""
+    png = io.BytesIO()
+    draw(verdicts).savefig(png, format="png", metadata={"Software": None})
+    caption = f"{verdicts.new.label} and the saved baselines against size"
+    picture = Picture(path.with_suffix(".png").name, png.getvalue(), caption)
+    page = list(blocks(verdicts, study, saved, picture))
+    for suffix, content in (
+        (".md", markdown(page).encode()),
+        (".html", web_page(page).encode()),
+        (".png", picture.png),
+    ):
+        with write_aside(path.with_suffix(suffix)) as aside:
+            aside.write_bytes(content)
+
+
+def markdown(page: Sequence[Block]) -> str:
+    """The page as Markdown; pictures are files beside it."""
+    return "\n\n".join(map(_markdown, page)) + "\n"
+
+
+def _markdown(block: Block) -> str:
+    match block:
+        case Heading(level, text):
+            return f"{'#' * level} {text}"
+        case Text(text):
+            return text
+        case Items(texts):
+            return "\n".join(f"- {text}" for text in texts)
+        case Picture(name, _, caption):
+            return f"![{caption}]({name})"
+        case Table(columns, rows):
+            ruler = [":--", *["--:"] * (len(columns) - 1)]
+            lines = [[cell.replace("|", "\\|") for cell in line] for line in (columns, ruler, *rows)]
+            return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    raise TypeError(f"no block of a page: {block!r}")
+
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem }
+table { border-collapse: collapse; font-size: 13px; display: block; overflow-x: auto }
+th, td { padding: .3rem .6rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap }
+th:first-child, td:first-child { text-align: left }
+img { max-width: 100% } code { background: #f3f3f3; padding: 0 .2rem }
+"""
+
+
+def web_page(page: Sequence[Block]) -> str:
+    """The page as one HTML file: style and pictures inside, nothing loaded."""
+    title = next(block.text for block in page if isinstance(block, Heading))
+    body = "\n".join(map(_web, page))
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f"<style>{STYLE}</style></head><body>\n{body}\n</body></html>\n"
+    )
+
+
+def _web(block: Block) -> str:
+    match block:
+        case Heading(level, text):
+            return f"<h{level}>{_inline(text)}</h{level}>"
+        case Text(text):
+            return f"<p>{_inline(text)}</p>"
+        case Items(texts):
+            return "<ul>" + "".join(f"<li>{_inline(text)}</li>" for text in texts) + "</ul>"
+        case Picture(_, png, caption):
+            data = base64.b64encode(png).decode()
+            return f'<p><img alt="{html.escape(caption)}" src="data:image/png;base64,{data}"></p>'
+        case Table(columns, rows):
+            head = "".join(f"<th>{_inline(text)}</th>" for text in columns)
+            lines = ("".join(f"<td>{_inline(text)}</td>" for text in row) for row in rows)
+            return f"<table><tr>{head}</tr>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
+    raise TypeError(f"no block of a page: {block!r}")
+
+
+def _inline(text: str) -> str:
+    """Bold and code marks as HTML, all else escaped."""
+    text = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", html.escape(text, quote=False))
+    return re.sub(r"`(.+?)`", r"<code>\1</code>", text)

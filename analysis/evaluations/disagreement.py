@@ -1,0 +1,70 @@
+"""Which sizes get which images right (paper, section 5, appendix J).
+
+An image is *first correct* at the smallest size that gets it right. The oracle knows that size: its accuracy
+is the mean of the maximum over sizes, and the smallest sufficient size what it would cost.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from analysis.measures.predict import hits
+from analysis.run import Run
+
+MEASURES = ("predict",)
+OPTIONS = {
+    "named": 10,  # classes that lose most from the smallest size to the largest, to be named
+}
+
+
+def score(run: Run) -> Iterator[dict]:
+    """Rows of val; those about all sizes together have dim 0.
+
+    first_correct: share of images per size. never_correct: share no size gets right. oracle_top1 and
+    best_top1: the oracle and the best single size. smallest_sufficient_dim: mean over the images some size
+    gets right (`never_correct` "left out"), and over all with the full size for the others ("full size").
+    classes_falling: share of classes less accurate at this size than at the smallest. class_change: that
+    difference at the largest size, for the classes that lose most (`class_name`).
+    """
+    sizes = run.outcomes("predict")["sizes"]
+    right = hits(run)  # [draws, sizes, n]
+    first = first_correct(right)  # [draws, n]
+    never = first == len(sizes)
+    for size, m in enumerate(sizes):
+        yield run.mean(m, "val", "first_correct", first == size)
+    yield run.mean(0, "val", "never_correct", never)
+    yield run.mean(0, "val", "oracle_top1", ~never)
+    best = right.mean((0, 2)).argmax()
+    yield run.mean(0, "val", "best_top1", right[:, best])
+    dims = np.append(sizes, sizes[-1])[first].astype(float)
+    yield run.mean(0, "val", "smallest_sufficient_dim", dims, never_correct="full size")
+    some = ~never.all(0)
+    if some.any():
+        # Over the draws in which an image is right at some size.
+        mean = np.nanmean(np.where(never, np.nan, dims)[:, some], 0)
+        yield run.mean(0, "val", "smallest_sufficient_dim", mean, never_correct="left out")
+    yield from classes_that_fall(run, sizes, right.mean(0))
+
+
+def first_correct(right: np.ndarray) -> np.ndarray:
+    """Index of the smallest size that is right, or the number of sizes if none is: int64 [draws, n].
+
+    right: bool [draws, sizes, n].
+    """
+    return np.where(right.any(1), right.argmax(1), right.shape[1])
+
+
+def classes_that_fall(run: Run, sizes: np.ndarray, right: np.ndarray) -> Iterator[dict]:
+    """Rows classes_falling and class_change. right: float [sizes, n], averaged over draws."""
+    labels = run.dataset.labels("val")
+    counts = np.bincount(labels, minlength=run.dataset.num_classes)
+    present = np.flatnonzero(counts)
+    accuracy = np.stack([np.bincount(labels, row, len(counts))[present] for row in right]) / counts[present]
+    change = accuracy - accuracy[0]
+    for size, m in enumerate(sizes[1:], start=1):
+        yield run.mean(m, "val", "classes_falling", change[size] < 0)
+    for place in np.argsort(change[-1], kind="stable")[: run.options["named"]]:
+        if change[-1, place] < 0:
+            name = run.dataset.classes["name"].iloc[present[place]]
+            n = counts[present[place]]
+            yield run.row(sizes[-1], "val", "class_change", change[-1, place], n, class_name=name)

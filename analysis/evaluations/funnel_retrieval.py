@@ -1,0 +1,40 @@
+"""Funnel retrieval: shortlists that shrink while the size they are ordered by doubles.
+
+Cascades A, B and C from every size below the full one (paper, section 4.3.1 and appendix E; PROTOCOLS "Funnel
+retrieval").
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from analysis.evaluations.adaptive_retrieval import rows, split_pairs
+from analysis.metrics import CASCADES, funnel_stages, mflops_per_query
+from analysis.run import Run
+
+MEASURES = ("reranking",)
+OPTIONS = {
+    "methods": None,  # names of methods; null: all baselines
+}
+
+
+def score(run: Run) -> Iterator[dict]:
+    """Rows top1, p@10 and map@10; keys: cascade, shortlist_dim (its start), stages ("k:dim …"), mflops."""
+    ranked = run.outcomes("reranking")
+    full = int(ranked["pairs"].max())
+    for query, database in split_pairs(ranked):
+        if not len(ranked["starts"]):  # a method with one size has nothing to narrow down
+            return
+        ids = ranked[f"{query}/{database}/funnels"]
+        items = len(run.dataset.labels(database))
+        cascades = np.array(list(CASCADES))[ranked["cascades"]].tolist()
+        for place, (cascade, start) in enumerate(zip(cascades, ranked["starts"].tolist())):
+            stages = [(min(k, items), m) for k, m in funnel_stages(start, cascade, full)]
+            keys = {
+                "cascade": cascade,
+                "shortlist_dim": start,
+                "stages": " ".join(f"{k}:{m}" for k, m in stages),
+                "mflops": mflops_per_query(items, start, stages),
+                "database": database,
+            }
+            yield from rows(run, full, query, database, ids[:, place], [10], keys)

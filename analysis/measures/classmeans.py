@@ -1,0 +1,177 @@
+"""Predictions of the nearest class mean at every size: few-shot on v2 images, and along a long-tailed stream.
+
+The class whose mean prefix is nearest in Euclidean distance, prefixes as they are (not normalised): what
+scikit-learn calls NearestCentroid, and what FLUID uses. Distances to means add up over prefixes,
+
+    |x - μ|²_m = |x - μ|²_m' + |μ[m':m]|² - 2 x[m':m]·μ[m':m]   (without |x|², the same for every class),
+
+so all sizes together cost one pass at the largest.
+
+Saves `fewshot/hits` int8 [draws, sizes, shots, choices, n]: 1 where an image of v2 is recognised, 0 where it
+is not, −1 where it was among the labelled ones; and `stream/predicted` int32 [draws, sizes, n].
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from analysis.run import empty
+from baselines.representation import Representation, check_finite
+from suite.errors import UserError
+
+OPTIONS = {
+    "shots": [1, 3, 5, 7, 9],  # labelled images per class; ImageNet-V2 has ten
+    "choices": 10,  # how often the labelled images are chosen at random
+    "seed": 0,  # of these choices: the same for every method and run, so that they are compared in pairs
+    "interval": 100,  # items of the stream between two updates of the class means
+}
+BLOCK = 16_384  # rows that are read at once
+QUERIES = 2048  # rows whose distances are in memory at once
+
+
+def measure(representation: Representation, dataset, options) -> dict[str, np.ndarray]:
+    """Raw outcomes by name; see the module's first lines."""
+    found = {"sizes": np.array(representation.sizes, np.int64)}
+    if "v2" in dataset:
+        labels, shots = dataset.labels("v2"), options["shots"]
+        chosen = choose_labelled(labels, max(shots), options["choices"], options["seed"])
+        hits = empty(representation, len(shots), len(chosen), len(labels), dtype=np.int8)
+        for view, sizes, where in view_sizes(representation):
+            features = np.asarray(representation.features("v2", view, sizes[-1]), np.float32)
+            check_finite(features, f"{representation.method}, split v2")
+            hits[where] = few_shot(features, labels, sizes, chosen, shots)
+        found |= {"fewshot/hits": hits, "fewshot/shots": np.array(shots, np.int64)}
+    if "stream" in dataset:
+        labels = dataset.labels("stream")
+        predicted = empty(representation, len(labels), dtype=np.int32)
+        for view, sizes, where in view_sizes(representation):
+            sums, counts = pretrained_sums(representation, view, sizes[-1], dataset)
+            features = np.asarray(representation.features("stream", view, sizes[-1]), np.float32)
+            check_finite(features, f"{representation.method}, split stream")
+            predicted[where] = predict_stream(features, labels, sums, counts, sizes, options["interval"])
+        found["stream/predicted"] = predicted
+    return found
+
+
+def view_sizes(representation: Representation) -> Iterator[tuple]:
+    """(view, its sizes, where they stand in an array [draws, sizes, …]) for every view."""
+    for view in representation.views:
+        places = [representation.sizes.index(m) for m in view.sizes]
+        yield view, view.sizes, (view.draw, places)
+
+
+# --- few-shot -------------------------------------------------------------------------------------
+
+
+def choose_labelled(labels: np.ndarray, most: int, choices: int, seed: int) -> np.ndarray:
+    """Rows of `most` images of each class, in random order, per choice: int64 [choices, C, most].
+
+    The first n of them are the labelled images of n-shot classification. labels: int64 [n].
+    Raises UserError when a class would have no image left to be tested on.
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    if counts.min() <= most:
+        raise UserError(
+            f"{most}-shot classification needs {most + 1} images of every class in v2, but class "
+            f"{classes[counts.argmin()]} has {counts.min()}; set `shots` under measures.classmeans"
+        )
+    rng = np.random.default_rng(seed)
+    members = [np.flatnonzero(labels == label) for label in classes]
+    return np.array([[rng.permutation(rows)[:most] for rows in members] for _ in range(choices)])
+
+
+def few_shot(
+    features: np.ndarray,
+    labels: np.ndarray,
+    sizes: Sequence[int],
+    chosen: np.ndarray,
+    shots: Sequence[int],
+) -> np.ndarray:
+    """Whether each image is nearest to its own class's mean: int8 [sizes, shots, choices, n], −1 = labelled.
+
+    features: float32 [n, d]; labels: int64 [n]; chosen: rows [choices, C, ≥ max(shots)], classes in order.
+    """
+    hits = np.full((len(sizes), len(shots), len(chosen), len(labels)), -1, np.int8)
+    classes = np.unique(labels)
+    for choice, rows in enumerate(chosen):
+        for place, shot in enumerate(shots):
+            labelled = rows[:, :shot]
+            means = features[labelled].mean(1)
+            tested = np.setdiff1d(np.arange(len(labels)), labelled)
+            nearest = classes[nearest_means(features, tested, means, sizes)]
+            hits[:, place, choice, tested] = nearest == labels[tested]
+    return hits
+
+
+def nearest_means(
+    features: np.ndarray, rows: np.ndarray, means: np.ndarray, sizes: Sequence[int]
+) -> np.ndarray:
+    """Index of the mean nearest to each row's prefix, ties to the lower: int64 [sizes, rows].
+
+    features: float32 [n, d]; rows: int64 [rows]; means: float32 [C, d]; sizes: increasing, at most d.
+    """
+    found = np.empty((len(sizes), len(rows)), np.int64)
+    lengths = [(means[:, a:b] ** 2).sum(1) for a, b in pairwise((0, *sizes))]
+    for start in range(0, len(rows), QUERIES):
+        block = slice(start, start + QUERIES)
+        # Halved, so that the product enters as it is.
+        distance = np.zeros((len(rows[block]), len(means)), np.float32)
+        for place, (a, b) in enumerate(pairwise((0, *sizes))):
+            distance += lengths[place] / 2
+            distance -= features[rows[block], a:b] @ means[:, a:b].T
+            found[place, block] = distance.argmin(1)
+    return found
+
+
+# --- the stream -----------------------------------------------------------------------------------
+
+
+def predict_stream(
+    features: np.ndarray,
+    labels: np.ndarray,
+    sums: np.ndarray,
+    counts: np.ndarray,
+    sizes: Sequence[int],
+    interval: int,
+    block: int = QUERIES,
+) -> np.ndarray:
+    """Labels predicted before each item is stored: int32 [sizes, n] (FLUID: predict, then store).
+
+    Class means are those of the pretraining images and of all items stored up to the last update; they are
+    updated after every `interval` items. A class without a mean cannot be predicted. features: float32
+    [n, d], in the order of the stream; labels: int64 [n]; sums: float64 [all classes, d] and counts: int64
+    [all classes] of the pretraining images. block: items predicted at once; it changes no result.
+    """
+    sums, counts = sums.copy(), counts.copy()
+    predicted = np.empty((len(sizes), len(labels)), np.int32)
+    for start in range(0, len(labels), interval):
+        stop = min(start + interval, len(labels))
+        known = np.flatnonzero(counts)
+        means = (sums[known] / counts[known, None]).astype(np.float32)
+        for first in range(start, stop, block):
+            rows = np.arange(first, min(first + block, stop))
+            predicted[:, rows] = known[nearest_means(features, rows, means, sizes)]
+        add_to_sums(sums, counts, features[start:stop], labels[start:stop])
+    return predicted
+
+
+def pretrained_sums(representation: Representation, view, dim: int, dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Sum (float64 [all classes, dim]) and number (int64) of each class's training embeddings."""
+    labels = dataset.labels("train")
+    sums = np.zeros((len(dataset.classes), dim))
+    counts = np.zeros(len(dataset.classes), np.int64)
+    for start in range(0, len(labels), BLOCK):
+        rows = slice(start, start + BLOCK)
+        part = np.asarray(representation.features("train", view, dim, rows), np.float32)
+        check_finite(part, f"{representation.method}, split train from row {start}")
+        add_to_sums(sums, counts, part, labels[rows])
+    return sums, counts
+
+
+def add_to_sums(sums: np.ndarray, counts: np.ndarray, features: np.ndarray, labels: np.ndarray) -> None:
+    """Add each row of features [n, d] to its class's row of `sums`, in place; count it in `counts`."""
+    order = np.argsort(labels, kind="stable")
+    classes, firsts = np.unique(labels[order], return_index=True)
+    sums[classes] += np.add.reduceat(features[order], firsts, axis=0, dtype=np.float64)
+    counts += np.bincount(labels, minlength=len(counts))

@@ -1,0 +1,108 @@
+"""Predictions of a method's own classifier at every size, for each split of seen classes.
+
+Saves per split: `<split>/top5` int64 [draws, sizes, n, ≤ 5], best first, and `<split>/confidence` float32
+[draws, sizes, n], the softmax of the best. Where a study has splits of some classes only (r, a), their
+logits are also restricted to these classes before the argmax (PROTOCOLS "Robustness"), and so are those of
+the clean images of the same classes, the fair reference: `r/restricted` and `val@r/restricted`, int64
+[draws, sizes, n]. Where val was embedded mirrored as well, `val+flip/…` are the predictions of the two logits
+summed.
+
+Logits are made from embeddings and classifiers in blocks and never kept: at ImageNet's size they would take
+more room than the embeddings.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from analysis.run import empty
+from baselines.representation import Representation
+
+SPLITS = ("val", "v2", "sketch", "r", "a")
+RESTRICTED = ("r", "a")
+FLIPPED = "val_flip"
+OPTIONS = {}
+BLOCK = 4096  # rows whose logits are in memory at once
+
+
+def measure(representation: Representation, dataset, options) -> dict[str, np.ndarray]:
+    """Raw outcomes by name; see the module's first lines."""
+    found = {"sizes": np.array(representation.sizes, np.int64)}
+    for split in (name for name in SPLITS if name in dataset):
+        found |= predict(representation, split, (split,), dataset, class_restrictions(dataset, split))
+    if FLIPPED in representation.splits:
+        found |= predict(representation, "val+flip", ("val", FLIPPED), dataset, {})
+    return found
+
+
+def class_restrictions(dataset, split: str) -> dict[str, np.ndarray]:
+    """Classes to which predictions of a split are restricted: name in the outcomes → labels, increasing.
+
+    A split in RESTRICTED is restricted to its own classes, val to those of each of these splits.
+    """
+    if split in RESTRICTED:
+        return {split: np.unique(dataset.labels(split))}
+    if split == "val":
+        return {f"val@{name}": np.unique(dataset.labels(name)) for name in RESTRICTED if name in dataset}
+    return {}
+
+
+def restricted_rows(dataset, name: str) -> tuple[str, np.ndarray]:
+    """(split, its rows) that `<name>/restricted` is about: all of r, and of val@r those of r's classes."""
+    split, _, other = name.partition("@")
+    labels = dataset.labels(split)
+    return split, np.flatnonzero(np.isin(labels, dataset.labels(other or split)))
+
+
+def predict(
+    representation: Representation,
+    name: str,
+    splits: tuple[str, ...],
+    dataset,
+    restrictions: dict[str, np.ndarray],
+) -> dict[str, np.ndarray]:
+    """Outcomes `name`/… from the logits of `splits` (the same images, seen several ways) summed."""
+    n, k = len(dataset.labels(splits[0])), min(5, dataset.num_classes)
+    top = empty(representation, n, k, dtype=np.int64)
+    confidence = empty(representation, n, dtype=np.float32)
+    some = {other: empty(representation, n, dtype=np.int64) for other in restrictions}
+    for (draw, size), rows, logits in logit_blocks(representation, splits, n):
+        top[draw, size, rows] = best(logits, k)
+        confidence[draw, size, rows] = 1 / np.exp(logits - logits.max(1, keepdims=True)).sum(1)
+        for other, classes in restrictions.items():
+            some[other][draw, size, rows] = classes[logits[:, classes].argmax(1)]
+    found = {f"{name}/top5": top, f"{name}/confidence": confidence}
+    for other, predicted in some.items():
+        found[f"{other}/restricted"] = predicted[:, :, restricted_rows(dataset, other)[1]]
+    return found
+
+
+def logit_blocks(
+    representation: Representation, splits: tuple[str, ...], n: int
+) -> Iterator[tuple[tuple[int, int], slice, np.ndarray]]:
+    """((draw, index of the size), rows, logits float32 [rows, C]) for every view, size and block."""
+    for start in range(0, n, BLOCK):
+        rows = slice(start, min(start + BLOCK, n))
+        for view in representation.views:
+            for m in view.sizes:
+                where = (view.draw, representation.sizes.index(m))
+                yield where, rows, sum(representation.logits(split, view, m, rows) for split in splits)
+
+
+def best(scores: np.ndarray, k: int) -> np.ndarray:
+    """Columns of the k largest scores per row, largest first, ties to the lower column: int64 [n, k].
+
+    k times the maximum: for a handful of columns many times faster than np.argpartition, and with ties as
+    they should be. scores: float [n, C], finite.
+    """
+    scores, rows = scores.copy(), np.arange(len(scores))
+    found = np.empty((len(scores), k), np.int64)
+    for rank in range(k):
+        found[:, rank] = scores.argmax(1)
+        scores[rows, found[:, rank]] = -np.inf
+    return found
+
+
+def hits(run, split: str = "val") -> np.ndarray:
+    """Whether the classifier's first answer is right: bool [draws, sizes, n]. run: analysis.run.Run."""
+    return run.outcomes("predict")[f"{split}/top5"][..., 0] == run.dataset.labels(split)

@@ -1,0 +1,101 @@
+"""Vision transformer (Dosovitskiy et al. 2021) as a backbone: torchvision's class, without its classifier."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import VisionTransformer
+from torchvision.models.vision_transformer import ConvStemConfig
+
+from suite.errors import UserError
+
+OPTIONS = {
+    "dim": "required",  # d
+    "image": "required",  # side of the images in pixels
+    "patch": "required",  # side of a patch
+    "depth": "required",  # blocks
+    "heads": "required",
+    "mlp": None,  # width of the hidden layer of a block; None: 4·dim
+    "stem": (),  # channels of 3×3 convolutions of stride 2 that make the patches
+}
+
+
+def build(name: str, channels: int, **options) -> nn.Module:
+    return ViT(channels, **options)
+
+
+class ViT(nn.Module):
+    """Patches through transformer blocks; the features are the class token behind the last layer norm.
+
+    ViT-B/16 is image: 224, patch: 16, dim: 768, depth: 12, heads: 12, mlp: 3072.
+
+    image: side of the images in pixels; patch: side of a patch; depth: number of blocks; mlp: width of the
+    hidden layer of a block, default 4·dim. stem: channels of 3×3 convolutions of stride 2 that make the
+    patches instead of one linear map (Xiao et al. 2021): what a transformer learns from few images.
+    Raises UserError for sizes that do not fit together.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        dim: int,
+        image: int,
+        patch: int,
+        depth: int,
+        heads: int,
+        mlp: int | None,
+        stem: Sequence[int],
+    ):
+        super().__init__()
+        for whole, part, names in (
+            (image, patch, ("image", "patch")),
+            (dim, heads, ("dim", "heads")),
+        ):
+            if whole % part:
+                raise UserError(f"backbone: {names[0]} {whole} is not a multiple of {names[1]} {part}")
+        self.dim = dim
+        self.image = image
+        if stem and patch != 2 ** len(stem):
+            raise UserError(
+                f"backbone: a stem of {len(stem)} convolutions makes patches of {2 ** len(stem)}, not {patch}"
+            )
+        convolutions = [ConvStemConfig(width, kernel_size=3, stride=2) for width in stem]
+        self.vit = VisionTransformer(
+            image, patch, depth, heads, dim, mlp or 4 * dim, conv_stem_configs=convolutions or None
+        )
+        self.vit.heads = nn.Identity()
+        if channels != 3:
+            grey_input(self.vit, channels)
+
+    @property
+    def depths(self) -> dict[str, list[nn.Module]]:
+        """What fine-tuning unfreezes, from the output inwards; each entry adds to those before it."""
+        encoder = self.vit.encoder
+        return {
+            "norm": [encoder.ln],
+            "mlp": [encoder.layers[-1].mlp, encoder.layers[-1].ln_2],
+            "block": [encoder.layers[-1]],
+            "all": [self],
+        }
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2:] != (self.image, self.image):
+            raise UserError(
+                f"backbone.image is {self.image}, but the images are {x.shape[2]}×{x.shape[3]}: a vision "
+                "transformer's positions belong to one size"
+            )
+        return self.vit(x.contiguous(memory_format=torch.contiguous_format)).float()
+
+
+def grey_input(vit: VisionTransformer, channels: int) -> None:
+    """Replace the first convolution, which in torchvision reads colour images, by one for other images."""
+    parent = vit if isinstance(vit.conv_proj, nn.Conv2d) else vit.conv_proj[0]
+    name = "conv_proj" if parent is vit else "0"
+    old = getattr(parent, name)
+    new = nn.Conv2d(
+        channels, old.out_channels, old.kernel_size, old.stride, old.padding, bias=old.bias is not None
+    )
+    nn.init.trunc_normal_(new.weight, std=new.weight[0].numel() ** -0.5)
+    if new.bias is not None:
+        nn.init.zeros_(new.bias)
+    setattr(parent, name, new)

@@ -1,0 +1,100 @@
+"""Trained networks on disk: built from a study's settings, saved once, loaded for embedding.
+
+results/networks/<study>/<network>-<seed>/checkpoint.pt   weights
+results/networks/<study>/<network>-<seed>/log.csv         loss and accuracy per size and epoch
+results/networks/<study>/<network>-<seed>/meta.json       settings, cost, conditions; written last
+"""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from baselines.backbones import build_backbone
+from baselines.learner import Learner
+from baselines.training.batches import Normalise
+from suite import files
+from suite.contracts import METHOD
+from suite.errors import UserError
+
+
+def build_learner(
+    settings: dict, num_classes: int, channels: int, seed: int, captions: Tensor | None = None
+) -> Learner:
+    """A network with fresh weights.
+
+    settings: Study.trained_with(network). captions: int64 [num_classes, T], for methods that learn from
+    what is written about a class (their NEEDS). The backbone of one seed starts from the same weights
+    whatever the method, since it is drawn first.
+    """
+    torch.manual_seed(seed)
+    backbone = build_backbone(settings["backbone"], channels)
+    baseline = settings["baseline"]
+    more = {"captions": captions} if "captions" in METHOD.facts(baseline).NEEDS else {}
+    return METHOD.load(baseline).build(backbone, num_classes, settings["sizes"], settings["options"], **more)
+
+
+def macs_per_image(learner: Learner, images: Tensor) -> dict:
+    """Multiply-accumulates for one image, counted on two of them (batch norm): [2, C, H, W] or tokens [2, L].
+
+    `macs`: by size, what that size alone needs; `macs_all_sizes`: every size of one image; `macs_training`:
+    a forward and a backward pass of the loss.
+    """
+    learner = copy.deepcopy(learner).cpu().eval()  # one image alone has no batch statistics
+    labels = torch.arange(len(images))  # of different classes, whose captions are counted too
+    rng = np.random.default_rng(0)
+    with torch.no_grad():
+        macs = {str(m): count_macs(lambda m=m: learner.features_at(images[:1], m)) for m in learner.sizes}
+        everything = count_macs(lambda: learner.features(images[:1]))
+    learner.train()
+    step = count_macs(lambda: learner.loss(images, labels, 0.0, rng)[0].backward())
+    return {"macs": macs, "macs_all_sizes": everything, "macs_training": step // len(images)}
+
+
+def count_macs(work: Callable[[], object]) -> int:
+    """Multiply-accumulates that `work()` does in matrix products and convolutions.
+
+    Attention is taken apart into its products: the fused kernels are not counted everywhere.
+    """
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            work()
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+    return counter.get_total_flops() // 2
+
+
+def save_network(folder: Path, learner: Learner, normalise: Normalise, meta: dict) -> None:
+    """Write checkpoint.pt and, last, meta.json."""
+    with files.write_aside(folder / "checkpoint.pt") as aside:
+        torch.save(learner.state_dict(), aside)
+    files.write_json(folder / "meta.json", meta | {"mean": list(normalise.mean), "std": list(normalise.std)})
+
+
+def load_network(folder: Path) -> tuple[Learner, Normalise, dict]:
+    """(learner in evaluation mode, normalisation, meta). Raises UserError when it is not complete."""
+    folder = Path(folder)
+    if not (folder / "meta.json").exists():
+        raise UserError(
+            f"no trained network in {folder}: meta.json is missing (it is written last); run "
+            f"`snakemake --cores all {folder / 'meta.json'}`"
+        )
+    meta = files.read_json(folder / "meta.json")
+    state = torch.load(folder / "checkpoint.pt", weights_only=True)
+    # What the network started from is in its own weights by now.
+    backbone = {key: value for key, value in meta["settings"]["backbone"].items() if key != "init_weights"}
+    settings = meta["settings"] | {"backbone": backbone}
+    learner = build_learner(
+        settings, meta["num_classes"], meta["channels"], meta["seed"], state.get("captions")
+    )
+    learner.load_state_dict(state)
+    crop = meta["settings"]["training"].get("evaluation_crop")
+    normalise = Normalise(tuple(meta["mean"]), tuple(meta["std"]), crop)
+    return learner.eval().to(memory_format=torch.channels_last), normalise, meta

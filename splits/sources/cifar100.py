@@ -1,0 +1,124 @@
+"""CIFAR-100: photographs of 100 classes in 20 superclasses, 32×32 pixels (Krizhevsky 2009).
+
+Read by torchvision, which also fetches it. `unseen` classes are never trained on, evenly over the
+superclasses: their test images are the `query`, training images the `database`; the long-tailed `stream`
+takes training images that stand in no other split. With `unseen: 0` it is the usual CIFAR-100: all 50,000
+training images, all test images, no unseen classes and no stream.
+"""
+
+import pickle
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from splits import holdout
+from splits.images import fetching, pictures
+from splits.store import DatasetWriter, digest
+from suite.errors import UserError
+
+OPTIONS = {
+    "root": None,  # folder that holds cifar-100-python/; None: data/, fetched if missing
+    "seed": 0,  # chooses the unseen classes, the images of each split and the stream's order
+    "unseen": 20,  # classes of 100 that are not trained on: one of every superclass
+    "train": 440,  # images of a seen class of 500; the rest may be in the stream
+    "database": 400,  # images of an unseen class; the same
+    "stream_head": 100,  # images of the stream's most frequent class
+    "stream_tail": 2,  # images of its rarest
+}
+
+ADDRESS = "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"
+FOLDER = "cifar-100-python"
+
+
+def build(writer: DatasetWriter, options: dict, threads: int) -> None:
+    """Write train and val, and database, query and stream where there are unseen classes.
+
+    Raises UserError when the data are neither there nor to be had, or for options that leave a split empty.
+    """
+    root = find(options)
+    images, labels, official, names, superclass = read(root)
+    classes = class_table(names, superclass, options)
+    writer.classes(classes)
+    items = pd.DataFrame({"official": official, "class_id": [names[label] for label in labels]})
+    items["item"] = [f"{part}-{row:05d}" for part, row in zip(official, items.groupby("official").cumcount())]
+    items["row"] = np.arange(len(items))
+    rows = items.merge(classes[["name", "label", "seen"]], left_on="class_id", right_on="name")
+    table = pictures.in_order_of_roles(holdout.assign(rows, options))
+    images = images[table["row"].to_numpy()]
+    table = table.rename(columns={"item": "id"})[["split", "label", "id", "group"]]
+    copies = pictures.write_arrays(writer, table, images, [digest(image) for image in images])
+    if copies:
+        print(f"cifar100: {copies} images left out, the same in an earlier split", file=sys.stderr)
+
+
+def find(options: dict, folders: Iterable[Path] = fetching.FOLDERS) -> Path:
+    """Folder that holds cifar-100-python/: the one that was named, a user's copy, or fetched."""
+    from torchvision.datasets import CIFAR100
+
+    if options["root"] is not None:
+        root = Path(options["root"]).expanduser()
+        if not (root / FOLDER).is_dir():
+            raise UserError(f"cifar100: no folder {root / FOLDER} (data.root); the data are at {ADDRESS}")
+        return root
+    folders = [Path(folder) for folder in folders]
+    for folder in folders:
+        if (folder / FOLDER).is_dir():
+            return folder
+    try:
+        CIFAR100(folders[0], download=True)
+    except (OSError, RuntimeError) as error:  # no network; a file with another checksum
+        raise UserError(
+            f"cifar100 is missing and could not be fetched ({error}). Get {ADDRESS} and unpack it into "
+            f"{folders[0]}, so that there is {folders[0] / FOLDER}/train"
+        ) from error
+    return folders[0]
+
+
+def read(root: Path) -> tuple[np.ndarray, list[int], list[str], list[str], list[str]]:
+    """(images uint8 [n, 32, 32, 3], fine labels, "train" or "val", class names, superclass of each class).
+
+    Raises UserError when the files are not the official ones.
+    """
+    from torchvision.datasets import CIFAR100
+
+    images, labels, official, coarse_of = [], [], [], {}
+    try:
+        for part, train in (("train", True), ("val", False)):
+            data = CIFAR100(root, train=train)  # checks the files' digests
+            images.append(data.data)
+            labels += data.targets
+            official += [part] * len(data.targets)
+            # torchvision does not keep the superclasses.
+            with (root / FOLDER / ("train" if train else "test")).open("rb") as file:
+                coarse_of |= dict(zip(data.targets, pickle.load(file, encoding="latin1")["coarse_labels"]))
+        with (root / FOLDER / "meta").open("rb") as file:
+            coarse_names = pickle.load(file, encoding="latin1")["coarse_label_names"]
+    except RuntimeError as error:
+        raise UserError(f"{root / FOLDER} is not the official CIFAR-100 ({error}); see {ADDRESS}") from error
+    names = [name.replace("_", " ") for name in data.classes]
+    superclass = [coarse_names[coarse_of[label]].replace("_", " ") for label in range(len(names))]
+    return np.concatenate(images), labels, official, names, superclass
+
+
+def class_table(names: list[str], superclass: list[str], options: dict) -> pd.DataFrame:
+    """The class table, seen classes first; unseen ones are drawn evenly from the superclasses."""
+    groups: dict[str, list[str]] = {}
+    for name, group in zip(names, superclass):
+        groups.setdefault(group, []).append(name)
+    each, rest = divmod(options["unseen"], len(groups))
+    unseen = []
+    for i, members in enumerate(groups[group] for group in sorted(groups)):
+        unseen += holdout.divide(members, each + (i < rest), options["seed"])[1]
+    order = [*sorted(set(names) - set(unseen)), *sorted(unseen)]
+    of = dict(zip(names, superclass))
+    return pd.DataFrame(
+        {
+            "label": np.arange(len(order)),
+            "name": order,
+            "superclass": [of[name] for name in order],
+            "seen": np.arange(len(order)) < len(order) - len(unseen),
+        }
+    )

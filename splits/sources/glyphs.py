@@ -1,0 +1,399 @@
+"""Unicode characters drawn from the typefaces inside matplotlib: a dataset in seconds, without a download.
+
+Scripts and symbol blocks are the superclasses, letters with and without a diacritic the fine-grained pairs.
+An unseen typeface is the re-collected test (`v2`), outlines are the sketches, decorative drawings the
+renditions, images that a small reference network gets wrong the naturally hard ones, and characters never
+trained on the unseen classes.
+"""
+
+import unicodedata
+import zlib
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from splits.checks import check_whole
+from splits.glyphs import reference_network, rendering, typefaces
+from splits.glyphs.typefaces import Character
+from splits.images import pictures
+from splits.store import DatasetWriter
+from suite.errors import UserError
+
+OPTIONS = {
+    "seed": 0,  # chooses the classes and draws every image
+    "classes": 100,  # characters that are trained on
+    "unseen": 200,  # characters that are not
+    "unseen_faces": 4,  # typefaces an unseen character is in, at least
+    "train": 64,  # images per class, and so below
+    "val": 20,
+    "v2": 10,
+    "sketch": 10,
+    "r": 50,
+    "a": 30,
+    "database": 20,
+    "query": 5,
+    "subset": 0.2,  # share of the classes that have `r` images, and of those that have `a` images
+    "stream_seen": 60,  # trained characters in the stream
+    "stream_unseen": 90,  # other characters in the stream
+    "stream_head": 120,  # images of the stream's most frequent character
+    "stream_tail": 2,  # images of its rarest
+}
+
+# A class to be trained on is in this many typefaces of either kind, and large enough to be read.
+BASE_TRAINED_FACES, BASE_HELD_OUT_FACES, BASE_EXTENT = 4, 1, 0.5
+UNSEEN_EXTENT = 0.25
+FAMILY = 3  # a base letter and its variants together give at most this many classes in a round
+SMALLEST_SUPERCLASS = 30  # smaller scripts and blocks are not trained on: they would be no group
+HARD_ROUNDS = 20  # times `a` images per class are drawn in search of hard ones, at most
+HARD_PROBABILITY = 0.15  # what the reference network may give the true class of a hard image
+DRAWN_AS = {"v2": "plain", "sketch": "outline"}
+CHUNK = 256  # images drawn from one generator; part of what makes the images what they are
+
+# Unicode's own block limits; letters are grouped by script instead.
+BLOCKS = (
+    (0x2190, 0x21FF, "arrows"),
+    (0x2200, 0x22FF, "mathematical operators"),
+    (0x2300, 0x23FF, "technical"),
+    (0x2460, 0x24FF, "enclosed alphanumerics"),
+    (0x25A0, 0x25FF, "geometric shapes"),
+    (0x2600, 0x26FF, "miscellaneous symbols"),
+    (0x2700, 0x27BF, "dingbats"),
+    (0x27C0, 0x27EF, "mathematical operators"),
+    (0x27F0, 0x27FF, "arrows"),
+    (0x2900, 0x297F, "arrows"),
+    (0x2980, 0x2AFF, "mathematical operators"),
+    (0x2B00, 0x2B11, "arrows"),
+    (0x2B12, 0x2B2F, "geometric shapes"),
+    (0x2B30, 0x2B4F, "arrows"),
+    (0x2B50, 0x2BFF, "geometric shapes"),
+    (0x4DC0, 0x4DFF, "hexagrams"),
+    (0x1D300, 0x1D35F, "tetragrams"),
+    (0x1F000, 0x1F0FF, "game pieces"),
+    (0x1F600, 0x1F64F, "emoticons"),
+)
+SCRIPTS = {
+    "LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "GEORGIAN", "HEBREW", "ARABIC", "LAO", "TIFINAGH", "NKO",
+    "OGHAM", "COPTIC", "LISU",
+}  # fmt: skip
+LETTER_GROUPS = {
+    "CANADIAN": "canadian syllabics",
+    "OLD": "old italic",
+    "MODIFIER": "modifier letters",
+    "MATHEMATICAL": "mathematical letters",
+    "DOUBLE-STRUCK": "mathematical letters",
+    "SCRIPT": "mathematical letters",
+    "BLACK-LETTER": "mathematical letters",
+}
+CATEGORY_GROUPS = {"L": "other letters", "N": "numbers", "P": "punctuation", "S": "other symbols"}
+
+
+def superclass(codepoint: int) -> str:
+    """Script of a letter, block or kind of anything else."""
+    category = unicodedata.category(chr(codepoint))
+    if category[0] == "L":
+        word = unicodedata.name(chr(codepoint)).split()[0]
+        return word.lower() if word in SCRIPTS else LETTER_GROUPS.get(word, "other letters")
+    if category == "Sc":
+        return "currency signs"
+    for first, last, name in BLOCKS:
+        if first <= codepoint <= last:
+            return name
+    return CATEGORY_GROUPS[category[0]]
+
+
+def base_letter(codepoint: int) -> str:
+    """The letter that a letter with a diacritic or stroke is made from, or itself; "" if not a letter."""
+    letter = chr(codepoint)
+    if unicodedata.category(letter)[0] != "L":
+        return ""
+    name, _, addition = unicodedata.name(letter).partition(" WITH ")
+    if addition:
+        try:
+            return unicodedata.lookup(name)
+        except KeyError:
+            pass  # "MODIFIER LETTER SMALL L" with a hook, say, has no plain form: ask the decomposition
+    return unicodedata.normalize("NFD", letter)[0]
+
+
+def caption(codepoint: int) -> str:
+    """The character's name as one would write it: "Latin capital letter A with grave"."""
+    words = unicodedata.name(chr(codepoint)).split()
+    capital = "CAPITAL" in words
+    return " ".join(
+        word
+        if capital and len(word) == 1  # the letter itself
+        else word.capitalize()
+        if word in SCRIPTS or word == "CANADIAN"
+        else word.lower()
+        for word in words
+    )
+
+
+def build(writer: DatasetWriter, options: dict, threads: int) -> None:
+    """Write every split; see the module's first lines for what they are."""
+    check(options)
+    classes, characters = choose_classes(options)
+    writer.classes(classes)
+    seen = np.flatnonzero(classes["seen"])
+    unseen = np.flatnonzero(~classes["seen"])
+    rng = np.random.default_rng([options["seed"], zlib.crc32(b"subsets")])
+    fifth = max(1, round(options["subset"] * len(seen)))
+    with pictures.pool(threads) as run:
+        artist = Artist(options["seed"], characters, run)
+        for name in ("train", "val"):
+            artist.write(writer, name, artist.plan(name, seen, options[name]))
+        for name, ranges in (("v2", rendering.NATURAL), ("sketch", rendering.SKETCH)):
+            plan = artist.plan(name, seen, options[name], held_out=name == "v2")
+            artist.write(writer, name, plan.assign(style=DRAWN_AS[name]), ranges)
+        plan = artist.plan("r", np.sort(rng.choice(seen, fifth, replace=False)), options["r"])
+        styles = rendering.RENDITIONS
+        plan["style"] = [styles[row % len(styles)] for row in range(len(plan))]
+        artist.write(writer, "r", plan, rendering.RENDITION)
+        for name in ("database", "query"):
+            artist.write(writer, name, artist.plan(name, unseen, options[name]))
+        artist.write(writer, "stream", plan_stream(artist, seen, unseen, options))
+        write_naturally_hard(writer, artist, np.sort(rng.choice(seen, fifth, replace=False)), options)
+
+
+def check(options: dict) -> None:
+    """Raise UserError for options that no dataset can be drawn with."""
+    counts = (name for name in options if name not in ("seed", "subset"))
+    check_whole("glyphs", options, seed=0, **dict.fromkeys(counts, 1))
+    subset = options["subset"]
+    if not isinstance(subset, int | float) or not 0 < subset <= 1:
+        raise UserError(f"glyphs: subset is {subset!r}, allowed: above 0, at most 1")
+    for part, whole in (("stream_seen", "classes"), ("stream_unseen", "unseen")):
+        if options[part] > options[whole]:
+            raise UserError(f"glyphs: {part} is {options[part]}, but {whole} is {options[whole]}")
+    if options["stream_tail"] > options["stream_head"]:
+        raise UserError(f"glyphs: stream_tail is {options['stream_tail']}, more than stream_head")
+
+
+def plan_stream(artist: "Artist", seen: np.ndarray, unseen: np.ndarray, options: dict) -> pd.DataFrame:
+    """Rows of the stream in the order they arrive, with `group` pretrain or novel.
+
+    Classes are ranked at random and counts fall geometrically with the rank, from `stream_head` to
+    `stream_tail`: a few frequent classes of either group, many rare ones.
+    """
+    rng = np.random.default_rng([options["seed"], zlib.crc32(b"stream")])
+    parts = []
+    for labels, size in ((seen, options["stream_seen"]), (unseen, options["stream_unseen"])):
+        parts.append(rng.choice(labels, size, replace=False))
+    ranked = rng.permutation(np.concatenate(parts))
+    counts = np.geomspace(options["stream_head"], options["stream_tail"], len(ranked))
+    plan = pd.concat(
+        artist.plan("stream", [label], int(count))
+        for label, count in zip(ranked, np.round(counts), strict=True)
+    ).iloc[rng.permutation(int(np.round(counts).sum()))]
+    plan["id"] = ids("stream", len(plan))
+    plan["group"] = np.where(np.isin(plan["label"], seen), "pretrain", "novel")
+    return plan.reset_index(drop=True)
+
+
+def write_naturally_hard(writer: DatasetWriter, artist: "Artist", labels: np.ndarray, options: dict) -> None:
+    """Write `a`: new images like those of val, but only such as the reference network gets wrong.
+
+    Raises UserError if it gets none of a class wrong in HARD_ROUNDS rounds.
+    """
+    train = writer.folder / "train"
+    network = reference_network.train(
+        np.load(train / "images.npy", mmap_mode="r"),
+        np.load(train / "labels.npy"),
+        options["classes"],
+        options["seed"],
+    )
+    found = dict.fromkeys(labels.tolist(), 0)
+    parts = []
+    for turn in range(HARD_ROUNDS):
+        wanted = [label for label, count in found.items() if count < options["a"]]
+        if not wanted:
+            break
+        plan = artist.plan("a", wanted, options["a"])
+        drawn = np.concatenate(list(artist.images(f"a{turn}", plan, rendering.NATURAL)))
+        probability = reference_network.predict(network, drawn)
+        plan["taken_for"] = probability.argmax(axis=1)
+        for row in np.flatnonzero(is_hard(probability, plan["label"].to_numpy())):
+            label = int(plan["label"].iloc[row])
+            if found[label] < options["a"]:
+                found[label] += 1
+                parts.append((plan.iloc[row], drawn[row]))
+    if never := [label for label, count in found.items() if count == 0]:
+        raise UserError(
+            f"glyphs: the reference network recognises every image of classes {never}; choose another "
+            "seed or more `a` images"
+        )
+    parts.sort(key=lambda part: part[0]["label"])  # a stable sort: each class in the order it was drawn
+    plan = pd.DataFrame([row for row, _ in parts]).assign(id=ids("a", len(parts)))
+    labels = plan["label"].to_numpy(np.int64)
+    writer.split("a", np.stack([image for _, image in parts]), labels, plan.drop(columns="label"))
+
+
+def is_hard(probability: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Images taken for another class, with next to nothing left for their own: bool [n].
+
+    probability: [n, classes]. Without the second condition most of them would be coin tosses, which another
+    network gets right.
+    """
+    true = probability[np.arange(len(labels)), labels]
+    return (probability.argmax(axis=1) != labels) & (true < HARD_PROBABILITY)
+
+
+def ids(split: str, count: int) -> list[str]:
+    """Names of a split's images: "val-000000" and so on."""
+    return [f"{split}-{row:06d}" for row in range(count)]
+
+
+def choose_classes(options: dict) -> tuple[pd.DataFrame, list[Character]]:
+    """The class table and the character of every label: trained ones first, then the unseen.
+
+    Raises UserError when there are not that many characters.
+    """
+    rng = np.random.default_rng([options["seed"], zlib.crc32(b"classes")])
+    characters = typefaces.catalogue()
+    groups: dict[str, list[Character]] = {}
+    for character in characters:
+        if is_base(character):
+            groups.setdefault(superclass(character.codepoint), []).append(character)
+    groups = {name: group for name, group in groups.items() if len(group) >= SMALLEST_SUPERCLASS}
+    available = sum(map(len, groups.values()))
+    if options["classes"] > available:
+        raise UserError(f"glyphs: classes is {options['classes']}, but only {available} can be trained on")
+    base = [
+        character
+        for name, count in share_out(options["classes"], {n: len(g) for n, g in groups.items()}).items()
+        for character in choose_families(groups[name], count, rng)
+    ]
+    taken = {character.codepoint for character in base}
+    rest = [
+        character
+        for character in characters
+        if character.codepoint not in taken
+        and character.extent >= UNSEEN_EXTENT
+        and len(character.faces) >= options["unseen_faces"]
+    ]
+    if options["unseen"] > len(rest):
+        raise UserError(
+            f"glyphs: unseen is {options['unseen']}, but only {len(rest)} other characters are in "
+            f"{options['unseen_faces']} typefaces or more (unseen_faces)"
+        )
+    unseen = [rest[i] for i in np.sort(rng.choice(len(rest), options["unseen"], replace=False))]
+    chosen = base + unseen
+    codepoints = [character.codepoint for character in chosen]
+    table = pd.DataFrame(
+        {
+            "label": np.arange(len(chosen)),
+            "name": [unicodedata.name(chr(c)) for c in codepoints],
+            "superclass": [superclass(c) for c in codepoints],
+            "seen": np.arange(len(chosen)) < len(base),
+            "codepoint": [f"U+{c:04X}" for c in codepoints],
+            "category": [unicodedata.category(chr(c)) for c in codepoints],
+            "base": [base_letter(c) for c in codepoints],
+            "caption": [caption(c) for c in codepoints],
+            "faces": [len(character.faces) for character in chosen],
+        }
+    )
+    return table, chosen
+
+
+def is_base(character: Character) -> bool:
+    """Whether a character is in enough typefaces to be trained on and tested in others."""
+    return (
+        len(character.trained_faces) >= BASE_TRAINED_FACES
+        and len(character.held_out_faces) >= BASE_HELD_OUT_FACES
+        and character.extent >= BASE_EXTENT
+    )
+
+
+def share_out(total: int, sizes: dict[str, int]) -> dict[str, int]:
+    """As even a division of `total` as the sizes allow; the remainder goes to the largest.
+
+    >>> share_out(10, {"latin": 50, "greek": 20, "currency": 2})
+    {'latin': 4, 'greek': 4, 'currency': 2}
+    """
+    shares = dict.fromkeys(sizes, 0)
+    order = sorted(sizes, key=lambda name: (-sizes[name], name))
+    while total > 0:
+        for name in order:
+            if total > 0 and shares[name] < sizes[name]:
+                shares[name] += 1
+                total -= 1
+    return shares
+
+
+def choose_families(group: list[Character], count: int, rng: np.random.Generator) -> list[Character]:
+    """`count` characters of a group in code point order, base letters together with their variants."""
+    families: dict[str, list[Character]] = {}
+    for index in rng.permutation(len(group)):
+        character = group[index]
+        families.setdefault(base_letter(character.codepoint), []).append(character)
+    for base, family in families.items():
+        family.sort(key=lambda character: chr(character.codepoint) != base)  # the plain one first
+    # A family of one has no fine-grained pair: those come last. Non-letters are one family.
+    queue = sorted(families.values(), key=lambda family: len(family) == 1)
+    chosen: list[Character] = []
+    while len(chosen) < count:
+        for family in queue:
+            for _ in range(min(FAMILY, len(family), count - len(chosen))):
+                chosen.append(family.pop(0))
+    return sorted(chosen, key=lambda character: character.codepoint)
+
+
+class Artist:
+    """Draws planned images with a pool of processes; what is drawn does not depend on how many there are."""
+
+    def __init__(self, seed: int, characters: list[Character], run):
+        self.seed = seed
+        self.characters = characters
+        self.run = run
+
+    def plan(self, split: str, labels: Iterable[int], per_class: int, held_out: bool = False) -> pd.DataFrame:
+        """Rows id, label, face: every class `per_class` times, its typefaces in turn.
+
+        held_out: use the typefaces that are never trained on; without it those that are, or, for a
+        character in none of them, whatever it is in.
+        """
+        rows = []
+        for label in labels:
+            character = self.characters[label]
+            faces = character.held_out_faces if held_out else character.usual_faces
+            rows += [(int(label), faces[i % len(faces)]) for i in range(per_class)]
+        plan = pd.DataFrame(rows, columns=["label", "face"])
+        plan.insert(0, "id", ids(split, len(plan)))
+        return plan
+
+    def images(self, name: str, plan: pd.DataFrame, ranges: rendering.Ranges) -> Iterator[np.ndarray]:
+        """The planned images, chunk by chunk: uint8 [at most CHUNK, 32, 32, 1]."""
+        faces, labels = plan["face"].tolist(), plan["label"].tolist()
+        styles = plan["style"].tolist() if "style" in plan else ["plain"] * len(plan)
+        jobs = []
+        for chunk, start in enumerate(range(0, len(plan), CHUNK)):
+            rows = slice(start, start + CHUNK)
+            codepoints = [self.characters[label].codepoint for label in labels[rows]]
+            stream = [self.seed, zlib.crc32(name.encode()), chunk]
+            jobs.append((stream, faces[rows], codepoints, styles[rows], ranges))
+        done = self.run(draw_chunk, jobs)
+        yield from tqdm(done, total=len(jobs), desc=f"drawing {name}", unit="chunk", mininterval=2)
+
+    def write(
+        self,
+        writer: DatasetWriter,
+        name: str,
+        plan: pd.DataFrame,
+        ranges: rendering.Ranges = rendering.NATURAL,
+    ) -> None:
+        """Draw a split and write it."""
+        shape = (len(plan), rendering.SIZE, rendering.SIZE, 1)
+        labels = plan["label"].to_numpy(np.int64)
+        with writer.create(name, shape, labels, plan.drop(columns="label")) as out:
+            start = 0
+            for images in self.images(name, plan, ranges):
+                out[start : start + len(images)] = images
+                start += len(images)
+
+
+def draw_chunk(job: tuple) -> np.ndarray:
+    """One chunk of images from a generator of its own."""
+    stream, faces, codepoints, styles, ranges = job
+    return rendering.draw(faces, codepoints, np.random.default_rng(stream), ranges, styles)

@@ -1,0 +1,162 @@
+"""The user's own image–caption pairs: a table of files, or a webdataset.
+
+    <root>/captions.csv      columns image (path below <root>) and caption, one pair a row
+    <root>.csv               the same; paths are relative to the table's folder
+    <root>.tar               webdataset: members <key>.jpg|png|… and <key>.txt of the same key
+
+A class is a caption, case and accents aside: pairs that share it are each other's positives. A share of the
+captions is held out for zero-shot retrieval. An image that has captions of both sides is trained on, and left
+out of the test. Images become squares: the centre of the longer side is kept and averaged down to `size`.
+"""
+
+import lzma
+import sys
+import tarfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+
+from splits.images import pictures
+from splits.sources.image_folder import SUFFIXES
+from splits.store import DatasetWriter
+from splits.words import captions, wordpieces
+from suite.errors import UserError
+
+PROVIDES = ("captions",)
+OPTIONS = {
+    "root": "required",  # folder with captions.csv, a .csv, or a .tar
+    "seed": 0,  # chooses the captions that are held out
+    "size": 64,  # side of an image in pixels
+    "channels": 3,  # 1 grey, 3 colour
+    "held_out": 0.1,  # share of the captions that are never trained on
+    "vocabulary": 4096,  # word pieces of the captions at most
+    "length": 64,  # tokens of a caption at most
+}
+
+
+def build(writer: DatasetWriter, options: dict, threads: int) -> None:
+    """Write train, query and captions.
+
+    Raises UserError for a missing file, table or column, pairs that lack one side, captions that are not
+    text, an image that cannot be read, and fewer than two captions on either side.
+    """
+    if not 0 < options["held_out"] < 1:
+        raise UserError(f"image_captions: held_out is {options['held_out']}, allowed: between 0 and 1")
+    pairs = read_pairs(Path(options["root"]).expanduser())
+    pairs, names, seen = divide(pairs, options["held_out"], options["seed"])
+    writer.classes(
+        pd.DataFrame(
+            {
+                "label": np.arange(len(names)),
+                "name": names,
+                "superclass": "",
+                "seen": np.arange(len(names)) < seen,
+                "caption": names,
+            }
+        )
+    )
+    target = pictures.Format(options["size"], options["channels"])
+    copies = pictures.write_splits(writer, pairs, target, threads)
+    if copies:
+        print(f"{options['root']}: {copies} images left out, the same in train", file=sys.stderr)
+    if len(np.unique(np.load(writer.folder / "query" / "labels.npy"))) < 2:
+        raise UserError(
+            f"{options['root']}: the images of all captions held out but one are also in train; raise "
+            "`held_out` or choose another `seed`"
+        )
+    captions.write(writer, names, seen, options["vocabulary"], options["length"])
+
+
+def read_pairs(root: Path) -> pd.DataFrame:
+    """Columns id (the image's name), file (path or bytes) and caption; see the module's first lines."""
+    if root.suffix.lower() == ".tar":
+        pairs = read_webdataset(root)
+    else:
+        pairs = read_table(root / "captions.csv" if root.is_dir() else root)
+    pairs["caption"] = pairs["caption"].str.split().str.join(" ")
+    if (empty := pairs["caption"] == "").any():
+        raise UserError(
+            f"{root}: {empty.sum()} captions are empty, first that of {pairs.loc[empty, 'id'].iloc[0]}"
+        )
+    return pairs
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Pairs of a .csv, checked: every image must be there."""
+    if not path.is_file():
+        raise UserError(f"no table {path}: expected columns image, caption (data.root)")
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise UserError(f"{path} is not a table in UTF-8: {error}") from error
+    if not {"image", "caption"} <= set(table.columns):
+        raise UserError(f"{path} has columns {', '.join(table.columns)}; needs image, caption")
+    files = [path.parent / name for name in table["image"]]
+    if missing := [str(file) for file in files if not file.is_file()]:
+        raise UserError(
+            f"{path} names {len(missing)} images that are not there, first {', '.join(missing[:3])}; paths "
+            f"are relative to {path.parent}"
+        )
+    return pd.DataFrame({"id": table["image"], "file": files, "caption": table["caption"]})
+
+
+def read_webdataset(path: Path) -> pd.DataFrame:
+    """Pairs of a .tar, read into memory: the members of one key are an image and its caption."""
+    images: dict[str, tuple[str, bytes]] = {}
+    texts: dict[str, str] = {}
+    try:
+        with tarfile.open(path) as archive:
+            for member in (member for member in archive if member.isfile()):
+                name = PurePosixPath(member.name)
+                key = str(name.parent / name.name.partition(".")[0])
+                suffix = name.suffix.lower()
+                if suffix in SUFFIXES:
+                    if key in images:
+                        raise UserError(f"{path}: {images[key][0]} and {member.name} are images of one key")
+                    images[key] = member.name, archive.extractfile(member).read()
+                elif suffix == ".txt":
+                    texts[key] = archive.extractfile(member).read().decode("utf-8")
+    except FileNotFoundError as error:
+        raise UserError(f"no file {path} (data.root)") from error
+    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise UserError(f"{path} is not a whole .tar: {error}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: {member.name} is not UTF-8 text") from error
+    if alone := sorted(set(images) ^ set(texts)):
+        raise UserError(
+            f"{path}: {len(alone)} keys have an image or a caption (.txt) alone, first {', '.join(alone[:3])}"
+        )
+    return pd.DataFrame(
+        [{"id": images[key][0], "file": images[key][1], "caption": texts[key]} for key in images],
+        columns=["id", "file", "caption"],
+    )
+
+
+def divide(pairs: pd.DataFrame, held_out: float, seed: int) -> tuple[pd.DataFrame, list[str], int]:
+    """(pairs with split and label, captions by label, how many of them are trained on)."""
+    # As the tokeniser reads them: "A dog." and "a dog." are one class.
+    first = pairs.groupby(pairs["caption"].map(wordpieces.words))["caption"].transform("first")
+    pairs = pairs.assign(caption=first)
+    names = sorted(set(pairs["caption"]))
+    if len(names) < 4:
+        raise UserError(
+            f"{len(names)} different captions: two are needed on either side, held out and trained on"
+        )
+    rng = np.random.default_rng([seed, zlib.crc32(b"image_captions")])
+    count = min(len(names) - 2, max(2, round(held_out * len(names))))
+    apart = set(rng.choice(names, count, replace=False).tolist())
+    pairs = pairs.assign(split=np.where(pairs["caption"].isin(apart), "query", "train"))
+    trained = set(pairs.loc[pairs["split"] == "train", "id"])
+    pairs = pairs[(pairs["split"] == "train") | ~pairs["id"].isin(trained)]
+    tested = set(pairs.loc[pairs["split"] == "query", "caption"])
+    if len(tested) < 2:
+        raise UserError(
+            f"{len(tested)} captions held out have an image left, two are needed: the other images also have "
+            "a caption of train"
+        )
+    names = [name for name in names if name not in apart] + sorted(tested)
+    label = {name: number for number, name in enumerate(names)}
+    ids = [f"{name}#{row}" for row, name in enumerate(pairs["id"])]  # an image with several captions
+    return pairs.assign(label=pairs["caption"].map(label), id=ids), names, len(names) - len(tested)

@@ -1,0 +1,283 @@
+"""What a file of each kind states about itself, read from its source text.
+
+The place says what a file is: a file of analysis/figures/ is a figure, one of splits/sources/ a data source.
+What it needs has to be known before any job starts, and importing torch for that would cost seconds; so it
+stands in the file as literal constants (`LABEL = "MRL"`, annotated or not), which are read without importing
+it. docs/extend.md shows the contracts as a table, and one example of each kind.
+"""
+
+import ast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+from suite import modules
+from suite.errors import UserError, unknown
+from suite.modules import ROOT
+
+REQUIRED = object()
+
+
+@dataclass(frozen=True)
+class Constant:
+    """One constant of a contract: its type, its default (REQUIRED: none), the values allowed (empty: any)."""
+
+    type: type | tuple[type, ...]
+    default: object = REQUIRED
+    allowed: tuple = ()
+
+
+def texts(default: object = REQUIRED) -> Constant:
+    """Names: ("val", "train")."""
+    return Constant(tuple, default)
+
+
+@dataclass(frozen=True, eq=False)
+class Contract:
+    """What files of one kind state, and what they define.
+
+    kind: what it is called in errors. folder: where its files lie. constants: by name. defines: from the
+    constants to groups of functions; the file has one of each group at least. marker: a constant that tells
+    its files from others in the same folder, where there are others.
+    """
+
+    kind: str
+    folder: str
+    constants: dict[str, Constant]
+    defines: Callable[[SimpleNamespace], Sequence[tuple[str, ...]]]
+    marker: str | None = None
+
+    def names(self) -> tuple[str, ...]:
+        """Every one there is, sorted."""
+        return names(self.folder, self.marker)
+
+    def path(self, name: str) -> Path:
+        """Its file. Raises UserError with the names that there are."""
+        path = modules.locate(self.folder, name)
+        if name.endswith(".py"):
+            if not path.is_file():
+                raise UserError(f"no {self.kind} at {path}: there is no such file")
+        elif name not in self.names():
+            raise unknown(self.kind, name, self.names(), f"{self.folder}/")
+        return path
+
+    def facts(self, name: str) -> SimpleNamespace:
+        """Its constants, defaults filled in. Raises UserError with the line that breaks the contract."""
+        return checked(self, self.path(name))
+
+    def options(self, name: str, given: dict | None) -> dict:
+        """Its OPTIONS overlaid with `given`. Raises UserError for unknown and for missing ones."""
+        defaults, given = self.facts(name).OPTIONS, given or {}
+        where = shown(self.path(name))
+        for key in given:
+            if key not in defaults:
+                raise unknown(f"option of {self.kind} {name}", key, defaults, where)
+        options = defaults | given
+        if missing := [key for key, value in options.items() if value == "required"]:
+            raise UserError(f"{self.kind} {name} needs {', '.join(missing)}; see OPTIONS in {where}")
+        return options
+
+    def load(self, name: str) -> ModuleType:
+        """Import it."""
+        self.path(name)
+        return modules.load(self.folder, name)
+
+    def summary(self, name: str) -> str:
+        """First line of its docstring."""
+        text = ast.get_docstring(modules.parse(self.path(name)))
+        return text.partition("\n")[0] if text else name
+
+
+OPTIONS = Constant(dict, {})
+KINDS = {"trained": "build", "fitted": "fit", "control": "embed", "folder": "open_folder"}
+SOURCE = Contract(
+    "data source",
+    "splits/sources",
+    {
+        "OPTIONS": Constant(dict),
+        "PROVIDES": texts(()),  # what its data have beyond images and labels
+        "OUTSIDE": Constant(
+            bool, False
+        ),  # defines outside(options): what decides its data beside the options
+    },
+    lambda facts: [("build",), ("outside",)][: 1 + facts.OUTSIDE],
+)
+METHOD = Contract(
+    "method",
+    "baselines",
+    {
+        "KIND": Constant(str, allowed=tuple(KINDS)),
+        "LABEL": Constant(str),  # in figures
+        "OPTIONS": OPTIONS,
+        "SOURCE": Constant(str, None),  # fitted: the method whose embeddings it starts from
+        "STARTS_FROM": Constant(str, None),  # trained: the method whose full-size network it starts from
+        "NETWORK_PER_SIZE": Constant(bool, False),
+        "READY": Constant(bool, False),  # trained: elsewhere, its weights lie at the option `path`
+        "NEEDS": texts(()),  # what the data must have beyond images and labels
+    },
+    lambda facts: [(KINDS[facts.KIND],)],
+    marker="KIND",
+)
+BACKBONE = Contract(
+    "backbone",
+    "baselines/backbones",
+    {
+        "OPTIONS": Constant(dict),
+        "NAMES": texts(()),
+    },  # several architectures in one file; else the file's name
+    lambda facts: [("build",)],
+)
+MEASURE = Contract(
+    "measure",
+    "analysis/measures",
+    {
+        "OPTIONS": OPTIONS,
+        "READS": texts(()),  # measures whose outcomes it starts from
+        "SEARCHES": Constant(bool, False),  # takes a device and a folder to go on from
+        "ALONE": Constant(bool, False),  # takes times: no other job runs beside it
+        "STUDY_SIZES": Constant(bool, False),  # takes the study's sizes, trained or not, as an option
+    },
+    lambda facts: [("measure",)],
+)
+EVALUATION = Contract(
+    "evaluation",
+    "analysis/evaluations",
+    {
+        "OPTIONS": OPTIONS,
+        "MEASURES": texts(),  # whose outcomes it is computed from
+        "NEEDS": texts(()),  # what the data must have beyond images and labels
+        "NAME": Constant(str, None),  # for people, on the page of a comparison
+        "WORD": Constant(str, None),  # in front of its metrics in a sentence: "1-NN top1"
+    },
+    lambda facts: [("items", "score", "compare")],
+)
+FIGURE = Contract(
+    "figure",
+    "analysis/figures",
+    {
+        "TABLES": texts(),  # evaluations whose tables it is drawn from
+        "INPUTS": texts(()),  # what else it reads: data, logs
+        "MEASURES": texts(()),  # measures whose outcomes it reads
+        # What follows the file's name in the figure's: a split, a group of methods, a method or none, a list.
+        "ARGUMENT": Constant((str, tuple), (), allowed=("split", "group", "method")),
+    },
+    lambda facts: [("draw",)],
+)
+# A user's file with a map of embeddings: no method of the suite, but compared like one (docs/compare.md).
+TRANSFORM = Contract(
+    "file with fit and transform",
+    ".",
+    {"LABEL": Constant(str, None), "SOURCE": Constant(str, "fixed_feature")},
+    lambda facts: [],
+)
+CONTRACTS = (SOURCE, METHOD, BACKBONE, MEASURE, EVALUATION, FIGURE)
+
+
+@cache
+def names(folder: str, marker: str | None) -> tuple[str, ...]:
+    """Modules of a folder, those that state `marker` where one is given, sorted."""
+    found = [path for path in (ROOT / folder).glob("*.py") if path.stem != "__init__"]
+    return tuple(sorted(path.stem for path in found if marker is None or marker in stated(path)))
+
+
+@cache
+def stated(path: Path) -> dict[str, tuple[int, ast.expr | None]]:
+    """Upper-case names at the top level of a source file: the line, and the value (None: not a plain `=`)."""
+    found = {}
+    for node in modules.parse(path).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                found[name] = node.lineno, value
+            case ast.AnnAssign(target=ast.Name(id=name), value=value):
+                found[name] = node.lineno, value
+            case ast.AugAssign(target=ast.Name(id=name)):
+                found[name] = node.lineno, None
+    return {name: place for name, place in found.items() if name.isupper()}
+
+
+@cache
+def checked(contract: Contract, path: Path) -> SimpleNamespace:
+    """The constants of a file by its contract. Raises UserError with file and line."""
+    found, facts = stated(path), {}
+    where = "docs/extend.md"
+    for name, (line, _) in found.items():
+        near = get_close_matches(name, contract.constants, n=1, cutoff=0.85)
+        if name not in contract.constants and near and near[0] not in found:
+            raise UserError(
+                f"{shown(path)}, line {line}: {name} is no constant of a {contract.kind}; is {near[0]} "
+                f"meant? See {where}"
+            )
+    for name, constant in contract.constants.items():
+        if name not in found:
+            if constant.default is REQUIRED:
+                raise UserError(
+                    f"{shown(path)}, line 1: a {contract.kind} states {name}, which is missing; see {where}"
+                )
+            facts[name] = constant.default
+            continue
+        line, node = found[name]
+        value = literal(node, f"{shown(path)}, line {line}: {name}", where)
+        value = tuple(value) if isinstance(value, list) else value
+        limited = constant.allowed and isinstance(value, str)
+        if not isinstance(value, constant.type) or (limited and value not in constant.allowed):
+            allowed = ", ".join(map(repr, constant.allowed)) or f"a {constant.type.__name__}"
+            raise UserError(
+                f"{shown(path)}, line {line}: {name} is {value!r}, allowed: {allowed}; see {where}"
+            )
+        facts[name] = value
+    facts = SimpleNamespace(**facts)
+    for functions in contract.defines(facts):
+        if not set(functions) & defined(path):
+            raise UserError(f"{shown(path)}: a {contract.kind} defines {' or '.join(functions)}; see {where}")
+    return facts
+
+
+def literal(node: ast.expr | None, what: str, where: str) -> object:
+    """The value of a constant; raises UserError where it is computed."""
+    try:
+        return ast.literal_eval(node)
+    except ValueError as error:
+        raise UserError(
+            f"{what} is computed; it is read without running the file, so write it out; see {where}"
+        ) from error
+
+
+def defined(path: Path) -> set[str]:
+    """Names that a source file has at its top level: functions, classes, imports, variables."""
+    found = set()
+    for node in modules.parse(path).body:
+        match node:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                found.add(name)
+            case ast.Assign(targets=targets):
+                found |= {target.id for target in targets if isinstance(target, ast.Name)}
+            case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
+                found |= {alias.asname or alias.name for alias in aliases}
+    return found
+
+
+def shown(path: Path) -> str:
+    """A path as people know it: from the root of the suite if it lies inside."""
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+
+
+def backbones() -> dict[str, str]:
+    """Name in a study's `backbone` section → the module that builds it."""
+    return {name: module for module in BACKBONE.names() for name in BACKBONE.facts(module).NAMES or (module,)}
+
+
+def backbone_module(name: str) -> str:
+    """The module that builds a backbone; raises UserError with the names there are."""
+    known = backbones()
+    if name not in known:
+        raise unknown("backbone", name, known, f"{BACKBONE.folder}/")
+    return known[name]
+
+
+def backbone_options(backbone: dict) -> dict:
+    """Options of a study's `backbone` section, defaults filled in; raises UserError for wrong keys."""
+    given = {key: value for key, value in backbone.items() if key != "name"}
+    return BACKBONE.options(backbone_module(backbone["name"]), given)
