@@ -83,7 +83,7 @@ def check_name(study: Study, name: str) -> None:
 def row_of(given: object) -> dict:
     """What stands under the method's name in a study's `methods`; see the module's first lines."""
     if isinstance(given, dict):
-        return entry(given, "--config method")
+        return entry(typed(given), "--config method")
     path = Path(str(given))
     if path.is_dir():
         return folder_row(path)
@@ -102,6 +102,15 @@ def parse(text: str, where: str) -> object:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UserError(f"{where} is not YAML: {error}") from error
+
+
+def typed(value: object) -> object:
+    """A mapping from Snakemake's command line, which leaves numbers, true and null in it as text."""
+    if isinstance(value, dict):
+        return {key: typed(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [typed(each) for each in value]
+    return parse(value, "--config method") if isinstance(value, str) else value
 
 
 def entry(given: object, where: str) -> dict:
