@@ -424,13 +424,17 @@ def test_a_name_that_is_taken_and_baselines_that_were_not_saved_are_told_apart(c
 def test_a_finished_study_is_frozen_and_a_new_method_judged_against_it(finished):
     config = ["--config", f"study={TINY}"]
     snakemake("save_baselines", *config, folder=finished)
-    page = finished / "results/compare/tiny/whitened.md"
-    request = [str(page.relative_to(finished)), *config, WHITENING]
+    (finished / "mine.yaml").write_text("baseline: docs/examples/whitening.py\nlabel: Mine\n")
+    page = finished / "results/compare/tiny/mine.md"
+    request = [str(page.relative_to(finished)), *config, "method=mine.yaml"]
     done = planned(snakemake(*request, folder=finished))
     assert done == {"add_method": 1, "embed_saved": 1, "embed": 1, "measure": 2, "compare": 1}
-    assert "Whitening + PCA" in page.read_text() and page.with_suffix(".png").exists()
+    assert "Mine" in page.read_text() and page.with_suffix(".png").exists()
     with edited(finished / "docs/examples/whitening.py"):
         changed, same = plans(finished, request, [FIGURES, *config])
     assert planned(changed) == {"add_method": 1, "embed": 1, "measure": 2, "compare": 1}
     assert planned(same) == {}
+    with edited(finished / "mine.yaml", "Mine", "Ours"):
+        (changed,) = plans(finished, request)
+    assert planned(changed) == {"add_method": 1, "compare": 1}
     shutil.rmtree(finished / "results/saved/tiny")
