@@ -379,6 +379,11 @@ def load_study(name: str | Path, **overrides) -> Study:
     overrides: top-level keys to replace, for example seeds=[0, 1, 2]. Raises UserError for a file that is
     missing or is not YAML, and whatever Study raises.
     """
+    if not SCHEMA.exists():
+        raise UserError(
+            f"studies are run from a checkout of the suite, with {SCHEMA.name} and config/studies/; this "
+            f"copy in {ROOT} has functions to import alone (`pip install -e .` installs a checkout)"
+        )
     path = study_path(name)
     if not path.exists():
         there = sorted(p.stem for p in STUDIES.glob("*.yaml"))

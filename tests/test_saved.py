@@ -9,18 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.compare import saved as module
-from analysis.compare.saved import (
-    BUDGET,
-    COMPARABLES,
-    Saved,
-    collect,
-    freeze,
-    read_packed,
-    size,
-    write_packed,
-)
-from analysis.metrics import average_precision, relevance, topk_hits
+from analysis.compare import freeze as module
+from analysis.compare.freeze import BUDGET, freeze, size
+from analysis.compare.saved import Saved, read_packed, write_packed
+from analysis.evaluations import retrieval
+from analysis.metrics import relevance, topk_hits
+from analysis.run import Run
 from baselines.representation import Representation
 from splits.store import Dataset
 from suite import files
@@ -55,7 +49,7 @@ def test_every_saved_file_of_the_repository_loads(folder):
     assert saved.runs
     for method, seed in saved.runs:
         outcomes = saved.outcomes(method, seed)
-        assert any(what.array in outcomes for what in COMPARABLES)
+        assert {"predict/sizes", "neighbours/sizes"} & {*outcomes}
         for name, array in outcomes.items():
             assert array.size and (array.dtype == bool or np.isfinite(array).all()), name
         if (folder / "neighbours" / f"{method}-{seed}.npz").exists():
@@ -91,8 +85,7 @@ def test_saved_outcomes_are_the_measured_ones(here):
     found = saved.outcomes("mrl", 1)
     np.testing.assert_array_equal(found["val/top1"], topk_hits(predict["val/top5"], dataset.labels("val"), 1))
     relevant = relevance(dataset.labels("database")[ids], dataset.labels("query"))
-    retrieval = next(w for w in COMPARABLES if (w.task, w.split) == ("retrieval", "query"))
-    np.testing.assert_array_equal(retrieval.value(found[retrieval.array]), average_precision(relevant, 10))
+    np.testing.assert_array_equal(found["query/database/relevant"], relevant[..., :10])
     np.testing.assert_array_equal(saved.neighbours("mrl", 1)["query/database"], ids[0, ..., :10])
     stream = np.load(layout.outcomes("mrl", 1, "classmeans"))["stream/predicted"]
     np.testing.assert_array_equal(found["stream/top1"], stream == dataset.labels("stream"))
@@ -209,26 +202,17 @@ def test_saved_seeds_are_not_lost_and_tables_of_other_seeds_are_not_frozen(here,
     assert not other.saved.exists()
 
 
-def test_neighbours_with_gaps_are_not_scored(here):
-    _, layout = here
-    ids = np.full((1, 2, 24, 10), -1, np.int32)
-    with pytest.raises(ValueError, match="has gaps"):
-        collect({"neighbours": {"sizes": [2, 4], "query/database/ids": ids}}, Dataset(layout.data))
+def test_neighbours_with_gaps_are_not_scored(here, monkeypatch):
+    study, layout = here
+    run = Run(study, Dataset(layout.data), study.methods["mrl"], 0, "retrieval", {"ks": None}, layout)
+    run.outcomes("neighbours")
+    arrays = dict(np.load(layout.outcomes("mrl", 0, "neighbours")))
+    arrays["query/database/ids"][:, 0, 3, 2] = -1
+    monkeypatch.setattr(Run, "outcomes", lambda run, measure: arrays)
+    with pytest.raises(ValueError, match="query/database/ids has gaps"):
+        list(retrieval.first_relevant(run, "query", "database"))
 
 
 def test_the_command_line_freezes_and_checks(here, capsys):
     module.main(["check", "--study", str(Path(frozen.STUDY))])
     assert "8 runs, every file as it was frozen" in capsys.readouterr().out
-
-
-def test_zero_shot_outcomes_are_whether_the_nearest_caption_is_the_images_own(here):
-    _, layout = here
-    dataset = Dataset(layout.data)
-    labels = dataset.labels("val")
-    nearest = np.stack([labels, (labels + 1) % dataset.num_classes], axis=1)  # right, then wrong
-    found = collect(
-        {"cross_modal": {"sizes": [2, 4], "val/to_text": np.stack([nearest, nearest[:, ::-1]])[None]}},
-        dataset,
-    )
-    assert found["val/zero_shot"].shape == (1, 2, len(labels))
-    assert found["val/zero_shot"][0, 0].all() and not found["val/zero_shot"][0, 1].any()

@@ -110,7 +110,7 @@ def write_frozen(study: Study, layout: Layout, dataset: Dataset, aside: Path, bu
     runs = [(method, seed) for seed in study.seeds for method in methods]
     entries = []
     for task in study.tasks:
-        copy(layout.table(task), aside / "tables" / f"{task}.csv")
+        copy_file(layout.table(task), aside / "tables" / f"{task}.csv")
     for method, seed in runs:
         run = run_of(study, layout, dataset, study.methods[method], seed)
         found = collect(kept_items(run, study.frozen_measures(method)))
@@ -209,7 +209,7 @@ def freeze_extras(study: Study, layout: Layout, aside: Path, runs, budget: int) 
     for method, seed in [*((m, first) for m in sources), *((m, seed) for m in sources for seed in others)]:
         network = method.networks[-1].name
         for name in ("checkpoint.pt", "log.csv", "meta.json"):
-            copy(layout.network(network, seed) / name, aside / "networks" / f"{network}-{seed}" / name)
+            copy_file(layout.network(network, seed) / name, aside / "networks" / f"{network}-{seed}" / name)
         keep(aside / "networks" / f"{network}-{seed}")
     for method, seed in runs:
         path = aside / "neighbours" / f"{method}-{seed}.npz"
@@ -231,7 +231,7 @@ def narrow(ids: np.ndarray) -> np.ndarray:
     return ids.astype(np.uint16) if ids.max() < 2**16 else ids
 
 
-def copy(origin: Path, target: Path) -> None:
+def copy_file(origin: Path, target: Path) -> None:
     """Copy one file that the study must have made; raises UserError when it has not."""
     if not origin.exists():
         raise UserError(f"{origin} is missing; run `snakemake --cores all {origin}`")

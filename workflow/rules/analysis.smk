@@ -4,22 +4,23 @@ rule measure:
         data=LAYOUT.data / "manifest.json",
         embeddings=LAYOUT.embeddings("{method}", "{seed}") / "meta.json",
         classifiers=LAYOUT.embeddings("{method}", "{seed}") / "classifiers.npz",
+        study=new_study,
         before=measured_before,
-        code=measuring_code,
+        # Statistics are of the tables: a new one needs no new search.
+        code=lambda w: modules.closure("analysis/measure.py", MEASURE.path(w.measure)),
     output:
         LAYOUT.outcomes("{method}", "{seed}", "{measure}"),
     log:
         f"results/logs/{STUDY.name}/measure-{{measure}}-{{method}}-{{seed}}.log",
-    benchmark:
-        f"results/benchmarks/{STUDY.name}/measure-{{measure}}-{{method}}-{{seed}}.jsonl"
     conda:
         "../../environment.yml"
-    threads: measure_threads
+    # All of them where a job that runs beside it would spoil what is timed.
+    threads: lambda w: os.cpu_count() if MEASURE.facts(w.measure).ALONE else 1
     resources:
-        gpu=measure_gpu,
+        gpu=lambda w: GPU if MEASURE.facts(w.measure).SEARCHES else 0,
     params:
-        settings=measure_settings,
-        study=STUDY_ARGUMENT,
+        settings=lambda w: settings(STUDY.measure_options(w.measure)),
+        study=study_argument,
     shell:
         "python -m analysis.measure {params.study} --measure {wildcards.measure}"
         " --method {wildcards.method} --seed {wildcards.seed} 2>&1 | tee {log:q}"
@@ -30,7 +31,7 @@ rule tabulate:
     input:
         table_inputs,
         data=LAYOUT.data / "manifest.json",
-        code=scoring_code,
+        code=lambda w: evaluating_code("analysis/tabulate.py", [w.task, *STUDY.reads(w.task)]),
     output:
         LAYOUT.table("{task}"),
     log:
@@ -51,7 +52,7 @@ rule draw:
     """Draw one figure from the tables."""
     input:
         figure_inputs,
-        code=drawing_code,
+        code=lambda w: modules.closure("analysis/draw.py", FIGURE.path(drawn_by(w))),
     output:
         png=report(
             LAYOUT.figure("{figure}"),
@@ -73,7 +74,7 @@ rule draw:
                 [(m.name, m.label, m.group) for m in STUDY.methods.values()],
             ]
         ),
-        caption=figure_caption,
+        caption=lambda w: FIGURE.summary(drawn_by(w)),
         study=STUDY_ARGUMENT,
         seeds=SEEDS_ARGUMENT,
     shell:
