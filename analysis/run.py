@@ -5,29 +5,15 @@ from functools import cached_property
 
 import numpy as np
 
+from analysis.measures import read_outcomes
 from analysis.statistics import Interval, clustered_interval, mean_interval, wilson_interval
 from baselines.representation import Representation
 from splits.store import Dataset
-from suite.errors import UserError
 from suite.layout import Layout
 from suite.study import Method, Study
 
 # The columns every table begins with; a task may add keys behind them.
 COLUMNS = ["study", "method", "seed", "dim", "task", "split", "metric", "value", "n", "low", "high"]
-
-
-def empty(representation: Representation, *shape: int, dtype) -> np.ndarray:
-    """Array [draws, sizes, *shape] for outcomes; integers start at −1, so that a gap shows."""
-    full = (representation.draws, len(representation.sizes), *shape)
-    return np.full(full, np.nan if np.issubdtype(dtype, np.floating) else -1, dtype)
-
-
-def read_outcomes(layout: Layout, method: str, seed: int, measure: str) -> np.lib.npyio.NpzFile:
-    """Raw outcomes of one method and measure by name; raises UserError when they were not measured."""
-    path = layout.outcomes(method, seed, measure)
-    if not path.exists():
-        raise UserError(f"no outcomes in {path}; run `snakemake --cores all {path}`")
-    return np.load(path)
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,13 @@ import warnings
 
 import faiss
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
 from analysis import search
-from analysis.benchmark import __main__ as command
-from analysis.search import prefix_search
+from analysis.search import candidates, prefix, prefix_search, resume
 from suite.errors import UserError
 
 DIMS = (1, 3, 8, 12, 24, 32, 48)
@@ -209,7 +207,7 @@ def test_memory_mapped_pages_are_given_back(rng, tmp_path, monkeypatch):
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     advised = []
     monkeypatch.setattr(
-        search, "_advise", lambda array, start, stop, what: advised.append((what, start, stop))
+        prefix, "_advise", lambda array, start, stop, what: advised.append((what, start, stop))
     )
     prefix_search(gaussian(rng, 3), mapped, (8,), 1, database_block=1024)
     released = [(start, stop) for what, start, stop in advised if what == "MADV_DONTNEED"]
@@ -221,7 +219,7 @@ def test_advice_stays_inside_the_file(tmp_path, start, stop):
     np.save(tmp_path / "x.npy", np.ones((50, 3000), np.float32))
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")[10:]
     for advice in ("MADV_WILLNEED", "MADV_DONTNEED"):
-        search._advise(mapped, start, stop, advice)  # the kernel refuses what is not inside
+        prefix._advise(mapped, start, stop, advice)  # the kernel refuses what is not inside
     assert (mapped == 1).all()
 
 
@@ -280,7 +278,7 @@ class Killed(BaseException):
 def test_interrupted_search_goes_on_where_it_stopped(rng, tmp_path, monkeypatch):
     queries, database = gaussian(rng, 40), gaussian(rng, 200)
     arguments = {"dims": DIMS, "k": 5, "query_block": 10, "resume_dir": tmp_path / "parts"}
-    original, searched = search._search_block, []
+    original, searched = prefix._search_block, []
 
     def killed_at_third(*given):
         searched.append(given)
@@ -288,7 +286,7 @@ def test_interrupted_search_goes_on_where_it_stopped(rng, tmp_path, monkeypatch)
             raise Killed
         return original(*given)
 
-    monkeypatch.setattr(search, "_search_block", killed_at_third)
+    monkeypatch.setattr(prefix, "_search_block", killed_at_third)
     with pytest.raises(Killed):
         prefix_search(queries, database, **arguments)
     assert len(list((tmp_path / "parts").glob("queries-*.npz"))) == 2
@@ -306,7 +304,7 @@ def test_interrupted_search_goes_on_where_it_stopped(rng, tmp_path, monkeypatch)
 def test_parts_of_another_search_are_not_used(rng, tmp_path, monkeypatch, caplog, change):
     queries, database = gaussian(rng, 20), gaussian(rng, 200)
     arguments = {"dims": DIMS, "k": 5, "query_block": 10, "resume_dir": tmp_path}
-    original = search._search_block
+    original = prefix._search_block
     calls = []
 
     def killed_at_second(*given):
@@ -315,10 +313,10 @@ def test_parts_of_another_search_are_not_used(rng, tmp_path, monkeypatch, caplog
             raise Killed
         return original(*given)
 
-    monkeypatch.setattr(search, "_search_block", killed_at_second)
+    monkeypatch.setattr(prefix, "_search_block", killed_at_second)
     with pytest.raises(Killed):
         prefix_search(queries, database, **arguments)
-    monkeypatch.setattr(search, "_search_block", original)
+    monkeypatch.setattr(prefix, "_search_block", original)
     if change == "database":
         database = -database
     else:
@@ -351,7 +349,7 @@ def test_parts_of_one_file_are_told_apart(rng, tmp_path):
     np.save(tmp_path / "x.npy", gaussian(rng, 100))
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     views = [mapped, mapped[:50], mapped[50:], mapped[::2], mapped[:, :24], mapped[:, 24:]]
-    assert len({str(search.fingerprint(view)) for view in views}) == len(views)
+    assert len({str(resume.fingerprint(view)) for view in views}) == len(views)
 
 
 def test_resume_leaves_other_files_alone(rng, tmp_path):
@@ -363,20 +361,20 @@ def test_resume_leaves_other_files_alone(rng, tmp_path):
 
 def test_candidates_stay_within_their_memory():
     for sizes, k in [(1, 1), (9, 1), (9, 200), (9, 2048), (12, 10_000)]:
-        block = search.default_query_block(sizes, k)
-        assert 1 <= block <= search.MAX_QUERY_BLOCK
-        assert block * sizes * search._capacity(k) * 8 <= search.CANDIDATE_BYTES
+        block = prefix.default_query_block(sizes, k)
+        assert 1 <= block <= prefix.MAX_QUERY_BLOCK
+        assert block * sizes * candidates.capacity(k) * 8 <= prefix.CANDIDATE_BYTES
 
 
 def test_keys_order_by_score_then_lowest_id():
     scores = torch.tensor([-torch.inf, -1.5, -1e-40, -0.0, 0.0, 1e-40, 2.0, 2.0, torch.inf])
     ids = torch.tensor([0, 1, 2, 9, 4, 5, 7, 6, 2**32 - 1])
-    keys = search._keys(scores, ids)
+    keys = candidates.keys_of(scores, ids)
     expected = [8, 7, 6, 5, 4, 3, 2, 1, 0]
     assert keys.argsort(descending=True).tolist() == expected
-    assert torch.equal(search._score(keys), scores)
-    assert torch.equal(search.LOW_BITS - (keys & search.LOW_BITS), ids)
-    assert keys.min() > search.EMPTY
+    assert torch.equal(candidates.score_of(keys), scores)
+    assert torch.equal(candidates.LOW_BITS - (keys & candidates.LOW_BITS), ids)
+    assert keys.min() > candidates.EMPTY
 
 
 @pytest.mark.parametrize("metric", list(search.METRICS))
@@ -435,7 +433,7 @@ def test_key_file_says_what_is_searched(rng, tmp_path, monkeypatch):
     def killed(*given):
         raise Killed
 
-    monkeypatch.setattr(search, "_search_block", killed)
+    monkeypatch.setattr(prefix, "_search_block", killed)
     with pytest.raises(Killed):
         prefix_search(gaussian(rng, 5), gaussian(rng, 50), (8, 16), 2, resume_dir=tmp_path)
     key = json.loads((tmp_path / "key.json").read_text())
@@ -449,51 +447,3 @@ def test_cuda_finds_the_same(rng, metric, k):
     queries, database = clustered(rng, 100), clustered(rng, 3000)
     found = prefix_search(queries, database, DIMS, k, metric=metric, device="cuda", database_block=512)
     assert_exact(found, queries, database, metric)
-
-
-# --- the benchmark --------------------------------------------------------------------------------
-
-
-TOY = {
-    "search": ["--rows", "600", "--queries", "20", "--dims", "4", "16", "--k", "1", "5"],
-    "search --scale": ["--scale", "--scale-rows", "500", "--queries", "9", "--dims", "4", "16", "--k", "3"],
-    "adaptive": ["--rows", "700", "--dim", "32", "--queries", "9", "--shortlist-dims", "8", "--seconds", "0"],
-}
-
-
-@pytest.mark.parametrize("command", TOY)
-def test_the_benchmark_runs_at_toy_size(command, tmp_path, monkeypatch):
-    monkeypatch.setattr(command, "SGEMM_SIDES", (64,))
-    folder = ["--folder", str(tmp_path / "files")] if "--scale" in command else []
-    out = tmp_path / "table.csv"
-    command.main([command.split()[0], *TOY[command], *folder, "--threads", "1", "--out", str(out)])
-    table = pd.read_csv(out)
-    if command == "search":
-        assert table["k"].tolist() == [1, 5] and (table["same_ids"] > 0.99).all()
-        assert (table["speedup"] > 0).all()
-    elif command == "adaptive":
-        single, short = table.sort_values("shortlist_dim", ascending=False).to_dict("records")
-        assert single["speedup"] == single["exact_recall"] == 1
-        assert short["counted"] == pytest.approx(700 * 32 / (700 * 8 + 200 * 32))
-    else:
-        assert table["rows"].item() == 500 and table["hours_for_210100"].item() > 0
-        assert not list((tmp_path / "files").iterdir())
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        (["--threads", "0"], "--threads 0: at least one thread"),
-        (["--device", "abacus"], "device 'abacus'"),
-        (["--out", "table.txt"], "must end in .csv or .json"),
-    ],
-)
-def test_the_benchmark_says_what_it_cannot_use(given, message):
-    with pytest.raises(UserError, match=message):
-        command.main(["search", *given])
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_the_benchmark_needs_the_gpu_it_is_told_to_use():
-    with pytest.raises(UserError, match="torch finds no GPU here"):
-        command.main(["search", "--device", "cuda"])

@@ -1,1 +1,32 @@
-"""."""
+"""Raw outcomes per item: one file per measure, whose first lines say what it measures and the names it saves.
+
+A measure is `measure(representation, dataset, options, **read)`, which gives arrays by name; beside `sizes`
+they begin with the axes [draws, sizes, …] (see `empty`). Tables are computed from what is saved, so that
+another k or another statistic needs no new search. It knows the study by its options alone, and may state
+
+    OPTIONS      its options with their defaults; a study changes them under `measures.<name>`
+    READS        names of measures, whose saved outcomes it is given as arguments of these names
+    SEARCHES     True: it is given `device`, and `resume_dir`, where unfinished searches keep what they found
+    ALONE        True: it takes times, so no other job runs beside it
+    STUDY_SIZES  True: its option `study_sizes` is all sizes the study evaluates, trained or not
+"""
+
+import numpy as np
+
+from baselines.representation import Representation
+from suite.errors import UserError
+from suite.layout import Layout
+
+
+def empty(representation: Representation, *shape: int, dtype) -> np.ndarray:
+    """Array [draws, sizes, *shape] for outcomes; integers start at −1, so that a gap shows."""
+    full = (representation.draws, len(representation.sizes), *shape)
+    return np.full(full, np.nan if np.issubdtype(dtype, np.floating) else -1, dtype)
+
+
+def read_outcomes(layout: Layout, method: str, seed: int, measure: str) -> np.lib.npyio.NpzFile:
+    """Raw outcomes of one method and measure by name; raises UserError when they were not measured."""
+    path = layout.outcomes(method, seed, measure)
+    if not path.exists():
+        raise UserError(f"no outcomes in {path}; run `snakemake --cores all {path}`")
+    return np.load(path)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from analysis.run import empty
+from analysis.measures import empty
 from baselines.representation import Representation
 
 SPLITS = ("val", "v2", "sketch", "r", "a")
@@ -66,11 +66,11 @@ def predict(
     top = empty(representation, n, k, dtype=np.int64)
     confidence = empty(representation, n, dtype=np.float32)
     some = {other: empty(representation, n, dtype=np.int64) for other in restrictions}
-    for (draw, size), rows, logits in logit_blocks(representation, splits, n):
-        top[draw, size, rows] = best(logits, k)
-        confidence[draw, size, rows] = 1 / np.exp(logits - logits.max(1, keepdims=True)).sum(1)
+    for (draw, place), rows, logits in logit_blocks(representation, splits, n):
+        top[draw, place, rows] = best(logits, k)
+        confidence[draw, place, rows] = 1 / np.exp(logits - logits.max(1, keepdims=True)).sum(1)
         for other, classes in restrictions.items():
-            some[other][draw, size, rows] = classes[logits[:, classes].argmax(1)]
+            some[other][draw, place, rows] = classes[logits[:, classes].argmax(1)]
     found = {f"{name}/top5": top, f"{name}/confidence": confidence}
     for other, predicted in some.items():
         found[f"{other}/restricted"] = predicted[:, :, restricted_rows(dataset, other)[1]]
