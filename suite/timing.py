@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+GEMM_SIDES = (2048, 3000, 4096)
+
 
 def timed(work: Callable[[], object], device: str = "cpu") -> tuple[object, np.ndarray]:
     """What `work` returns, and what it took: [seconds by the clock, seconds of all CPU threads].
@@ -32,7 +34,9 @@ def best(work: Callable[[], object], least: float) -> tuple[object, float]:
             return result, float(shortest)
 
 
-def gemm_rate(device: str, dtype: str, sides: Sequence[int], repeats: int) -> np.ndarray:
+def gemm_rate(
+    device: str, dtype: str = "float32", sides: Sequence[int] = GEMM_SIDES, repeats: int = 3
+) -> np.ndarray:
     """The best rate of square matrix products: multiply-accumulates a second, and a second of all threads.
 
     dtype: of both factors, a name of torch's. sides: of the matrices, each multiplied `repeats` times.

@@ -21,7 +21,7 @@ TOY = {
 
 @pytest.mark.parametrize("toy", TOY)
 def test_the_benchmark_runs_at_toy_size(toy, tmp_path, monkeypatch):
-    monkeypatch.setattr(search, "SGEMM_SIDES", (64,))
+    monkeypatch.setattr(search, "GEMM_SIDES", (64,))
     folder = ["--folder", str(tmp_path / "files")] if "--scale" in toy else []
     out = tmp_path / "table.csv"
     command.main([toy.split()[0], *TOY[toy], *folder, "--threads", "1", "--out", str(out)])

@@ -57,11 +57,6 @@ def made(tmp_path, rng):
     return make
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(3)
-
-
 def gaussian(rng, *shape):
     return rng.standard_normal(shape).astype(np.float32)
 

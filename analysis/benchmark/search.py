@@ -20,11 +20,10 @@ from analysis.search import prefix_search
 from analysis.search.prefix import default_query_block
 from suite import files
 from suite.errors import UserError
-from suite.timing import gemm_rate, peak_memory, timed
+from suite.timing import GEMM_SIDES, gemm_rate, peak_memory, timed
 
 # Queries of ImageNet-4K: 50 for each of its 4,202 classes.
 IMAGENET4K_QUERIES = 210_100
-SGEMM_SIDES = (2048, 3000, 4096)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -140,7 +139,7 @@ def conditions(args: argparse.Namespace, queries: np.ndarray, database: np.ndarr
 
 def sgemm_rate(device: str) -> np.ndarray:
     """Best GFLOP/s of float32 matrix products: per second, per CPU second."""
-    return 2e-9 * gemm_rate(device, "float32", SGEMM_SIDES, repeats=3)
+    return 2e-9 * gemm_rate(device, sides=GEMM_SIDES)
 
 
 @contextmanager

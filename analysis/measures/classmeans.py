@@ -18,6 +18,7 @@ import numpy as np
 
 from analysis.measures import empty
 from baselines.representation import Representation, View
+from splits.store import Dataset
 from suite.errors import UserError
 
 OPTIONS = {
@@ -30,7 +31,7 @@ BLOCK = 16_384  # rows that are read at once
 QUERIES = 2048  # rows whose distances are in memory at once
 
 
-def measure(representation: Representation, dataset, options) -> dict[str, np.ndarray]:
+def measure(representation: Representation, dataset: Dataset, options: dict) -> dict[str, np.ndarray]:
     """Raw outcomes by name; see the module's first lines."""
     found = {"sizes": np.array(representation.sizes, np.int64)}
     if "v2" in dataset:
@@ -155,7 +156,7 @@ def predict_stream(
 
 
 def pretrained_sums(
-    representation: Representation, view: View, dim: int, dataset
+    representation: Representation, view: View, dim: int, dataset: Dataset
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sum (float64 [all classes, dim]) and number (int64) of each class's training embeddings."""
     labels = dataset.labels("train")

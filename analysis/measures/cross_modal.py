@@ -17,6 +17,7 @@ import numpy as np
 from analysis.measures import empty
 from analysis.search.views import nearest_rows
 from baselines.representation import Representation
+from splits.store import Dataset
 
 SPLITS = {"val": True, "query": False}  # whether its classes were trained on
 PAIRS = ("positive", "text_image", "image_image", "text_text")
@@ -26,7 +27,7 @@ OPTIONS = {
 }
 
 
-def measure(representation: Representation, dataset, options) -> dict[str, np.ndarray]:
+def measure(representation: Representation, dataset: Dataset, options: dict) -> dict[str, np.ndarray]:
     """Raw outcomes by name; see the module's first lines."""
     sizes = representation.sizes
     found = {"sizes": np.array(sizes, np.int64)}

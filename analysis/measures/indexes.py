@@ -34,6 +34,7 @@ from analysis.search.faiss_indexes import (
     vectors,
 )
 from baselines.representation import Representation
+from splits.store import Dataset
 from suite.errors import UserError
 
 READS = ("neighbours",)
@@ -59,7 +60,9 @@ OPTIONS = {
 KEYS = {"factory", "search", "refine"}
 
 
-def measure(representation: Representation, dataset, options, neighbours) -> dict[str, np.ndarray]:
+def measure(
+    representation: Representation, dataset: Dataset, options: dict, neighbours
+) -> dict[str, np.ndarray]:
     """Raw outcomes by name; see the module's first lines. neighbours: what the measure of that name saved."""
     query, database = options["splits"]
     if query not in dataset or database not in dataset:

@@ -1,9 +1,9 @@
 """Nearest neighbours at every size: the raw material of 1-NN and of all retrieval.
 
 Saves per pair of splits `<query>/<database>/ids` int32 [draws, sizes, n, k], nearest first by cosine of
-prefixes (sliced, then normalised), ties to the lower id; `sizes` says which size each row is. At the study's
-sizes that this method was not trained for, only 1-NN is asked: `between/ids` [draws, sizes, n, 1] of val
-against train, with `between/sizes`.
+prefixes, ties to the lower id (docs/protocols.md, "1-NN": cut, then normalised); `sizes` says which size
+each row is. At the study's sizes that this method was not trained for, only 1-NN is asked: `between/ids`
+[draws, sizes, n, 1] of val against train, with `between/sizes`.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ import numpy as np
 
 from analysis.search.views import nearest_rows
 from baselines.representation import Representation
+from splits.store import Dataset
 
 STUDY_SIZES = True
 SEARCHES = True
@@ -24,8 +25,8 @@ OPTIONS = {
 
 def measure(
     representation: Representation,
-    dataset,
-    options,
+    dataset: Dataset,
+    options: dict,
     *,
     device: str = "cpu",
     resume_dir: Path | None = None,

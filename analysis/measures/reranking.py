@@ -17,6 +17,7 @@ import numpy as np
 from analysis.metrics import CASCADES, funnel_stages
 from analysis.search.rerank import Funnel, Prefixes, follow, search_and_follow
 from baselines.representation import Representation
+from splits.store import Dataset
 from suite.errors import UserError
 
 SEARCHES = True
@@ -32,8 +33,8 @@ OPTIONS = {
 
 def measure(
     representation: Representation,
-    dataset,
-    options,
+    dataset: Dataset,
+    options: dict,
     neighbours,
     *,
     device: str = "cpu",
