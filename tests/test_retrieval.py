@@ -459,11 +459,11 @@ def test_the_full_size_is_in_memory_once(rng):
     np.testing.assert_array_equal(faiss_indexes.vectors(full.index), faiss_indexes.normalised(items))
     options = indexes.OPTIONS | {"seconds": 0, "indexes": {"exact": {"factory": "Flat", "refine": True}}}
     parts = indexes.measure_view(full, queries, [4, 16], options, refine=True)
-    found = {(part.dim, part.refined): part for part in parts}
+    found = {(part["dim"], part["refined"]): part for part in parts}
     assert set(found) == {(4, False), (4, True), (16, False)}
     whole = found[16, False]
-    assert (whole.build_seconds, whole.bytes_per_item) == (full.seconds, full.bytes / 300)
-    np.testing.assert_array_equal(whole.ids, prefix_search(queries, items, [16], 10).ids[0])
+    assert (whole["build_seconds"], whole["bytes_per_item"]) == (full.seconds, full.bytes / 300)
+    np.testing.assert_array_equal(whole["ids"], prefix_search(queries, items, [16], 10).ids[0])
 
 
 def test_adding_in_blocks_changes_nothing(rng, monkeypatch):

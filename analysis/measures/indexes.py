@@ -15,7 +15,6 @@ queries, as one batch, the best of several repeats. Saved, for I configurations 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from tqdm import tqdm
@@ -81,34 +80,21 @@ def measure(
         asked = normalised(representation.features(query, view)[rows])
         sizes = [m for m in representation.sizes if representation.serving(m)[0] == view]
         parts += measure_view(full, asked, sizes, options, refine=view == full_view)
-    k = parts[0].ids.shape[1]
+    k = parts[0]["ids"].shape[1]
     return {
         "sizes": np.array(representation.sizes, np.int64),
         "rows": rows,
         "exact": saved[representation.dim][rows, :k],
-        "own": np.stack([saved[part.dim][rows, :k] for part in parts]),
+        "own": np.stack([saved[part["dim"]][rows, :k] for part in parts]),
         "threads": np.array(thread_counts(), np.int64),
-        **{key: np.array([getattr(part, key) for part in parts]) for key in Measured.__annotations__},
+        **{key: np.array([part[key] for part in parts]) for key in parts[0]},
     }
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One configuration of an index: see the module's first lines."""
-
-    index: int
-    dim: int
-    refined: bool
-    ids: np.ndarray
-    seconds: list[float]
-    build_seconds: float
-    bytes_per_item: float
 
 
 def measure_view(
     full: Built, queries: np.ndarray, sizes: list[int], options: dict, refine: bool
-) -> Iterator[Measured]:
-    """Every wanted index of one view's prefixes.
+) -> Iterator[dict]:
+    """Every wanted index of one view's prefixes: what is saved of a configuration, by name.
 
     full: of the view's items, see `flat`; queries: float32 [n, d], rows of length 1.
     """
@@ -125,8 +111,8 @@ def measure_view(
         for refined, index in searchers(built.index, full.index if refines else None, shortlist / k):
             ids, seconds = time_searches(index, queries, k, options["seconds"])
             space = (built.bytes + refined * items.nbytes) / len(items)
-            place, ids = names.index(name), ids.astype(np.int32)
-            yield Measured(place, m, refined, ids, seconds, built.seconds, space)
+            found = {"index": names.index(name), "dim": m, "refined": refined, "ids": ids.astype(np.int32)}
+            yield found | {"seconds": seconds, "build_seconds": built.seconds, "bytes_per_item": space}
 
 
 def wanted(indexes: Mapping[str, dict], sizes: list[int]) -> Iterator[tuple[str, int]]:

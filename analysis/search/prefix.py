@@ -108,30 +108,26 @@ def prefix_search(
     if len(database) > LOW_BITS:
         raise UserError(f"a database of {len(database)} rows; ids are kept in 32 bits, so search it in parts")
     k, device = int(k), known_device(device or "cpu")
-    tile = _tile_rows(database_block, len(database), device)
-    block = _positive("query_block", query_block) or default_query_block(len(dims), k, device)
-    threads = _positive("threads", threads)
+    given = {"threads": threads, "query_block": query_block, "database_block": database_block}
+    for name, value in given.items():
+        if value is not None and value < 1:
+            raise UserError(f"{name} = {value}; it must be at least 1")
+    tile = min(database_block or TILE[device.type], len(database))
+    tile = -(-tile // GROUP) * GROUP  # whole groups
+    block = query_block or default_query_block(len(dims), k, device)
 
     ids = np.empty((len(dims), len(queries), k), np.int64)
     distances = np.empty((len(dims), len(queries), k), np.float32)
-    store = None
-    if resume_dir is not None:
-        store = FinishedBlocks(resume_dir, _key(queries, database, dims, k, metric, columns, block))
+    finished = FinishedBlocks(resume_dir, lambda: _key(queries, database, dims, k, metric, columns, block))
     starts = range(0, len(queries), block)
     tiles = _Database(database, columns, dims, metric, tile, device)
     bar = tqdm(total=len(starts) * len(tiles), desc="search", unit="tile", disable=not progress)
     with bar, _workers(threads, device) as workers:
-        for start in starts:
+        for done, start in enumerate(starts, 1):
             rows = slice(start, min(start + block, len(queries)))
-            found = store.read(start) if store else None
-            if found is None:
-                asking = _take(_tensor(queries)[rows], columns).float().contiguous().to(device)
-                found = _search_block(asking, start, tiles, k, workers, bar)
-                if store:
-                    store.write(start, *found)
-            else:
-                bar.update(len(tiles))
-            ids[:, rows], distances[:, rows] = found
+            search = partial(_search_block, queries[rows], start, tiles, k, workers, bar)
+            ids[:, rows], distances[:, rows] = finished.find(start, search)
+            bar.update(done * len(tiles) - bar.n)  # of a block that was kept
     return PrefixNeighbours(dims, ids, distances)
 
 
@@ -197,12 +193,13 @@ class _Database:
 
 
 def _search_block(
-    queries: torch.Tensor, first: int, database: _Database, k: int, workers: "_Workers", bar: tqdm
+    queries: np.ndarray, first: int, database: _Database, k: int, workers: "_Workers", bar: tqdm
 ) -> tuple[np.ndarray, np.ndarray]:
-    """ids int64 [S, n, k] and distances float32 [S, n, k] of one block of queries, float32 [n, D].
+    """ids int64 [S, n, k] and distances float32 [S, n, k] of one block of queries [n, D].
 
     first: the block's first row among all queries, for messages.
     """
+    queries = _take(_tensor(queries), database.columns).float().contiguous().to(database.rows.device)
     query_squares = _prefix_squares(queries, database.dims, "queries", first)
     best = [Best(len(queries), k, queries.device) for _ in database.dims]
     strips = workers.shares(len(queries), STRIP[queries.device.type])
@@ -389,19 +386,6 @@ def known_device(device: str | torch.device) -> torch.device:
     if known.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"device {str(device)!r}, but torch finds no GPU here; use cpu")
     return known
-
-
-def _positive(name: str, value: int | None) -> int | None:
-    """The value, or UserError if it is given and below 1."""
-    if value is not None and value < 1:
-        raise UserError(f"{name} = {value}; it must be at least 1")
-    return value
-
-
-def _tile_rows(asked: int | None, rows: int, device: torch.device) -> int:
-    """Rows per tile: as asked or as suits the device, no more than there are, in whole groups."""
-    tile = min(_positive("database_block", asked) or TILE[device.type], rows)
-    return -(-tile // GROUP) * GROUP
 
 
 def _key(

@@ -5,6 +5,7 @@ at another size, by cosine of prefixes, ties to the lower id.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -153,18 +154,15 @@ def search_and_follow(
     starts = sorted({start for start, _ in plan})
     longest = max(stages[0][0] for _, stages in plan)
     representation, queries, items = draws[0].representation, draws[0].queries, draws[0].database
-    store = FinishedBlocks(resume_dir, key_of(draws[0], plan, keep)) if resume_dir else None
-    parts = []
-    for rows in blocks(len(queries), SEARCHED):
-        kept = store.read(rows.start) if store else None
-        if kept is None:
-            lists = nearest_rows(representation, queries[rows], items, starts, longest, device=device)
-            left = [follow(draw, plan, starts, some, keep, rows.start) for draw, some in zip(draws, lists)]
-            kept = [np.stack(left)]
-            if store:
-                store.write(rows.start, *kept)
-        parts += kept
-    return np.concatenate(parts, axis=2)
+    finished = FinishedBlocks(resume_dir, lambda: key_of(draws[0], plan, keep))
+
+    def left_of(rows: slice) -> list[np.ndarray]:
+        lists = nearest_rows(representation, queries[rows], items, starts, longest, device=device)
+        left = [follow(draw, plan, starts, some, keep, rows.start) for draw, some in zip(draws, lists)]
+        return [np.stack(left)]
+
+    cuts = blocks(len(queries), SEARCHED)
+    return np.concatenate([finished.find(cut.start, partial(left_of, cut))[0] for cut in cuts], axis=2)
 
 
 def key_of(prefixes: Prefixes, plan: Sequence[Funnel], keep: int) -> dict:

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,28 +32,32 @@ def fingerprint(array: np.ndarray) -> list:
 
 
 class FinishedBlocks:
-    """What unfinished work has found, one .npz per block of queries, and key.json that says of which work."""
+    """What unfinished work has found, one .npz per block of queries, and key.json that says of which work.
 
-    def __init__(self, folder: str | Path, key: dict):
-        self.folder = folder = Path(folder)
-        if (folder / "key.json").exists():
-            if files.read_json(folder / "key.json") == key:
+    folder: None keeps nothing. key: gives what a block depends on, as JSON keeps it.
+    """
+
+    def __init__(self, folder: str | Path | None, key: Callable[[], dict]):
+        self.folder = None if folder is None else Path(folder)
+        if self.folder is None:
+            return
+        path, wanted = self.folder / "key.json", key()
+        if path.exists():
+            if files.read_json(path) == wanted:
                 return
             log.warning("%s holds parts of a search of other inputs: they are removed", folder)
-            for path in folder.glob("queries-*.npz"):
-                path.unlink()
-        files.write_json(folder / "key.json", key)
+            for part in self.folder.glob("queries-*.npz"):
+                part.unlink()
+        files.write_json(path, wanted)
 
-    def _path(self, start: int) -> Path:
-        return self.folder / f"queries-{start:09d}.npz"
-
-    def read(self, start: int) -> list[np.ndarray] | None:
-        """The arrays found for the block of queries from `start`, or None if it is not finished."""
-        if not self._path(start).exists():
-            return None
-        with np.load(self._path(start)) as block:
-            return list(block.values())
-
-    def write(self, start: int, *arrays: np.ndarray) -> None:
-        """Keep the arrays found for a finished block."""
-        files.write_npz(self._path(start), {str(place): array for place, array in enumerate(arrays)})
+    def find(self, start: int, search: Callable[[], Sequence[np.ndarray]]) -> Sequence[np.ndarray]:
+        """The arrays of the block of queries from `start`: as they were kept, or what `search` finds now."""
+        if self.folder is None:
+            return search()
+        path = self.folder / f"queries-{start:09d}.npz"
+        if path.exists():
+            with np.load(path) as block:
+                return list(block.values())
+        found = search()
+        files.write_npz(path, {str(place): array for place, array in enumerate(found)})
+        return found
