@@ -1,9 +1,8 @@
 """Raw outcomes per item: one file per measure, whose first lines say what it measures and the names it saves.
 
 A measure is `measure(representation, dataset, options, **read)`, which gives arrays by name: `sizes`, and
-what it found at each, mostly [draws, sizes, …] (see `empty`). Tables are computed from what is saved: for
-another k or another statistic nothing is searched again. It knows the study by its options alone, and may
-state
+what it found at each, mostly [draws, sizes, …] (see `empty`). Tables are computed from what is saved: another
+k or another statistic needs no new search. A measure knows the study by its options alone, and may state
 
     OPTIONS      its options with their defaults; a study changes them under `measures.<name>`
     READS        names of measures, whose saved outcomes it is given as arguments of these names
