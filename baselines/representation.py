@@ -52,6 +52,12 @@ class View:
             return slice(self.start, self.stop)
         return self.start + np.asarray(self.order)
 
+    def prefix(self, m: int) -> slice | np.ndarray:
+        """The first `m` columns: what to index the array's second axis with."""
+        if self.order is None:
+            return slice(self.start, self.start + m)
+        return self.start + np.asarray(self.order[:m])
+
 
 class Representation:
     """One method and seed, opened from its folder; arrays are memory-mapped.

@@ -1,23 +1,20 @@
 """Retrieval, re-ranking and indexes against brute force and cases worked by hand."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import synthetic
 import yaml
 
 import analysis.measure
-from analysis import search
 from analysis.evaluations import adaptive_retrieval, index_retrieval, retrieval
 from analysis.figures import neighbour_grid
 from analysis.figures.adaptive_retrieval import paper_pairs
 from analysis.measure import measure
-from analysis.measures import indexes, neighbours, reranking
-from analysis.measures.reranking import Prefixes, follow, narrow, search_and_follow, sorting_keys
+from analysis.measures import indexes, neighbours, read_outcomes, reranking
 from analysis.metrics import CASCADES, funnel_stages, mflops_per_query
-from analysis.run import Run, read_outcomes
-from analysis.search import prefix_search
+from analysis.run import Run
+from analysis.search import faiss_indexes, prefix, prefix_search, rerank
+from analysis.search.rerank import Prefixes, follow, narrow, search_and_follow, sorting_keys
 from analysis.tabulate import tabulate
 from baselines.representation import Representation, View, write_representation
 from splits.store import Dataset
@@ -58,11 +55,6 @@ def made(tmp_path, rng):
         return Representation(tmp_path)
 
     return make
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng(3)
 
 
 def gaussian(rng, *shape):
@@ -108,7 +100,7 @@ def test_keys_sort_by_score_then_id(rng):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 def test_scores_of_candidates_are_cosines(made, rng, dtype, monkeypatch):
-    monkeypatch.setattr(reranking, "ROW_BYTES", 4 * 16 * 7)  # seven rows at a time
+    monkeypatch.setattr(rerank, "ROW_BYTES", 4 * 16 * 7)  # seven rows at a time
     queries, database = gaussian(rng, 9, 16).astype(dtype), gaussian(rng, 50, 16).astype(dtype)
     database[11] = 0
     database[12, :4] = 0
@@ -207,10 +199,9 @@ def test_a_small_database_does_not_shorten_the_next_ones_shortlists(tmp_path, rn
     )
     representation = Representation(tmp_path)
     dataset = Splits({"val": 4, "query": 5} | items)
-    study = SimpleNamespace(nesting=SIZES, interpolated=(), path="study")
-    saved = neighbours.measure(representation, dataset, study, {"k": 30})
+    saved = neighbours.measure(representation, dataset, {"k": 30, "study_sizes": SIZES})
     options = reranking.OPTIONS | {"shortlist": 20, "keep": 15, "lengths": [40]}
-    found = reranking.measure(representation, dataset, study, options, saved)
+    found = reranking.measure(representation, dataset, options, saved)
     assert (found["val/train/shortlist"], found["query/database/shortlist"]) == (7, 20)
     assert found["val/train/pairs"].shape[-1] == 7 and found["query/database/pairs"].shape[-1] == 15
 
@@ -220,8 +211,8 @@ def test_blocks_change_nothing(made, rng, monkeypatch):
     prefixes = Prefixes(made(queries, database), "val", "train")
     plan = [(2, [(50, 4), (20, 16)]), (4, [(60, 16)])]
     whole = search_and_follow([prefixes], plan, 20)
-    monkeypatch.setattr(reranking, "SEARCHED", 7)
-    monkeypatch.setattr(reranking, "SCORE_BYTES", 4 * 2 * 2 * 60 * 3)  # three queries at a time
+    monkeypatch.setattr(rerank, "SEARCHED", 7)
+    monkeypatch.setattr(rerank, "SCORE_BYTES", 4 * 2 * 2 * 60 * 3)  # three queries at a time
     np.testing.assert_array_equal(search_and_follow([prefixes], plan, 20), whole)
 
 
@@ -270,8 +261,8 @@ def test_a_measure_killed_before_its_outcomes_are_saved_searches_nothing_twice(t
     _, layout = synthetic.build(tmp_path, **given)
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(synthetic.config(**given)))
     monkeypatch.chdir(tmp_path)
-    original, searched = search._search_block, []
-    monkeypatch.setattr(search, "_search_block", lambda *block: searched.append(block) or original(*block))
+    original, searched = prefix._search_block, []
+    monkeypatch.setattr(prefix, "_search_block", lambda *block: searched.append(block) or original(*block))
 
     def killed(*given):
         raise Killed
@@ -404,13 +395,13 @@ def test_a_method_with_one_size_has_no_funnel(finished):
 
 
 def unit(rng, n, dim=16):
-    return indexes.normalised(np.abs(gaussian(rng, n, dim)))
+    return faiss_indexes.normalised(np.abs(gaussian(rng, n, dim)))
 
 
 @pytest.mark.parametrize("dim", [2, 8, 16])
 def test_an_exact_index_searches_normalised_prefixes(rng, dim):
     items, queries = unit(rng, 300), unit(rng, 20)
-    built = indexes.build(items, "Flat", dim)
+    built = faiss_indexes.build(items, "Flat", dim)
     expected = prefix_search(queries, items, [dim], 10).ids[0]
     np.testing.assert_array_equal(built.index.search(queries, 10)[1], expected)
     assert 0 < built.bytes - 300 * 4 * dim < 300  # and a header
@@ -418,9 +409,9 @@ def test_an_exact_index_searches_normalised_prefixes(rng, dim):
 
 def test_refining_everything_is_exact_search(rng):
     items, queries = unit(rng, 300), unit(rng, 20)
-    full = indexes.build(items, "Flat", 16).index
-    short = indexes.build(items, "Flat", 2).index
-    (_, plain), (refines, refined) = indexes.searchers(short, full, 300 / 10)
+    full = faiss_indexes.build(items, "Flat", 16).index
+    short = faiss_indexes.build(items, "Flat", 2).index
+    (_, plain), (refines, refined) = faiss_indexes.searchers(short, full, 300 / 10)
     assert refines
     np.testing.assert_array_equal(refined.search(queries, 10)[1], full.search(queries, 10)[1])
     assert (plain.search(queries, 10)[1] != full.search(queries, 10)[1]).any()
@@ -429,7 +420,7 @@ def test_refining_everything_is_exact_search(rng):
 @pytest.mark.parametrize("dim", [4, 16])
 def test_binary_codes_are_compared_by_differing_bits(rng, dim):
     items, queries = unit(rng, 80), unit(rng, 7)
-    built = indexes.build(items, "Binary", dim)
+    built = faiss_indexes.build(items, "Binary", dim)
     mean = items[:, :dim].mean(0)
     bits, asked = items[:, :dim] > mean, queries[:, :dim] > mean
     distances = (asked[:, None] != bits[None]).sum(2)
@@ -457,29 +448,29 @@ def test_a_product_quantiser_takes_sizes_it_divides():
 )
 def test_an_index_that_faiss_cannot_make_is_named(rng, factory, reason):
     with pytest.raises(UserError, match=reason) as error:
-        indexes.build(unit(rng, 50), factory, 8)
+        faiss_indexes.build(unit(rng, 50), factory, 8)
     assert f"the index {factory} at size 8 of 50 items" in str(error.value)
     assert "measures.indexes.indexes" in str(error.value)
 
 
 def test_the_full_size_is_in_memory_once(rng):
     items, queries = gaussian(rng, 300, 16), unit(rng, 20)
-    full = indexes.flat([items[:100], items[100:]])
-    np.testing.assert_array_equal(indexes.vectors(full.index), indexes.normalised(items))
+    full = faiss_indexes.flat([items[:100], items[100:]])
+    np.testing.assert_array_equal(faiss_indexes.vectors(full.index), faiss_indexes.normalised(items))
     options = indexes.OPTIONS | {"seconds": 0, "indexes": {"exact": {"factory": "Flat", "refine": True}}}
     parts = indexes.measure_view(full, queries, [4, 16], options, refine=True)
-    found = {(part.dim, part.refined): part for part in parts}
+    found = {(part["dim"], part["refined"]): part for part in parts}
     assert set(found) == {(4, False), (4, True), (16, False)}
     whole = found[16, False]
-    assert (whole.build_seconds, whole.bytes_per_item) == (full.seconds, full.bytes / 300)
-    np.testing.assert_array_equal(whole.ids, prefix_search(queries, items, [16], 10).ids[0])
+    assert (whole["build_seconds"], whole["bytes_per_item"]) == (full.seconds, full.bytes / 300)
+    np.testing.assert_array_equal(whole["ids"], prefix_search(queries, items, [16], 10).ids[0])
 
 
 def test_adding_in_blocks_changes_nothing(rng, monkeypatch):
     items, queries = unit(rng, 300), unit(rng, 20)
-    whole = indexes.build(items, "SQ8", 8).index.search(queries, 10)[1]
-    monkeypatch.setattr(indexes, "BLOCK", 70)
-    np.testing.assert_array_equal(indexes.build(items, "SQ8", 8).index.search(queries, 10)[1], whole)
+    whole = faiss_indexes.build(items, "SQ8", 8).index.search(queries, 10)[1]
+    monkeypatch.setattr(faiss_indexes, "BLOCK", 70)
+    np.testing.assert_array_equal(faiss_indexes.build(items, "SQ8", 8).index.search(queries, 10)[1], whole)
 
 
 @pytest.mark.parametrize("given", [{"search": "nprobe=8"}, {"factory": "Flat", "refined": True}])
@@ -494,7 +485,7 @@ def test_splits_of_the_indexes_must_exist(finished):
     representation = Representation(layout.embeddings("mrl", 0))
     options = study.measure_options("indexes") | {"splits": ["query", "database"]}
     with pytest.raises(UserError, match="asks for query and database; the study has train, val"):
-        indexes.measure(representation, dataset, study, options, {})
+        indexes.measure(representation, dataset, options, {})
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -5,23 +5,16 @@ import warnings
 
 import faiss
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
 from analysis import search
-from analysis.benchmark import __main__ as command
-from analysis.search import prefix_search
+from analysis.search import candidates, prefix, prefix_search, resume
 from suite.errors import UserError
 
 DIMS = (1, 3, 8, 12, 24, 32, 48)
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng(5)
 
 
 def gaussian(rng, n, width=48):
@@ -51,16 +44,16 @@ def distances_of(scores, metric):
 
 def assert_exact(found, queries, database, metric):
     """Every id is distinct and scores like the true neighbour of its rank, within float32 rounding."""
-    for size, dim in enumerate(found.dims):
+    for place, dim in enumerate(found.dims):
         scores = scores_of(queries, database, dim, metric)
         k = found.ids.shape[2]
         true = -np.sort(-scores, axis=1)[:, :k]
-        ids = found.ids[size]
+        ids = found.ids[place]
         assert all(len(set(row)) == k for row in ids.tolist())
         tolerance = 1e-5 * max(1, np.abs(scores).max())
         np.testing.assert_allclose(np.take_along_axis(scores, ids, 1), true, rtol=0, atol=tolerance)
         np.testing.assert_allclose(
-            found.distances[size], distances_of(true, metric), rtol=0, atol=2 * tolerance
+            found.distances[place], distances_of(true, metric), rtol=0, atol=2 * tolerance
         )
 
 
@@ -81,11 +74,8 @@ def test_equals_faiss_on_truncated_copies(rng, make, k):
     queries, database = make(rng, 24), make(rng, 3000)
     cosine = prefix_search(queries, database, (8, 12, 24, 48), k, database_block=512)
     plain = prefix_search(queries, database, (8, 12, 24, 48), k, metric="l2", database_block=512)
-    for dim in (8, 12, 24, 48):
-        q, x = (np.ascontiguousarray(a[:, :dim]) for a in (queries, database))
-        flat = faiss.IndexFlatL2(dim)
-        flat.add(x)
-        assert_same_neighbours(plain.at(dim), flat.search(q, k), scale=np.square(x).sum(1).max())
+    for dim in plain.dims:
+        q, x = assert_same_as_flat_l2(plain, queries, database, dim, k)
         faiss.normalize_L2(q)
         faiss.normalize_L2(x)
         for index in (faiss.IndexFlatIP(dim), faiss.IndexFlatL2(dim)):
@@ -103,10 +93,16 @@ def test_equals_faiss_on_embeddings_of_handwritten_digits(k):
     queries, database = np.ascontiguousarray(embeddings[::9]), np.delete(embeddings, np.s_[::9], axis=0)
     found = prefix_search(queries, database, (2, 8, 16, 48), k, metric="l2", database_block=512)
     for dim in found.dims:
-        q, x = (np.ascontiguousarray(a[:, :dim]) for a in (queries, database))
-        flat = faiss.IndexFlatL2(dim)
-        flat.add(x)
-        assert_same_neighbours(found.at(dim), flat.search(q, k), scale=np.square(x).sum(1).max())
+        assert_same_as_flat_l2(found, queries, database, dim, k)
+
+
+def assert_same_as_flat_l2(found, queries, database, dim, k):
+    """Same neighbours as FAISS's on copies cut to `dim`, which are returned."""
+    q, x = (np.ascontiguousarray(a[:, :dim]) for a in (queries, database))
+    flat = faiss.IndexFlatL2(dim)
+    flat.add(x)
+    assert_same_neighbours(found.at(dim), flat.search(q, k), scale=np.square(x).sum(1).max())
+    return q, x
 
 
 def assert_same_neighbours(ours, theirs, scale):
@@ -114,9 +110,8 @@ def assert_same_neighbours(ours, theirs, scale):
     (ids, distances), (their_distances, their_ids) = ours, theirs
     np.testing.assert_allclose(distances, their_distances, rtol=0, atol=4e-6 * scale)
     gap = np.abs(np.diff(distances, axis=1, prepend=-np.inf, append=np.inf))
-    clear = (np.minimum(gap[:, :-1], gap[:, 1:]) > 8e-6 * scale) & (
-        np.arange(ids.shape[1]) < ids.shape[1] - 1
-    )
+    clear = np.minimum(gap[:, :-1], gap[:, 1:]) > 8e-6 * scale
+    clear[:, -1] = False  # the next neighbour is not known
     assert clear.mean() > 0.2 or ids.shape[1] == 1
     np.testing.assert_array_equal(ids[clear], their_ids[clear])
     if ids.shape[1] == 1:
@@ -131,10 +126,10 @@ def test_ties_go_to_the_lowest_id(rng, metric, k):
     database = pool[rng.integers(9, size=700)]
     queries = pool[:5]
     found = prefix_search(queries, database, (4, 16), k, metric=metric, database_block=64)
-    for size, dim in enumerate(found.dims):
+    for place, dim in enumerate(found.dims):
         scores = scores_of(queries, database, dim, metric).astype(np.float32).round(4)
         order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        np.testing.assert_array_equal(found.ids[size], order)
+        np.testing.assert_array_equal(found.ids[place], order)
 
 
 def test_equal_rows_of_any_value_tie(rng):
@@ -209,7 +204,7 @@ def test_memory_mapped_pages_are_given_back(rng, tmp_path, monkeypatch):
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     advised = []
     monkeypatch.setattr(
-        search, "_advise", lambda array, start, stop, what: advised.append((what, start, stop))
+        prefix, "_advise", lambda array, start, stop, what: advised.append((what, start, stop))
     )
     prefix_search(gaussian(rng, 3), mapped, (8,), 1, database_block=1024)
     released = [(start, stop) for what, start, stop in advised if what == "MADV_DONTNEED"]
@@ -221,7 +216,7 @@ def test_advice_stays_inside_the_file(tmp_path, start, stop):
     np.save(tmp_path / "x.npy", np.ones((50, 3000), np.float32))
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")[10:]
     for advice in ("MADV_WILLNEED", "MADV_DONTNEED"):
-        search._advise(mapped, start, stop, advice)  # the kernel refuses what is not inside
+        prefix._advise(mapped, start, stop, advice)  # the kernel refuses what is not inside
     assert (mapped == 1).all()
 
 
@@ -277,18 +272,29 @@ class Killed(BaseException):
     """Stands for a signal: nothing in the search may catch it."""
 
 
-def test_interrupted_search_goes_on_where_it_stopped(rng, tmp_path, monkeypatch):
+@pytest.fixture
+def killed(monkeypatch):
+    """killed(n) → the blocks searched from now on; the search is killed, once, at the n-th of them."""
+
+    def at(number):
+        original, searched = prefix._search_block, []
+
+        def search(*given):
+            searched.append(given)
+            if len(searched) == number:
+                raise Killed
+            return original(*given)
+
+        monkeypatch.setattr(prefix, "_search_block", search)
+        return searched
+
+    return at
+
+
+def test_interrupted_search_goes_on_where_it_stopped(rng, tmp_path, killed):
     queries, database = gaussian(rng, 40), gaussian(rng, 200)
     arguments = {"dims": DIMS, "k": 5, "query_block": 10, "resume_dir": tmp_path / "parts"}
-    original, searched = search._search_block, []
-
-    def killed_at_third(*given):
-        searched.append(given)
-        if len(searched) == 3:
-            raise Killed
-        return original(*given)
-
-    monkeypatch.setattr(search, "_search_block", killed_at_third)
+    searched = killed(3)
     with pytest.raises(Killed):
         prefix_search(queries, database, **arguments)
     assert len(list((tmp_path / "parts").glob("queries-*.npz"))) == 2
@@ -303,22 +309,12 @@ def test_interrupted_search_goes_on_where_it_stopped(rng, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("change", ["database", "k", "metric", "dims", "columns"])
-def test_parts_of_another_search_are_not_used(rng, tmp_path, monkeypatch, caplog, change):
+def test_parts_of_another_search_are_not_used(rng, tmp_path, killed, caplog, change):
     queries, database = gaussian(rng, 20), gaussian(rng, 200)
     arguments = {"dims": DIMS, "k": 5, "query_block": 10, "resume_dir": tmp_path}
-    original = search._search_block
-    calls = []
-
-    def killed_at_second(*given):
-        calls.append(given)
-        if len(calls) == 2:
-            raise Killed
-        return original(*given)
-
-    monkeypatch.setattr(search, "_search_block", killed_at_second)
+    killed(2)
     with pytest.raises(Killed):
         prefix_search(queries, database, **arguments)
-    monkeypatch.setattr(search, "_search_block", original)
     if change == "database":
         database = -database
     else:
@@ -351,7 +347,7 @@ def test_parts_of_one_file_are_told_apart(rng, tmp_path):
     np.save(tmp_path / "x.npy", gaussian(rng, 100))
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     views = [mapped, mapped[:50], mapped[50:], mapped[::2], mapped[:, :24], mapped[:, 24:]]
-    assert len({str(search.fingerprint(view)) for view in views}) == len(views)
+    assert len({str(resume.fingerprint(view)) for view in views}) == len(views)
 
 
 def test_resume_leaves_other_files_alone(rng, tmp_path):
@@ -363,20 +359,20 @@ def test_resume_leaves_other_files_alone(rng, tmp_path):
 
 def test_candidates_stay_within_their_memory():
     for sizes, k in [(1, 1), (9, 1), (9, 200), (9, 2048), (12, 10_000)]:
-        block = search.default_query_block(sizes, k)
-        assert 1 <= block <= search.MAX_QUERY_BLOCK
-        assert block * sizes * search._capacity(k) * 8 <= search.CANDIDATE_BYTES
+        block = prefix.default_query_block(sizes, k)
+        assert 1 <= block <= prefix.MAX_QUERY_BLOCK
+        assert block * sizes * candidates.capacity(k) * 8 <= prefix.CANDIDATE_BYTES
 
 
 def test_keys_order_by_score_then_lowest_id():
     scores = torch.tensor([-torch.inf, -1.5, -1e-40, -0.0, 0.0, 1e-40, 2.0, 2.0, torch.inf])
     ids = torch.tensor([0, 1, 2, 9, 4, 5, 7, 6, 2**32 - 1])
-    keys = search._keys(scores, ids)
+    keys = candidates.keys_of(scores, ids)
     expected = [8, 7, 6, 5, 4, 3, 2, 1, 0]
     assert keys.argsort(descending=True).tolist() == expected
-    assert torch.equal(search._score(keys), scores)
-    assert torch.equal(search.LOW_BITS - (keys & search.LOW_BITS), ids)
-    assert keys.min() > search.EMPTY
+    assert torch.equal(candidates.score_of(keys), scores)
+    assert torch.equal(candidates.LOW_BITS - (keys & candidates.LOW_BITS), ids)
+    assert keys.min() > candidates.EMPTY
 
 
 @pytest.mark.parametrize("metric", list(search.METRICS))
@@ -431,11 +427,8 @@ def test_size_that_was_not_searched_is_an_error(rng):
         found.at(12)
 
 
-def test_key_file_says_what_is_searched(rng, tmp_path, monkeypatch):
-    def killed(*given):
-        raise Killed
-
-    monkeypatch.setattr(search, "_search_block", killed)
+def test_key_file_says_what_is_searched(rng, tmp_path, killed):
+    killed(1)
     with pytest.raises(Killed):
         prefix_search(gaussian(rng, 5), gaussian(rng, 50), (8, 16), 2, resume_dir=tmp_path)
     key = json.loads((tmp_path / "key.json").read_text())
@@ -449,51 +442,3 @@ def test_cuda_finds_the_same(rng, metric, k):
     queries, database = clustered(rng, 100), clustered(rng, 3000)
     found = prefix_search(queries, database, DIMS, k, metric=metric, device="cuda", database_block=512)
     assert_exact(found, queries, database, metric)
-
-
-# --- the benchmark --------------------------------------------------------------------------------
-
-
-TOY = {
-    "search": ["--rows", "600", "--queries", "20", "--dims", "4", "16", "--k", "1", "5"],
-    "search --scale": ["--scale", "--scale-rows", "500", "--queries", "9", "--dims", "4", "16", "--k", "3"],
-    "adaptive": ["--rows", "700", "--dim", "32", "--queries", "9", "--shortlist-dims", "8", "--seconds", "0"],
-}
-
-
-@pytest.mark.parametrize("command", TOY)
-def test_the_benchmark_runs_at_toy_size(command, tmp_path, monkeypatch):
-    monkeypatch.setattr(command, "SGEMM_SIDES", (64,))
-    folder = ["--folder", str(tmp_path / "files")] if "--scale" in command else []
-    out = tmp_path / "table.csv"
-    command.main([command.split()[0], *TOY[command], *folder, "--threads", "1", "--out", str(out)])
-    table = pd.read_csv(out)
-    if command == "search":
-        assert table["k"].tolist() == [1, 5] and (table["same_ids"] > 0.99).all()
-        assert (table["speedup"] > 0).all()
-    elif command == "adaptive":
-        single, short = table.sort_values("shortlist_dim", ascending=False).to_dict("records")
-        assert single["speedup"] == single["exact_recall"] == 1
-        assert short["counted"] == pytest.approx(700 * 32 / (700 * 8 + 200 * 32))
-    else:
-        assert table["rows"].item() == 500 and table["hours_for_210100"].item() > 0
-        assert not list((tmp_path / "files").iterdir())
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        (["--threads", "0"], "--threads 0: at least one thread"),
-        (["--device", "abacus"], "device 'abacus'"),
-        (["--out", "table.txt"], "must end in .csv or .json"),
-    ],
-)
-def test_the_benchmark_says_what_it_cannot_use(given, message):
-    with pytest.raises(UserError, match=message):
-        command.main(["search", *given])
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_the_benchmark_needs_the_gpu_it_is_told_to_use():
-    with pytest.raises(UserError, match="torch finds no GPU here"):
-        command.main(["search", "--device", "cuda"])

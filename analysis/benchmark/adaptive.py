@@ -8,6 +8,7 @@ finds does.
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import faiss
@@ -16,9 +17,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from analysis.evaluations.index_retrieval import shared
-from analysis.measures.indexes import FLAT, best_time, build, flat, normalised, searchers, vectors
 from analysis.metrics import mflops_per_query
+from analysis.search.faiss_indexes import FLAT, build, flat, normalised, searchers, vectors
 from suite.errors import UserError
+from suite.timing import best
 
 FACTORIES = {"exact": FLAT, "hnsw": "HNSW32", "ivf": "IVF1024,Flat"}
 SEARCH = {"ivf": "nprobe=32"}
@@ -66,7 +68,7 @@ def run(args: argparse.Namespace) -> pd.DataFrame:
         for m in tqdm([full.d, *args.shortlist_dims], desc=name, unit="size"):
             index, built = prepared(name, m, full, items, args)
             faiss.omp_set_num_threads(args.threads)
-            (_, ids), seconds = best_time(lambda index=index: index.search(queries, args.k), args.seconds)
+            (_, ids), seconds = best(partial(index.search, queries, args.k), args.seconds)
             stages = [(args.shortlist, full.d)] if m < full.d else []
             table.append(
                 {

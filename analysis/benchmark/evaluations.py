@@ -8,24 +8,24 @@ workflow. Logits are not on disk: they are made from embeddings and classifiers 
 import argparse
 import multiprocessing
 import os
-import resource
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from analysis.benchmark import planted
+from analysis.benchmark import NESTING, planted
 from analysis.measure import measure
 from analysis.tabulate import tabulate
 from suite import files
 from suite.errors import UserError
 from suite.layout import Layout
 from suite.study import Study
+from suite.timing import peak_memory, timed
 
-DIMS = [8, 16, 32, 64, 128, 256, 512, 1024, 2048]
 # Images of ImageNet-1K, its relatives, and a stream as long as val.
 COUNTS = {
     "train": 1_281_167,
@@ -43,9 +43,9 @@ CONFIG = {
     "name": "imagenet_sized",
     "title": "planted embeddings of ImageNet's size",
     "data": {"source": "glyphs"},
-    "nesting": DIMS,
+    "nesting": list(NESTING),
     "seeds": [0],
-    "backbone": {"name": "small_resnet", "dim": DIMS[-1], "widths": [1]},
+    "backbone": {"name": "small_resnet", "dim": NESTING[-1], "widths": [1]},
     "training": {"epochs": 1, "batch_size": 1, "learning_rate": 1.0},
     # Fixed feature is only there to be compared with: its class means cost what MRL's do.
     "methods": {"mrl": None, "fixed_feature": {"tasks": list(FROM_PREDICTIONS)}},
@@ -97,7 +97,7 @@ def build(study: Study, layout: Layout, fraction: float, seed: int) -> None:
     if (layout.embeddings("fixed_feature", 0) / "meta.json").exists():
         return
     counts = {name: max(int(n * fraction), 10 * SEEN) for name, n in COUNTS.items()}
-    size = 2 * DIMS[-1] * (sum(counts.values()) + 2 * (sum(counts.values()) - counts["train"]))
+    size = 2 * NESTING[-1] * (sum(counts.values()) + 2 * (sum(counts.values()) - counts["train"]))
     layout.root.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(layout.root).free
     if free < 1.05 * size:
@@ -155,21 +155,6 @@ def in_process(job, layout: Layout, name: str) -> dict:
 
 def report(pipe, job, layout: Layout, name: str) -> None:
     """What the process of `in_process` does."""
-    start = time.perf_counter()
-    job(layout, name)
-    seconds = time.perf_counter() - start
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    processor = used.ru_utime + used.ru_stime
-    pipe.send({"seconds": seconds, "cpu_seconds": processor, "peak_rss_gb": peak_memory()})
-
-
-def peak_memory() -> float:
-    """Peak resident memory of this process in GiB.
-
-    From /proc where there is one: ru_maxrss of a new process starts at its parent's.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    _, (seconds, _) = timed(partial(job, layout, name))
+    # Processor time of the whole process, its imports included.
+    pipe.send({"seconds": seconds, "cpu_seconds": time.process_time(), "peak_rss_gb": peak_memory()})

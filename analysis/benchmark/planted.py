@@ -192,5 +192,5 @@ def classifier(
     view: View, m: int, columns: np.ndarray, planted: Planted, num_classes: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """(weight [C, m], bias [C]): logits are log-likelihoods, up to a constant, of the planted model."""
-    means = planted.codes[:num_classes, columns[view.columns][:m]]
+    means = planted.codes[:num_classes, columns[view.prefix(m)]]
     return means / planted.noise**2, -0.5 * (means**2).sum(1) / planted.noise**2

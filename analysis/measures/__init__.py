@@ -1,10 +1,14 @@
-"""Raw outcomes of one method, saved once: what every evaluation is computed from; one file per measure.
+"""Raw outcomes per item: one file per measure, whose first lines say what it measures and the names it saves.
 
-    measure(representation, dataset, options, **read) -> {name: array}
+A measure is `measure(representation, dataset, options, **read)`, which gives arrays by name: `sizes`, and
+what it found at each, mostly [draws, sizes, …] (see `empty`). Tables are computed from what is saved: another
+k or another statistic needs no new search. A measure knows the study by its options alone, and may state
 
-Arrays begin [draws, sizes, …], and `sizes` says which sizes. A measure that starts from what others saved
-names them in READS and gets their outcomes as arguments of these names; one that SEARCHES gets `device` and
-`resume_dir`; one that takes times is ALONE; STUDY_SIZES gives it the option `study_sizes`.
+    OPTIONS      its options with their defaults; a study changes them under `measures.<name>`
+    READS        names of measures, whose saved outcomes it is given as arguments of these names
+    SEARCHES     True: it is given `device`, and `resume_dir`, where unfinished searches keep what they found
+    ALONE        True: it takes times, so no other job runs beside it
+    STUDY_SIZES  True: its option `study_sizes` is all sizes the study evaluates, trained or not
 """
 
 import numpy as np

@@ -17,7 +17,8 @@ from itertools import pairwise
 import numpy as np
 
 from analysis.measures import empty
-from baselines.representation import Representation, check_finite
+from baselines.representation import Representation, View
+from splits.store import Dataset
 from suite.errors import UserError
 
 OPTIONS = {
@@ -30,7 +31,7 @@ BLOCK = 16_384  # rows that are read at once
 QUERIES = 2048  # rows whose distances are in memory at once
 
 
-def measure(representation: Representation, dataset, options) -> dict[str, np.ndarray]:
+def measure(representation: Representation, dataset: Dataset, options: dict) -> dict[str, np.ndarray]:
     """Raw outcomes by name; see the module's first lines."""
     found = {"sizes": np.array(representation.sizes, np.int64)}
     if "v2" in dataset:
@@ -39,7 +40,6 @@ def measure(representation: Representation, dataset, options) -> dict[str, np.nd
         hits = empty(representation, len(shots), len(chosen), len(labels), dtype=np.int8)
         for view, sizes, where in view_sizes(representation):
             features = np.asarray(representation.features("v2", view, sizes[-1]), np.float32)
-            check_finite(features, f"{representation.method}, split v2")
             hits[where] = few_shot(features, labels, sizes, chosen, shots)
         found |= {"fewshot/hits": hits, "fewshot/shots": np.array(shots, np.int64)}
     if "stream" in dataset:
@@ -48,13 +48,12 @@ def measure(representation: Representation, dataset, options) -> dict[str, np.nd
         for view, sizes, where in view_sizes(representation):
             sums, counts = pretrained_sums(representation, view, sizes[-1], dataset)
             features = np.asarray(representation.features("stream", view, sizes[-1]), np.float32)
-            check_finite(features, f"{representation.method}, split stream")
             predicted[where] = predict_stream(features, labels, sums, counts, sizes, options["interval"])
         found["stream/predicted"] = predicted
     return found
 
 
-def view_sizes(representation: Representation) -> Iterator[tuple]:
+def view_sizes(representation: Representation) -> Iterator[tuple[View, tuple[int, ...], tuple]]:
     """(view, its sizes, where they stand in an array [draws, sizes, …]) for every view."""
     for view in representation.views:
         places = [representation.sizes.index(m) for m in view.sizes]
@@ -156,7 +155,9 @@ def predict_stream(
     return predicted
 
 
-def pretrained_sums(representation: Representation, view, dim: int, dataset) -> tuple[np.ndarray, np.ndarray]:
+def pretrained_sums(
+    representation: Representation, view: View, dim: int, dataset: Dataset
+) -> tuple[np.ndarray, np.ndarray]:
     """Sum (float64 [all classes, dim]) and number (int64) of each class's training embeddings."""
     labels = dataset.labels("train")
     sums = np.zeros((len(dataset.classes), dim))
@@ -164,7 +165,6 @@ def pretrained_sums(representation: Representation, view, dim: int, dataset) -> 
     for start in range(0, len(labels), BLOCK):
         rows = slice(start, start + BLOCK)
         part = np.asarray(representation.features("train", view, dim, rows), np.float32)
-        check_finite(part, f"{representation.method}, split train from row {start}")
         add_to_sums(sums, counts, part, labels[rows])
     return sums, counts
 

@@ -10,14 +10,14 @@ cut, then normalised. Saves per split
     <split>/cosine/<pair>   float32 [draws, sizes, n]   of an image with its caption (`positive`) and with
                             that of another class (`text_image`); of two images (`image_image`) and of two
                             captions (`text_text`) of different classes
-
 """
 
 import numpy as np
 
 from analysis.measures import empty
-from analysis.measures.neighbours import nearest_rows
+from analysis.search.views import nearest_rows
 from baselines.representation import Representation
+from splits.store import Dataset
 
 SPLITS = {"val": True, "query": False}  # whether its classes were trained on
 PAIRS = ("positive", "text_image", "image_image", "text_text")
@@ -27,7 +27,7 @@ OPTIONS = {
 }
 
 
-def measure(representation: Representation, dataset, options) -> dict[str, np.ndarray]:
+def measure(representation: Representation, dataset: Dataset, options: dict) -> dict[str, np.ndarray]:
     """Raw outcomes by name; see the module's first lines."""
     sizes = representation.sizes
     found = {"sizes": np.array(sizes, np.int64)}
@@ -37,18 +37,15 @@ def measure(representation: Representation, dataset, options) -> dict[str, np.nd
             images = representation.array(split)
             candidates = np.flatnonzero(dataset.classes["seen"].astype(bool) == seen)
             to_text = nearest_rows(representation, images, texts[candidates], sizes, options["k"])
+            to_image = nearest_rows(representation, texts[candidates], images, sizes, options["k"])
             found |= {
                 f"{split}/captions": candidates,
                 f"{split}/to_text": candidates[to_text].astype(np.int32),
-                f"{split}/to_image": nearest_rows(
-                    representation, texts[candidates], images, sizes, options["k"]
-                ),
+                f"{split}/to_image": to_image,
             }
             rng = np.random.default_rng([options["seed"], len(candidates)])
-            for pair, values in cosines(
-                representation, split, dataset.labels(split), candidates, rng
-            ).items():
-                found[f"{split}/cosine/{pair}"] = values
+            pairs = cosines(representation, split, dataset.labels(split), candidates, rng)
+            found |= {f"{split}/cosine/{pair}": values for pair, values in pairs.items()}
     return found
 
 
@@ -72,9 +69,8 @@ def cosines(
     found = {pair: empty(representation, len(labels), dtype=np.float32) for pair in PAIRS}
     for view in representation.views:
         for m in view.sizes:
-            columns = np.arange(view.start, view.stop)[:m] if view.order is None else view.columns[:m]
+            columns, where = view.prefix(m), (view.draw, representation.sizes.index(m))
             for pair, (a, b) in sides.items():
-                where = view.draw, representation.sizes.index(m)
                 found[pair][where] = cosine(a[:, columns], b[:, columns])
     return found
 

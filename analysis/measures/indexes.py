@@ -14,21 +14,30 @@ queries, as one batch, the best of several repeats. Saved, for I configurations 
     build_seconds, bytes_per_item float64 [I]             with one thread; as FAISS writes the index to disk
 """
 
-import os
-import re
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 
-import faiss
 import numpy as np
 from tqdm import tqdm
 
+from analysis.search.faiss_indexes import (
+    BLOCK,
+    FLAT,
+    Built,
+    build,
+    flat,
+    normalised,
+    product_parts,
+    searchers,
+    thread_counts,
+    time_searches,
+    vectors,
+)
 from baselines.representation import Representation
+from splits.store import Dataset
 from suite.errors import UserError
 
 READS = ("neighbours",)
-ALONE = True  # what is timed must not share the cores with other jobs
+ALONE = True
 # Keys of an index: `factory`, FAISS's name for it (github.com/facebookresearch/faiss/wiki/The-index-factory)
 # or "Binary", one bit per dimension; `search`, FAISS's search parameters; `refine`, whether also refined.
 OPTIONS = {
@@ -48,21 +57,11 @@ OPTIONS = {
     },
 }
 KEYS = {"factory", "search", "refine"}
-BINARY, FLAT = "Binary", "Flat"
-# Rows that are added to an index at once: what FAISS cuts and normalises on the way is copied twice.
-BLOCK = 2**18
 
 
-@dataclass(frozen=True)
-class Built:
-    """An index and what it cost: seconds to train and fill it, bytes when written."""
-
-    index: object
-    seconds: float
-    bytes: int
-
-
-def measure(representation: Representation, dataset, options, neighbours) -> dict[str, np.ndarray]:
+def measure(
+    representation: Representation, dataset: Dataset, options: dict, neighbours
+) -> dict[str, np.ndarray]:
     """Raw outcomes by name; see the module's first lines. neighbours: what the measure of that name saved."""
     query, database = options["splits"]
     if query not in dataset or database not in dataset:
@@ -77,40 +76,25 @@ def measure(representation: Representation, dataset, options, neighbours) -> dic
     parts = []
     for view in dict.fromkeys(representation.serving(m)[0] for m in representation.sizes):
         starts = range(0, len(dataset.labels(database)), BLOCK)
-        full = flat(
-            representation.features(database, view, rows=slice(start, start + BLOCK)) for start in starts
-        )
+        full = flat(representation.features(database, view, rows=slice(s, s + BLOCK)) for s in starts)
         asked = normalised(representation.features(query, view)[rows])
         sizes = [m for m in representation.sizes if representation.serving(m)[0] == view]
         parts += measure_view(full, asked, sizes, options, refine=view == full_view)
-    k = parts[0].ids.shape[1]
+    k = parts[0]["ids"].shape[1]
     return {
         "sizes": np.array(representation.sizes, np.int64),
         "rows": rows,
         "exact": saved[representation.dim][rows, :k],
-        "own": np.stack([saved[part.dim][rows, :k] for part in parts]),
+        "own": np.stack([saved[part["dim"]][rows, :k] for part in parts]),
         "threads": np.array(thread_counts(), np.int64),
-        **{key: np.array([getattr(part, key) for part in parts]) for key in Measured.__annotations__},
+        **{key: np.array([part[key] for part in parts]) for key in parts[0]},
     }
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One configuration of an index: see the module's first lines."""
-
-    index: int
-    dim: int
-    refined: bool
-    ids: np.ndarray
-    seconds: list[float]
-    build_seconds: float
-    bytes_per_item: float
 
 
 def measure_view(
     full: Built, queries: np.ndarray, sizes: list[int], options: dict, refine: bool
-) -> Iterator[Measured]:
-    """Every wanted index of one view's prefixes.
+) -> Iterator[dict]:
+    """Every wanted index of one view's prefixes: what is saved of a configuration, by name.
 
     full: of the view's items, see `flat`; queries: float32 [n, d], rows of length 1.
     """
@@ -120,22 +104,15 @@ def measure_view(
     pairs = list(wanted(options["indexes"], sizes))
     for name, m in tqdm(pairs, desc="indexes", unit="index"):
         given = options["indexes"][name]
-        if given["factory"] == FLAT and m == items.shape[1]:
-            built = full
-        else:
+        built = full
+        if given["factory"] != FLAT or m < items.shape[1]:
             built = build(items, given["factory"], m, given.get("search", ""))
-        wants_refined = refine and given.get("refine") and m < items.shape[1]
-        for refined, index in searchers(built.index, full.index if wants_refined else None, shortlist / k):
+        refines = refine and given.get("refine") and m < items.shape[1]
+        for refined, index in searchers(built.index, full.index if refines else None, shortlist / k):
             ids, seconds = time_searches(index, queries, k, options["seconds"])
-            yield Measured(
-                names.index(name),
-                m,
-                refined,
-                ids.astype(np.int32),
-                seconds,
-                built.seconds,
-                (built.bytes + refined * items.nbytes) / len(items),
-            )
+            space = (built.bytes + refined * items.nbytes) / len(items)
+            found = {"index": names.index(name), "dim": m, "refined": refined, "ids": ids.astype(np.int32)}
+            yield found | {"seconds": seconds, "build_seconds": built.seconds, "bytes_per_item": space}
 
 
 def wanted(indexes: Mapping[str, dict], sizes: list[int]) -> Iterator[tuple[str, int]]:
@@ -153,156 +130,3 @@ def wanted(indexes: Mapping[str, dict], sizes: list[int]) -> Iterator[tuple[str,
             parts = product_parts(given["factory"])
             if not parts or (m % parts == 0 and m > parts):
                 yield name, m
-
-
-def product_parts(factory: str) -> int:
-    """Parts that a plain product quantiser cuts a vector into, 0 for other indexes.
-
-    >>> product_parts("PQ16np"), product_parts("PQ32x4np"), product_parts("IVF64,Flat")
-    (16, 32, 0)
-    """
-    found = re.fullmatch(r"PQ(\d+)(x\d+)?(np)?", factory)
-    return int(found.group(1)) if found else 0
-
-
-def flat(parts: Iterable[np.ndarray]) -> Built:
-    """The exact index at the full size: the items' only copy in memory, normalised; see `vectors`.
-
-    parts: float [n, d], one after the other.
-    """
-    index, seconds = None, 0.0
-    for part in parts:
-        unit = normalised(part)
-        if index is None:
-            index = faiss.IndexFlatL2(unit.shape[1])
-        start = time.perf_counter()
-        index.add(unit)
-        seconds += time.perf_counter() - start
-    return Built(index, seconds, written_bytes(index))
-
-
-def vectors(full: faiss.IndexFlatL2) -> np.ndarray:
-    """float32 [N, d]: the index's own vectors, not copied; they are gone when it is."""
-    return faiss.rev_swig_ptr(full.get_xb(), full.ntotal * full.d).reshape(full.ntotal, full.d)
-
-
-def build(items: np.ndarray, factory: str, dim: int, search: str = "", threads: int = 1) -> Built:
-    """An index of the prefixes of `items`, float32 [N, d] with rows of length 1.
-
-    It takes full vectors: cutting them to size `dim` and normalising them belongs to its search. Raises
-    UserError when FAISS does not know the factory, or needs more items to train it.
-    """
-    # One thread where little is trained: in many small steps, several mostly wait for each other.
-    faiss.omp_set_num_threads(threads)
-    start = time.perf_counter()
-    if factory == BINARY:
-        index = BinaryIndex(items[:, :dim])
-    else:
-        try:
-            index = trained(items, factory, dim, search)
-        except RuntimeError as error:
-            reason = re.split(r"failed: |\.cpp:\d+: ", str(error))[-1]  # without FAISS's own file and line
-            raise UserError(
-                f"FAISS cannot make the index {factory} at size {dim} of {len(items)} items: {reason}; in a "
-                "study's file, change it at measures.indexes.indexes"
-            ) from error
-        at_once = len(items) if dim == items.shape[1] else BLOCK
-        for first in range(0, len(items), at_once):
-            index.add(items[first : first + at_once])
-    return Built(index, time.perf_counter() - start, written_bytes(index))
-
-
-def trained(items: np.ndarray, factory: str, dim: int, search: str) -> faiss.Index:
-    """An index for prefixes of `items`, trained and empty; see `build`. FAISS raises RuntimeError."""
-    index = faiss.index_factory(dim, factory, faiss.METRIC_L2)
-    if search:
-        faiss.ParameterSpace().set_index_parameters(index, search)
-    if dim < items.shape[1]:
-        index = faiss.IndexPreTransform(faiss.NormalizationTransform(dim, 2.0), index)
-        index.prepend_transform(faiss.RemapDimensionsTransform(items.shape[1], dim, False))
-    if not index.is_trained:
-        index.train(items)
-    return index
-
-
-class BinaryIndex:
-    """One bit per dimension, whether it is above the items' mean, compared by Hamming distance."""
-
-    def __init__(self, items: np.ndarray):
-        self.mean = items.mean(0)
-        bits = self.bits(items)
-        self.index = faiss.IndexBinaryFlat(8 * bits.shape[1])
-        self.index.add(bits)
-
-    def bits(self, features: np.ndarray) -> np.ndarray:
-        """uint8 [n, dim / 8], rounded up to whole bytes; bits left over are 0 in all."""
-        return np.packbits(features[:, : len(self.mean)] > self.mean, axis=1)
-
-    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Distances and ids [n, k], as FAISS's indexes give them."""
-        return self.index.search(self.bits(queries), k)
-
-
-def searchers(index, full: faiss.IndexFlatL2 | None, factor: float) -> Iterator[tuple[bool, object]]:
-    """(refined, what to search): the index itself and, if `full` vectors are given, refined by them.
-
-    factor: length of the shortlist divided by k.
-    """
-    yield False, index
-    if full is not None:
-        refined = faiss.IndexRefine(index, full)
-        refined.k_factor = factor
-        yield True, refined
-
-
-def thread_counts() -> list[int]:
-    """One thread, and all."""
-    return sorted({1, os.cpu_count()})
-
-
-def time_searches(index, queries: np.ndarray, k: int, least: float) -> tuple[np.ndarray, list[float]]:
-    """(ids int64 [n, k], seconds for all queries with one thread and with all): the best of several repeats.
-
-    least: seconds for which a search is repeated.
-    """
-    times = []
-    for number in thread_counts():
-        faiss.omp_set_num_threads(number)
-        (_, ids), seconds = best_time(lambda: index.search(queries, k), least)
-        times.append(seconds)
-    return ids, times
-
-
-def best_time(work: Callable[[], object], least: float) -> tuple[object, float]:
-    """(what `work` returns, its seconds): the best of as many repeats as take `least` seconds in all."""
-    best, spent = float("inf"), 0.0
-    while True:
-        start = time.perf_counter()
-        result = work()
-        seconds = time.perf_counter() - start
-        best, spent = min(best, seconds), spent + seconds
-        if spent >= least:
-            return result, best
-
-
-def written_bytes(index) -> int:
-    """Bytes of an index as FAISS writes it: vectors or codes, links, lists, codebooks. Nothing is kept."""
-    if isinstance(index, BinaryIndex):
-        return index.index.ntotal * index.index.code_size
-    written = 0
-
-    def count(data: bytes) -> None:
-        nonlocal written
-        written += len(data)
-
-    writer = faiss.BufferedIOWriter(faiss.PyCallbackIOWriter(count))
-    faiss.write_index(index, writer)
-    del writer  # flushes
-    return written
-
-
-def normalised(features: np.ndarray) -> np.ndarray:
-    """float32 copy [n, d] with rows of length 1; rows of zeros stay."""
-    copy = np.array(features, np.float32, order="C")
-    faiss.normalize_L2(copy)
-    return copy

@@ -17,6 +17,7 @@ import numpy as np
 
 from analysis.measures import empty
 from baselines.representation import Representation
+from splits.store import Dataset
 
 SPLITS = ("val", "v2", "sketch", "r", "a")
 RESTRICTED = ("r", "a")
@@ -25,7 +26,7 @@ OPTIONS = {}
 BLOCK = 4096  # rows whose logits are in memory at once
 
 
-def measure(representation: Representation, dataset, options) -> dict[str, np.ndarray]:
+def measure(representation: Representation, dataset: Dataset, options: dict) -> dict[str, np.ndarray]:
     """Raw outcomes by name; see the module's first lines."""
     found = {"sizes": np.array(representation.sizes, np.int64)}
     for split in (name for name in SPLITS if name in dataset):
@@ -35,7 +36,7 @@ def measure(representation: Representation, dataset, options) -> dict[str, np.nd
     return found
 
 
-def class_restrictions(dataset, split: str) -> dict[str, np.ndarray]:
+def class_restrictions(dataset: Dataset, split: str) -> dict[str, np.ndarray]:
     """Classes to which predictions of a split are restricted: name in the outcomes → labels, increasing.
 
     A split in RESTRICTED is restricted to its own classes, val to those of each of these splits.
@@ -47,7 +48,7 @@ def class_restrictions(dataset, split: str) -> dict[str, np.ndarray]:
     return {}
 
 
-def restricted_rows(dataset, name: str) -> tuple[str, np.ndarray]:
+def restricted_rows(dataset: Dataset, name: str) -> tuple[str, np.ndarray]:
     """(split, its rows) that `<name>/restricted` is about: all of r, and of val@r those of r's classes."""
     split, _, other = name.partition("@")
     labels = dataset.labels(split)
@@ -58,7 +59,7 @@ def predict(
     representation: Representation,
     name: str,
     splits: tuple[str, ...],
-    dataset,
+    dataset: Dataset,
     restrictions: dict[str, np.ndarray],
 ) -> dict[str, np.ndarray]:
     """Outcomes `name`/… from the logits of `splits` (the same images, seen several ways) summed."""
@@ -66,11 +67,11 @@ def predict(
     top = empty(representation, n, k, dtype=np.int64)
     confidence = empty(representation, n, dtype=np.float32)
     some = {other: empty(representation, n, dtype=np.int64) for other in restrictions}
-    for (draw, size), rows, logits in logit_blocks(representation, splits, n):
-        top[draw, size, rows] = best(logits, k)
-        confidence[draw, size, rows] = 1 / np.exp(logits - logits.max(1, keepdims=True)).sum(1)
+    for (draw, place), rows, logits in logit_blocks(representation, splits, n):
+        top[draw, place, rows] = best(logits, k)
+        confidence[draw, place, rows] = 1 / np.exp(logits - logits.max(1, keepdims=True)).sum(1)
         for other, classes in restrictions.items():
-            some[other][draw, size, rows] = classes[logits[:, classes].argmax(1)]
+            some[other][draw, place, rows] = classes[logits[:, classes].argmax(1)]
     found = {f"{name}/top5": top, f"{name}/confidence": confidence}
     for other, predicted in some.items():
         found[f"{other}/restricted"] = predicted[:, :, restricted_rows(dataset, other)[1]]

@@ -10,20 +10,17 @@ nearest first by cosine of prefixes, ties to the lower id:
     <query>/<database>/funnels   int32 [draws, F, n, 10]     `starts` int64 [F], `cascades` places in CASCADES
 """
 
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from analysis.measures.neighbours import nearest_rows
 from analysis.metrics import CASCADES, funnel_stages
-from analysis.search import FinishedBlocks, fingerprint
-from baselines.representation import Representation, View
+from analysis.search.rerank import Funnel, Prefixes, follow, search_and_follow
+from baselines.representation import Representation
+from splits.store import Dataset
 from suite.errors import UserError
 
-SEARCHES = True  # takes a device and resume_dir
+SEARCHES = True
 READS = ("neighbours",)
 PAIRS = (("val", "train"), ("query", "database"))
 OPTIONS = {
@@ -32,18 +29,12 @@ OPTIONS = {
     "lengths_dim": None,  # null: the smallest size
     "keep": 100,  # neighbours to save of a new order, fewer where a shortlist is shorter
 }
-SEARCHED = 4096  # queries that are searched in one pass over the database
-SCORE_BYTES = 128 * 2**20  # of scores in memory at once
-ROW_BYTES = 64 * 2**20  # of database rows in memory at once
-
-# Start at a size, then stages (k, dim).
-Funnel = tuple[int, list[tuple[int, int]]]
 
 
 def measure(
     representation: Representation,
-    dataset,
-    options,
+    dataset: Dataset,
+    options: dict,
     neighbours,
     *,
     device: str = "cpu",
@@ -81,17 +72,14 @@ def measure(
             draws = [Prefixes(representation, query, database, draw) for draw in range(representation.draws)]
             found[f"{name}/pairs"] = np.stack(
                 [
-                    follow(prefixes, plans["pairs"], sizes, lists[draw, ..., :length], keep)
-                    for draw, prefixes in enumerate(draws)
+                    follow(prefixes, plans["pairs"], sizes, some[..., :length], keep)
+                    for prefixes, some in zip(draws, lists, strict=True)
                 ]
             )
             for plan in (plan for plan in ("lengths", "funnels") if plans[plan]):
+                folder = resume_dir and resume_dir / f"{query}-{database}" / plan
                 found[f"{name}/{plan}"] = search_and_follow(
-                    draws,
-                    plans[plan],
-                    keep,
-                    device=device,
-                    resume_dir=resume_dir and resume_dir / f"{query}-{database}" / plan,
+                    draws, plans[plan], keep, device=device, resume_dir=folder
                 )
     return found
 
@@ -103,198 +91,3 @@ def check_length(lists: np.ndarray, shortlist: int, items: int) -> None:
             f"a shortlist of {shortlist} (measures.reranking.shortlist) takes more than the "
             f"{lists.shape[-1]} neighbours that were saved (measures.neighbours.k); see the study's file"
         )
-
-
-class Prefixes:
-    """Prefixes of one draw of a representation, on a pair of splits: scores of candidates at any size."""
-
-    def __init__(self, representation: Representation, query: str, database: str, draw: int = 0):
-        self.representation, self.draw = representation, draw
-        self.queries, self.database = representation.array(query), representation.array(database)
-        self._inverse_norms: dict[int, np.ndarray] = {}
-
-    def by_view(self, dims: Sequence[int]) -> Iterator[tuple[View, list[int]]]:
-        """(view, the sizes it serves) until all of `dims` are served.
-
-        Raises UserError for a size that the representation does not serve.
-        """
-        views = {}
-        for m in dims:
-            serving = [view for view in self.representation.serving(m) if view.draw == self.draw]
-            if not serving:
-                raise UserError(
-                    f"{self.representation.method} has no representation of size {m}, only "
-                    f"{', '.join(map(str, self.representation.sizes))}"
-                )
-            views.setdefault(serving[0], []).append(m)
-        yield from views.items()
-
-    def cosines(self, rows: slice, ids: np.ndarray, dims: Sequence[int]) -> np.ndarray:
-        """float32 [dims, L, rows, K]: cosine times the query's norm of candidates, at each of `dims`.
-
-        ids: int [L, rows, K]. However many lists a candidate stands in, its database row is read once, and
-        products at shorter sizes are partial sums of those at longer ones. Prefixes of norm zero score 0.
-        """
-        number = np.arange(ids.shape[1])[:, None]
-        distinct, place = np.unique(ids + number * len(self.database), return_inverse=True)
-        query, item = np.divmod(distinct, len(self.database))
-        queries, scores = self.queries[rows], np.empty((len(dims), len(distinct)), np.float32)
-        for view, served in self.by_view(dims):
-            inverse = self.inverse_norms(view, served)
-            for block in blocks(len(distinct), ROW_BYTES // (4 * served[-1])):
-                asked = take(queries, query[block], view.columns, served[-1])
-                products = take(self.database, item[block], view.columns, served[-1])
-                for m, total in partial_products(asked, products, served, view.sizes):
-                    scores[list(dims).index(m), block] = total * inverse[m][item[block]]
-        return scores[:, place.reshape(ids.shape)]
-
-    def inverse_norms(self, view: View, dims: Sequence[int]) -> dict[int, np.ndarray]:
-        """1 / norm of every database row by size, float32 [N], 0 where the norm is; computed once."""
-        new = [m for m in dims if m not in self._inverse_norms]
-        if new:
-            for m in new:
-                self._inverse_norms[m] = np.zeros(len(self.database), np.float32)
-            for block in blocks(len(self.database), ROW_BYTES // (4 * new[-1])):
-                rows = take(self.database, block, view.columns, new[-1])
-                for m, squares in partial_products(rows, rows, new, view.sizes):
-                    norms = np.sqrt(squares)
-                    np.divide(
-                        1, norms, out=self._inverse_norms[m][block], where=norms > 0, casting="same_kind"
-                    )
-        return self._inverse_norms
-
-
-def take(array: np.ndarray, rows, columns: slice | np.ndarray, dim: int) -> np.ndarray:
-    """float32 [rows, dim]: the first `dim` of the columns, of these rows; nothing else is read."""
-    if isinstance(columns, slice):
-        chosen = array[:, columns.start : columns.start + dim][rows]
-    else:
-        chosen = array[rows][:, columns[:dim]]
-    return chosen.astype(np.float32, copy=False)
-
-
-def partial_products(
-    a: np.ndarray, b: np.ndarray, dims: Sequence[int], cuts: Sequence[int]
-) -> Iterator[tuple[int, np.ndarray]]:
-    """(m, inner products of the rows' first m numbers, float64 [n]) for each m of `dims`, increasing.
-
-    a, b: [n, d]. Row by row in the same order, so that equal rows have equal products whatever stands beside
-    them: a matrix product does not promise that, and ties are broken by id. Sums are cut at the sizes `cuts`
-    (increasing), asked for or not, so that a product does not depend, by rounding, on what else is asked.
-    """
-    total, done = np.zeros(len(a)), 0
-    for m in dims:
-        for low, high in pairwise((done, *(cut for cut in cuts if done < cut <= m))):
-            total += np.einsum("nd,nd->n", a[:, low:high], b[:, low:high])
-            done = high
-        rest = np.einsum("nd,nd->n", a[:, done:m], b[:, done:m])  # of a size between two cuts
-        yield m, total + rest
-
-
-def blocks(count: int, size: int) -> Iterator[slice]:
-    """0 … count in slices of at most `size` (at least 1)."""
-    size = max(1, size)
-    return (slice(start, min(start + size, count)) for start in range(0, count, size))
-
-
-def follow(
-    prefixes: Prefixes,
-    plan: Sequence[Funnel],
-    starts: Sequence[int],
-    lists: np.ndarray,
-    keep: int,
-    first: int = 0,
-) -> np.ndarray:
-    """int32 [plan, n, ≤ keep]: what each funnel of the plan leaves of its shortlist.
-
-    lists: int [starts, n, K], nearest first at each size of `starts`, for the queries from `first`.
-    """
-    dims = sorted({dim for _, stages in plan for _, dim in stages})
-    places = {start: list(starts).index(start) for start, _ in plan}
-    parts = []
-    per_query = 4 * len(dims) * lists.shape[0] * lists.shape[2]
-    cuts = list(blocks(lists.shape[1], SCORE_BYTES // per_query))
-    for cut in tqdm(cuts, desc="re-rank", unit="block", disable=len(cuts) == 1):
-        some = lists[:, cut]
-        scores = prefixes.cosines(slice(first + cut.start, first + cut.stop), some, dims)
-        parts.append(
-            np.stack(
-                [
-                    narrow(some[places[start]], dict(zip(dims, scores[:, places[start]])), stages)[:, :keep]
-                    for start, stages in plan
-                ]
-            ).astype(np.int32)
-        )
-    return np.concatenate(parts, axis=1)
-
-
-def search_and_follow(
-    draws: Sequence[Prefixes],
-    plan: Sequence[Funnel],
-    keep: int,
-    *,
-    device: str = "cpu",
-    resume_dir: Path | None = None,
-) -> np.ndarray:
-    """int32 [draws, plan, n, ≤ keep]: `follow` on shortlists as long as the plan asks for, searched here.
-
-    device: of the searches. resume_dir: what finished blocks of queries have left is kept there, to go on
-    from it; their shortlists, which are far larger, are not.
-    """
-    starts = sorted({start for start, _ in plan})
-    longest = max(stages[0][0] for _, stages in plan)
-    representation, queries, items = draws[0].representation, draws[0].queries, draws[0].database
-    store = None
-    if resume_dir is not None:
-        store = FinishedBlocks(resume_dir, key_of(draws[0], plan, keep))
-    parts = []
-    for rows in blocks(len(queries), SEARCHED):
-        kept = store.read(rows.start) if store else None
-        if kept is None:
-            lists = nearest_rows(representation, queries[rows], items, starts, longest, device=device)
-            kept = [
-                np.stack(
-                    [follow(draw, plan, starts, some, keep, rows.start) for draw, some in zip(draws, lists)]
-                )
-            ]
-            if store:
-                store.write(rows.start, *kept)
-        parts += kept
-    return np.concatenate(parts, axis=2)
-
-
-def key_of(prefixes: Prefixes, plan: Sequence[Funnel], keep: int) -> dict:
-    """What a finished block of `search_and_follow` depends on, as JSON keeps it."""
-    return {
-        "plan": [[start, *map(list, stages)] for start, stages in plan],
-        "keep": keep,
-        "queries_per_block": SEARCHED,
-        "views": prefixes.representation.meta["views"],
-        "queries": fingerprint(prefixes.queries),
-        "database": fingerprint(prefixes.database),
-    }
-
-
-def narrow(ids: np.ndarray, scores: dict[int, np.ndarray], stages: Sequence[tuple[int, int]]) -> np.ndarray:
-    """int [n, k_last]: of each row's shortlist, what is left after the stages, best first.
-
-    ids: int [n, K], nearest first; scores: by size, float [n, K] of these ids, larger is nearer. A stage
-    (k, dim) keeps the first k and orders them by their scores at `dim`, ties to the lower id.
-    """
-    chosen = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)
-    for length, dim in stages:
-        chosen = chosen[:, :length]
-        of_ids, of_scores = (np.take_along_axis(a, chosen, axis=1) for a in (ids, scores[dim]))
-        chosen = np.take_along_axis(chosen, np.argsort(sorting_keys(of_scores, of_ids), axis=1), axis=1)
-    return np.take_along_axis(ids, chosen, axis=1)
-
-
-def sorting_keys(scores: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """int64 of the same shape that increases as scores fall, and where they are equal with the id.
-
-    One sort of integers instead of a stable sort by two keys: about five times faster. scores: float32, not
-    NaN; ids: integers below 2**32.
-    """
-    bits = (scores + np.float32(0)).view(np.int32)  # -0 becomes 0
-    rising = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits)  # in the order of the floats
-    return (-rising.astype(np.int64) << 32) + ids
