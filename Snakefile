@@ -13,11 +13,11 @@ report: "workflow/report/study.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/common_compare.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/imagenet4k.smk"
 include: "workflow/rules/baselines.smk"
 include: "workflow/rules/analysis.smk"
-include: "workflow/rules/common_compare.smk"
 include: "workflow/rules/compare.smk"
 
 

@@ -1,7 +1,8 @@
 """Embeds every split of a study with one method: `python -m baselines.embed --study glyphs --method mrl`.
 
 For a trained method that is a forward pass of its networks, for a fitted one a fit on the training
-embeddings of its source. Either way what comes out is a representation (baselines/representation.py).
+embeddings of its source, for a folder of embeddings a copy. What comes out is a representation
+(baselines/representation.py).
 """
 
 import argparse
@@ -14,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from baselines.fitting import Source
+from baselines.probe import choose_l2, fit_probe
 from baselines.representation import (
     Representation,
     View,
@@ -44,8 +46,13 @@ def main(argv: list[str] | None = None) -> None:
     study = load_study(args.study)
     method = study.method(args.method)
     torch.set_num_threads(args.threads)
-    embed = {"trained": embed_trained, "fitted": embed_fitted, "control": embed_control}
-    embed[method.kind](study, method, args.seed, cli.device(args.device))
+    kinds = {
+        "trained": embed_trained,
+        "fitted": embed_fitted,
+        "control": embed_control,
+        "folder": embed_folder,
+    }
+    kinds[method.kind](study, method, args.seed, cli.device(args.device))
 
 
 def embed_trained(study: Study, method: Method, seed: int, device: str) -> None:
@@ -225,6 +232,35 @@ def label_codes(num_classes: int, dim: int, smallest: int, rng: np.random.Genera
     """
     codes = rng.standard_normal((num_classes, dim)).astype(np.float32)
     return codes / np.linalg.norm(codes[:, :smallest], axis=1, keepdims=True)
+
+
+def embed_folder(study: Study, method: Method, seed: int, device: str) -> None:
+    """Embeddings made elsewhere, and a linear probe per size: a folder has no classifier of its own."""
+    dataset, target = Dataset(study.layout.data), study.layout.embeddings(method.name, seed)
+    folder = METHOD.load(method.baseline).Folder(method.options["path"], study, dataset)
+    for split in folder.splits:
+        n = len(dataset.labels(split))
+        with files.create_npy(target / f"{split}.npy", (n, folder.width), np.float32) as out:
+            for rows in evaluation_batches(n, 65_536):
+                out[rows] = folder.rows(split, rows)
+    rng = np.random.default_rng([seed, 3])
+    train = folder.rows("train")
+    classifiers = {}
+    for place, view in enumerate(folder.views):
+        features, known = train[:, view.columns], (dataset.labels("train"), dataset.num_classes)
+        l2 = choose_l2(features, *known, rng)
+        classifiers |= {(place, m): fit_probe(features[:, :m], *known, l2) for m in view.sizes}
+    finish(
+        study,
+        method,
+        seed,
+        views=folder.views,
+        splits=folder.splits,
+        classifiers=classifiers,
+        cost={"networks": [], "stated": folder.description.get("cost", {})},
+        notes=folder.notes,
+        device="cpu",
+    )
 
 
 def finish(

@@ -92,7 +92,7 @@ class Contract:
 
 
 OPTIONS = Constant(dict, {})
-KINDS = {"trained": "build", "fitted": "fit", "control": "embed", "folder": "open_folder"}
+KINDS = {"trained": "build", "fitted": "fit", "control": "embed", "folder": "Folder"}
 SOURCE = Contract(
     "data source",
     "splits/sources",

@@ -19,18 +19,18 @@ import numpy as np
 import pandas as pd
 
 from analysis.compare import page
-from analysis.compare.own_methods import source_of
 from analysis.compare.saved import (
     COMPARABLES,
     MEASURED,
-    PROTOCOL,
     Comparable,
     Saved,
     SavedRun,
+    checksum,
     collect,
     describe,
     measured,
     measures,
+    source_of,
 )
 from analysis.metrics import normalised_area
 from analysis.statistics import MARGIN, RESAMPLES, compare_outcomes, compare_paired, verdict
@@ -105,40 +105,6 @@ class Verdicts:
 # --- may these be compared? -----------------------------------------------------------------------
 
 
-def refuse_all(saved: Saved, dataset: Dataset) -> None:
-    """Raise UserError when nothing can be compared: another protocol, or other training data.
-
-    The methods saved were trained on this training split; other splits are looked at one by one.
-    """
-    protocol, data = saved.manifest["protocol"], saved.manifest["data"]
-    if protocol != PROTOCOL:
-        raise UserError(
-            f"the baselines in {saved.folder} follow protocol {protocol}, this suite protocol {PROTOCOL}: "
-            "their numbers mean different things; freeze the baselines again"
-        )
-    if "train" in other_splits(saved, dataset):
-        raise UserError(
-            f"the saved baselines were trained on other data: checksum of train "
-            f"{checksum(data, 'train')}, here {checksum(dataset.manifest, 'train')} ({dataset.folder}); "
-            "comparing them would say nothing about the method"
-        )
-
-
-def checksum(manifest: dict, split: str) -> str:
-    """First digits of a split's checksum in a data manifest, "none" where there is no such split."""
-    return manifest["splits"].get(split, {}).get("sha256", "none")[:12]
-
-
-def other_splits(saved: Saved, dataset: Dataset) -> set[str]:
-    """Splits that are not the same here as when the baselines were saved."""
-    there, here = saved.manifest["data"]["splits"], dataset.manifest["splits"]
-    return {
-        split
-        for split in {*there, *here}
-        if there.get(split, {}).get("sha256") != here.get(split, {}).get("sha256")
-    }
-
-
 def other_settings(saved: Saved, study: Study) -> set[str]:
     """Measures whose outcomes mean something else here: other labelled images, another update interval …
 
@@ -155,7 +121,7 @@ def other_settings(saved: Saved, study: Study) -> set[str]:
 
 def comparable(saved: Saved, dataset: Dataset, study: Study) -> tuple[list[Comparable], list[Refusal]]:
     """What can be compared on this data with these settings, and what cannot."""
-    changed, allowed, refused = other_splits(saved, dataset), [], []
+    changed, allowed, refused = saved.other_splits(dataset), [], []
     settings = other_settings(saved, study)
     for what in COMPARABLES:
         missing = [split for split in what.data if split not in dataset]
@@ -373,7 +339,7 @@ def conditions(study: Study, method: Method, saved: Saved, verdicts: Verdicts) -
 def compare(study: Study, name: str, layout: Layout, against: Sequence[str] | None = None) -> Verdicts:
     """The verdict on method `name` of a study that `analysis.compare.own_methods` wrote."""
     saved, dataset = Saved(layout.saved), Dataset(layout.data)
-    refuse_all(saved, dataset)
+    saved.refuse(dataset)
     allowed, refused = comparable(saved, dataset, study)
     verdicts = judge(
         new_contender(study, layout, dataset, name),

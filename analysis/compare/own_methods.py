@@ -1,14 +1,12 @@
-"""Doors for a method from outside the suite: a Python file, a folder of embeddings, or a changed setting.
-
-`admit` turns any of them into one more row of the study, so that the rest of the suite treats it like its
-own methods. docs/compare.md describes what each door expects.
+"""A user's own method as one more row of a study, so that the rest of the suite treats it like its own.
 
     mine.py         fit(features, labels, sizes, rng) and transform(fitted, features), or one class with them
     mine.py         a file like those of baselines/ (KIND = "trained" with build, or "fitted" with fit)
     folder/         <split>.npy or <split>.npz made by anything
     mine.yaml       a row of `methods`: baseline and options; inline as well: "{baseline: mrl, …}"
 
-Methods on frozen embeddings start from the *saved* network of their source, never from one trained here.
+docs/compare.md describes each. Methods on frozen embeddings start from the *saved* network of their source,
+never from one trained here.
 """
 
 import argparse
@@ -18,21 +16,21 @@ from pathlib import Path
 
 import yaml
 
-from analysis.compare.adapters.folder import Folder, describe_folder, embed_folder
+from analysis.compare import saved
+from analysis.compare.adapters.folder import describe_folder
+from analysis.compare.saved import SAVED, Saved
 from splits.store import Dataset
-from suite import cli, files, modules
+from suite import cli, files
 from suite.contracts import METHOD, TRANSFORM, stated
 from suite.errors import UserError, unknown
-from suite.layout import Layout
 from suite.study import CURVES, Method, Study, load_study
 
 ADAPTERS = Path(__file__).parent / "adapters"
 TASKS = []  # takes part in no table of the study
 SOURCE = "fixed_feature"  # what a file without SOURCE starts from
-SAVED = "saved_"  # prefix of a source that is restored from the saved baselines
 
 
-def admit(study: Study, name: str, given: object) -> Study:
+def with_method(study: Study, name: str, given: object) -> Study:
     """The study with one more method `name`, and with the saved source it starts from, if any.
 
     given: a path (.py, .yaml, folder) or a mapping. Nothing is imported or measured here: the workflow calls
@@ -120,7 +118,7 @@ def entry(given: object, where: str) -> dict:
 
 
 def python_row(path: Path) -> dict:
-    """A file like those of baselines/ stands for itself; one with fit and transform goes through a door."""
+    """A file like those of baselines/ stands for itself; one with fit and transform is adapted."""
     if not path.exists():
         raise UserError(f"no such file: {path}")
     path = path.resolve()
@@ -161,53 +159,64 @@ def seeds_of(row: dict, study: Study) -> list[int]:
     return list(study.seeds)
 
 
-def source_of(method: Method) -> str | None:
-    """Name of the trained method that a new method starts from."""
-    return method.source and method.source.removeprefix(SAVED)
+def own_files(method: Method) -> list[Path]:
+    """The user's files that an adapter reads: they decide the method as its module does."""
+    if Path(method.baseline).parent != ADAPTERS:
+        return []
+    path = Path(method.options["path"])
+    return sorted(path.glob("*.*")) if path.is_dir() else [path]
 
 
-def files_of(given: object) -> list[Path]:
-    """Files whose content decides a new method: for the workflow, which compares them."""
-    row = row_of(given)
-    baseline = modules.locate("baselines", row["baseline"])
-    if "path" not in row:
-        return [baseline]
-    path = Path(row["path"])
-    return [baseline, *(sorted(path.glob("*.*")) if path.is_dir() else [path])]
+def check(study: Study, method: Method) -> None:
+    """Raise UserError unless the method can be compared on the data that are there."""
+    dataset = Dataset(study.layout.data)
+    Saved(study.layout.saved).refuse(dataset)
+    if method.kind == "folder":
+        METHOD.load(method.baseline).Folder(method.options["path"], study, dataset)
+
+
+def embed_saved(study: Study, source: str, seed: int, device: str, threads: int = 1) -> None:
+    """Embed every split with the frozen network of `source`: what methods on frozen embeddings start from.
+
+    The network is copied to the place of the method that stands for it, and its conditions go with it.
+    """
+    import torch  # which adding a method does without
+
+    from baselines.embed import embed_trained
+
+    torch.set_num_threads(threads)
+    method = with_source(study, source).methods[SAVED + source]
+    frozen = Saved(study.layout.saved).network(study.methods[source].networks[-1].name, seed)
+    for path in frozen.iterdir():
+        saved.copy(path, study.layout.network(method.networks[-1].name, seed) / path.name)
+    embed_trained(study, method, seed, device)
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Lets a method from outside into a comparison.")
+    parser = argparse.ArgumentParser(description="Adds a method of one's own to a study.")
     commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("admit", help="check it and write the study with one more method")
+    command = commands.add_parser("add", help="check a method and write the study with it")
     cli.add_study(command)
     command.add_argument("--name", required=True, help="what the method is called from here on")
     command.add_argument("--method", required=True, help=".py, .yaml, folder, or an entry as YAML text")
     command.add_argument("--out", required=True, type=Path, help="study file to write")
     cli.add_seeds(command)
-    command = commands.add_parser("embed", help="embed a folder, in a study that `admit` wrote")
+    command = commands.add_parser("embed", help="embed every split with the frozen network of a source")
     cli.add_study(command)
-    command.add_argument("--method", required=True, help="the method's name")
+    command.add_argument("--source", required=True, help=" or ".join(saved.SOURCES))
+    command.add_argument("--threads", type=int, default=1, help="threads to compute with (default 1)")
     cli.add_run(command)
     args = parser.parse_args(argv)
-    from analysis.compare.judge import refuse_all  # it imports this module
-    from analysis.compare.saved import Saved
-
-    study = cli.study(args) if args.command == "admit" else load_study(args.study)
     if args.command == "embed":
-        embed_folder(study, study.method(args.method), args.seed)
+        embed_saved(load_study(args.study), args.source, args.seed, cli.device(args.device), args.threads)
         return
     given = parse(args.method, "--method") if args.method.lstrip().startswith("{") else args.method
-    admitted = admit(study, args.name, given)
-    method = admitted.method(args.name)
-    dataset = Dataset(Layout(study.name).data)
-    refuse_all(Saved(Layout(study.name).saved), dataset)
-    if method.kind == "folder":
-        Folder(method.options["path"], admitted, dataset)
+    study = with_method(cli.study(args), args.name, given)
+    check(study, study.method(args.name))
     with files.write_aside(args.out) as path:
         path.write_text(
             f"# {study.name} with one more method, {args.name}; written by analysis.compare.own_methods.\n"
-            + yaml.safe_dump(admitted.config, sort_keys=False, allow_unicode=True),
+            + yaml.safe_dump(study.config, sort_keys=False, allow_unicode=True),
             encoding="utf-8",
         )
 

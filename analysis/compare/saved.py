@@ -23,7 +23,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.compare.own_methods import SAVED, with_source
 from analysis.metrics import average_precision, relevance, topk_hits
 from analysis.run import read_outcomes
 from baselines.representation import Representation
@@ -33,7 +32,7 @@ from suite.contracts import EVALUATION
 from suite.errors import UserError, unknown
 from suite.layout import Layout
 from suite.provenance import provenance
-from suite.study import Study, load_study
+from suite.study import Method, Study
 
 PROTOCOL = 1
 """Raised when a number of the suite comes to mean something else; other protocols are not compared."""
@@ -47,6 +46,7 @@ FIRST = 10  # neighbours of which relevance and ids are kept
 MEASURED = ("predict", "neighbours", "classmeans", "cross_modal")  # what outcomes are collected from
 SHOTS = 5  # labelled images per class of the few-shot comparison
 SOURCES = ("fixed_feature", "mrl")  # methods whose full-size network others start from
+SAVED = "saved_"  # in front of a source's name: its network is the frozen one
 
 
 # --- raw outcomes, as they are compared -----------------------------------------------------------
@@ -294,6 +294,33 @@ class Saved:
                 f"restore them from git: `git checkout -- {self.folder}`"
             )
 
+    def refuse(self, dataset: Dataset) -> None:
+        """Raise UserError when nothing can be compared: another protocol, or other training data.
+
+        The methods saved were trained on this training split; other splits are looked at one by one.
+        """
+        protocol = self.manifest["protocol"]
+        if protocol != PROTOCOL:
+            raise UserError(
+                f"the baselines in {self.folder} follow protocol {protocol}, this suite protocol {PROTOCOL}: "
+                "their numbers mean different things; freeze the baselines again"
+            )
+        if "train" in self.other_splits(dataset):
+            raise UserError(
+                f"the saved baselines were trained on other data: checksum of train "
+                f"{checksum(self.manifest['data'], 'train')}, here {checksum(dataset.manifest, 'train')} "
+                f"({dataset.folder}); comparing them would say nothing about the method"
+            )
+
+    def other_splits(self, dataset: Dataset) -> set[str]:
+        """Splits that are not the same here as when the baselines were saved."""
+        there, here = self.manifest["data"]["splits"], dataset.manifest["splits"]
+        return {
+            split
+            for split in {*there, *here}
+            if there.get(split, {}).get("sha256") != here.get(split, {}).get("sha256")
+        }
+
     @cached_property
     def methods(self) -> dict[str, list[int]]:
         """Seeds by method, in the order they were saved in."""
@@ -348,6 +375,16 @@ class Saved:
 def name_in(folder: Path, path: Path) -> str:
     """A file's name in the manifest: its path below the folder."""
     return path.relative_to(folder).as_posix()
+
+
+def checksum(manifest: dict, split: str) -> str:
+    """First digits of a split's checksum in a data manifest, "none" where there is no such split."""
+    return manifest["splits"].get(split, {}).get("sha256", "none")[:12]
+
+
+def source_of(method: Method) -> str | None:
+    """Name of the trained method that a new method starts from."""
+    return method.source and method.source.removeprefix(SAVED)
 
 
 # --- freezing -------------------------------------------------------------------------------------
@@ -533,25 +570,6 @@ def size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def embed_saved(study: Study, source: str, seed: int, device: str, threads: int = 1) -> None:
-    """Embed every split with the frozen network of `source`: what methods on frozen embeddings start from.
-
-    The network is copied to the place of the method that stands for it, and its conditions go with it.
-    """
-    import torch  # which comparing does without
-
-    from baselines.embed import embed_trained
-
-    torch.set_num_threads(threads)
-    layout = Layout(study.name)
-    saved = Saved(layout.saved)
-    method = with_source(study, source).methods[SAVED + source]
-    frozen = saved.network(study.methods[source].networks[-1].name, seed)
-    for path in frozen.iterdir():
-        copy(path, layout.network(method.networks[-1].name, seed) / path.name)
-    embed_trained(study, method, seed, device)
-
-
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description="Freezes a finished study's baselines, or checks frozen ones."
@@ -561,15 +579,7 @@ def main(argv: list[str] | None = None) -> None:
         command = commands.add_parser(name, help=text)
         cli.add_study(command)
         cli.add_seeds(command)
-    command = commands.add_parser("embed", help="embed every split with a frozen network")
-    cli.add_study(command)
-    command.add_argument("--source", required=True, help=f"{' or '.join(SOURCES)}")
-    command.add_argument("--threads", type=int, default=1, help="threads to compute with (default 1)")
-    cli.add_run(command)
     args = parser.parse_args(argv)
-    if args.command == "embed":
-        embed_saved(load_study(args.study), args.source, args.seed, cli.device(args.device), args.threads)
-        return
     study = cli.study(args)
     layout = Layout(study.name)
     if args.command == "freeze":

@@ -4,22 +4,22 @@ rule measure:
         data=LAYOUT.data / "manifest.json",
         embeddings=LAYOUT.embeddings("{method}", "{seed}") / "meta.json",
         classifiers=LAYOUT.embeddings("{method}", "{seed}") / "classifiers.npz",
+        study=new_study,
         before=measured_before,
         code=measuring_code,
     output:
         LAYOUT.outcomes("{method}", "{seed}", "{measure}"),
     log:
         f"results/logs/{STUDY.name}/measure-{{measure}}-{{method}}-{{seed}}.log",
-    benchmark:
-        f"results/benchmarks/{STUDY.name}/measure-{{measure}}-{{method}}-{{seed}}.jsonl"
     conda:
         "../../environment.yml"
-    threads: measure_threads
+    # All of them where a job that runs beside it would spoil what is timed.
+    threads: lambda w: os.cpu_count() if MEASURE.facts(w.measure).ALONE else 1
     resources:
-        gpu=measure_gpu,
+        gpu=lambda w: GPU if MEASURE.facts(w.measure).SEARCHES else 0,
     params:
-        settings=measure_settings,
-        study=STUDY_ARGUMENT,
+        settings=lambda w: settings(STUDY.measure_options(w.measure)),
+        study=study_argument,
     shell:
         "python -m analysis.measure {params.study} --measure {wildcards.measure}"
         " --method {wildcards.method} --seed {wildcards.seed} 2>&1 | tee {log:q}"

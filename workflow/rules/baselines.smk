@@ -2,6 +2,7 @@ rule train:
     """Train one network. Its settings are a parameter: nothing else retrains it."""
     input:
         data=LAYOUT.data / "manifest.json",
+        study=new_study,
         start=starting_point,
         code=lambda w: training_code(method_of(w)),
     output:
@@ -10,16 +11,14 @@ rule train:
         LAYOUT.network("{network}", "{seed}") / "log.csv",
     log:
         f"results/logs/{STUDY.name}/train-{{network}}-{{seed}}.log",
-    benchmark:
-        f"results/benchmarks/{STUDY.name}/train-{{network}}-{{seed}}.jsonl"
     conda:
         "../../environment.yml"
     threads: STUDY.training.get("threads", 1)
     resources:
         gpu=GPU,
     params:
-        settings=lambda w: settings(STUDY.trained_with(w.network)),
-        study=STUDY_ARGUMENT,
+        settings=lambda w: settings(study_of(method_of(w).name).trained_with(w.network)),
+        study=study_argument,
     shell:
         "python -m baselines.train {params.study} --network {wildcards.network}"
         " --seed {wildcards.seed} --processes {resources.gpu} 2>&1 | tee {log:q}"
@@ -29,29 +28,26 @@ rule embed:
     """Embed every split with one method; fitted methods start from another run's embeddings."""
     input:
         data=LAYOUT.data / "manifest.json",
+        study=new_study,
         start=embedded_from,
-        code=lambda w: embedding_code(STUDY.methods[w.method]),
+        new=new_code,
+        code=lambda w: embedding_code(method_of(w)),
     output:
         LAYOUT.embeddings("{method}", "{seed}") / "meta.json",
         LAYOUT.embeddings("{method}", "{seed}") / "classifiers.npz",
     log:
         f"results/logs/{STUDY.name}/embed-{{method}}-{{seed}}.log",
-    benchmark:
-        f"results/benchmarks/{STUDY.name}/embed-{{method}}-{{seed}}.jsonl"
     conda:
         "../../environment.yml"
-    threads: 1
+    # Jobs of a study run side by side; a new method has the cores to itself.
+    threads: lambda w: 1 if w.method in STUDY.methods else 2
     resources:
         gpu=GPU,
     params:
         settings=lambda w: settings(
-            [
-                STUDY.dim,
-                STUDY.methods[w.method].nesting,
-                STUDY.methods[w.method].options,
-            ]
+            [STUDY.dim, method_of(w).nesting, method_of(w).options]
         ),
-        study=STUDY_ARGUMENT,
+        study=study_argument,
     shell:
         "python -m baselines.embed {params.study} --method {wildcards.method}"
         " --seed {wildcards.seed} --threads {threads} 2>&1 | tee {log:q}"

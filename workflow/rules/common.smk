@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -12,7 +13,15 @@ sys.path.insert(0, workflow.basedir)
 
 from suite import modules
 from suite.cli import has_gpu
-from suite.contracts import BACKBONE, EVALUATION, FIGURE, MEASURE, METHOD, SOURCE, backbone_module
+from suite.contracts import (
+    BACKBONE,
+    EVALUATION,
+    FIGURE,
+    MEASURE,
+    METHOD,
+    SOURCE,
+    backbone_module,
+)
 from suite.errors import UserError, unknown
 from suite.study import load_study, study_name
 
@@ -67,8 +76,9 @@ FIGURES = [
 
 
 wildcard_constraints:
-    network="|".join(STUDY.networks) or "none",
-    method="|".join(STUDY.methods),
+    # The study's own, or any other name: that of a method that is compared (common_compare.smk).
+    network="[a-z0-9_]+",
+    method="(?!saved_)[a-z0-9_]+",
     seed=r"\d+",
     measure="|".join(MEASURE.names()),
     task="|".join(STUDY.tasks),
@@ -111,8 +121,17 @@ def drawing_code(wildcards):
 
 
 def method_of(wildcards):
-    """The method that a network belongs to."""
-    return STUDY.methods[STUDY.networks[wildcards.network].method]
+    """The method of a job: the one that it embeds or measures, or whose network it trains."""
+    if "method" in wildcards.keys():
+        return study_of(wildcards.method).methods[wildcards.method]
+    # A new method's network is called like it, with the size behind where it has one per size.
+    network, *others = wildcards.network, re.sub(r"_\d+$", "", wildcards.network)
+    for study in (
+        [STUDY] if network in STUDY.networks else map(added, [network, *others])
+    ):
+        if network in study.networks:
+            return study.methods[study.networks[network].method]
+    raise WorkflowError(f"no method of {STUDY.name} trains a network {network}")
 
 
 def outside():
@@ -134,7 +153,8 @@ def starting_point(wildcards):
     Weights from outside have to be there before anything runs, but to plan a run they need not.
     """
     method = method_of(wildcards)
-    for path in STUDY.ready_weights(wildcards.network):
+    study = study_of(method.name)
+    for path in study.ready_weights(wildcards.network):
         if not (workflow.dryrun or path.exists()):
             raise WorkflowError(
                 f"{wildcards.network} of {STUDY.name} takes its weights from {path}, which does not exist; see "
@@ -142,13 +162,13 @@ def starting_point(wildcards):
             )
     if method.starts_from is None:
         return []
-    first = STUDY.methods[method.starts_from].networks[-1].name
+    first = study.methods[method.starts_from].networks[-1].name
     return LAYOUT.network(first, wildcards.seed) / "meta.json"
 
 
 def embedded_from(wildcards):
     """What a method's embeddings are made from: its networks, or its source's embeddings."""
-    method = STUDY.methods[wildcards.method]
+    method = method_of(wildcards)
     needs = [
         LAYOUT.network(net.name, wildcards.seed) / "meta.json"
         for net in method.networks
@@ -198,21 +218,6 @@ def measured_before(wildcards):
         LAYOUT.outcomes(wildcards.method, wildcards.seed, other)
         for other in MEASURE.facts(wildcards.measure).READS
     ]
-
-
-def measure_threads(wildcards):
-    """One thread, or all of them where a job that runs beside it would spoil what is timed."""
-    return os.cpu_count() if MEASURE.facts(wildcards.measure).ALONE else 1
-
-
-def measure_gpu(wildcards):
-    """A GPU, where there is one, for what searches all of a database."""
-    return GPU if MEASURE.facts(wildcards.measure).SEARCHES else 0
-
-
-def measure_settings(wildcards):
-    """What decides a measure."""
-    return settings(STUDY.measure_options(wildcards.measure))
 
 
 def imagenet21k(wildcards):

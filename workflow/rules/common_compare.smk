@@ -1,25 +1,23 @@
 # A new method, judged against saved baselines: what it needs is run, a baseline never is. The new method is
-# `--config method=…`; its name is that of the page that is asked for.
+# `--config method=…`; its name is that of the page that is asked for. What reads it is imported where a method is
+# compared only: it would double the time that every other plan takes.
 from functools import cache
 
-from analysis.compare.saved import MEASURED, Saved, measures
-from analysis.compare.own_methods import SAVED, admit, files_of, source_of
-
-COMPARED = f"results/compare/{STUDY.name}/{{name}}"
-NEW_STUDY = f"results/compare/{STUDY.name}/{{name}}/study.yaml"
+COMPARED = f"results/compare/{STUDY.name}/{{method}}"
 AGAINST = config.get("against", [])
 AGAINST = [AGAINST] if isinstance(AGAINST, str) else AGAINST
 
 
 wildcard_constraints:
-    # Any name that is not a method's own, so that no file has two rules that make it.
-    name=rf"(?!(?:{'|'.join(STUDY.methods)})-\d|{SAVED})[a-z0-9_]+",
     source="|".join(STUDY.methods),
 
 
 @cache
-def admitted(name):
+def added(name):
     """The study with the new method; what is wrong with it is said before any job starts."""
+    from analysis.compare.own_methods import with_method
+    from analysis.compare.saved import Saved
+
     if "method" not in config:
         raise WorkflowError(
             f"results/compare/{STUDY.name}/{name}.md compares a new method: say which one, "
@@ -27,36 +25,55 @@ def admitted(name):
         )
     try:
         Saved(LAYOUT.saved).require(AGAINST)
-        return admit(STUDY, name, config["method"])
+        return with_method(STUDY, name, config["method"])
     except UserError as error:
         raise WorkflowError(str(error))
 
 
-def new_method(wildcards):
-    return admitted(wildcards.name).methods[wildcards.name]
+def study_of(method):
+    """The study that a method is part of: the configured one, or that with the new method."""
+    return STUDY if method in STUDY.methods else added(method)
+
+
+def new_study(wildcards):
+    """The file that jobs of a new method read the study from; its settings decide them, not its age."""
+    name = method_of(wildcards).name
+    return (
+        []
+        if name in STUDY.methods
+        else ancient(f"{COMPARED}/study.yaml".format(method=name))
+    )
+
+
+def study_argument(wildcards, input):
+    """The study that a job of a method is part of, as commands take it."""
+    return f"--study {input.study}" if input.study else STUDY_ARGUMENT
 
 
 def new_code(wildcards):
-    """Files of the new method: an edit of them runs it again."""
-    admitted(wildcards.name)
-    return files_of(config["method"])
+    """Files of the user's that a new method is made of: an edit of them runs it again."""
+    method = method_of(wildcards)
+    if method.name in STUDY.methods:
+        return []
+    from analysis.compare.own_methods import own_files
 
-
-def new_start(wildcards):
-    """What the new method's embeddings are made from: its own networks, or a saved one."""
-    method = new_method(wildcards)
-    if method.kind == "trained":
-        return f"{COMPARED}/trained-{{seed}}"
-    if method.kind == "fitted":
-        return (
-            LAYOUT.embeddings(SAVED + source_of(method), wildcards.seed) / "meta.json"
-        )
-    return []
+    return [METHOD.path(method.baseline), *own_files(method)]
 
 
 def new_outcomes(wildcards):
     """Raw outcomes of the new method: those that the saved baselines have as well."""
-    for seed in admitted(wildcards.name).seeds:
-        yield LAYOUT.embeddings(wildcards.name, seed) / "meta.json"
+    from analysis.compare.saved import measures
+
+    for seed in added(wildcards.method).seeds:
+        yield LAYOUT.embeddings(wildcards.method, seed) / "meta.json"
         for measure in measures(STUDY):
-            yield LAYOUT.outcomes(wildcards.name, seed, measure)
+            yield LAYOUT.outcomes(wildcards.method, seed, measure)
+
+
+def saved_outcomes(wildcards):
+    """Raw outcomes that are frozen."""
+    from analysis.compare.saved import MEASURED
+
+    for method, measure in STUDY.measured():
+        if measure in MEASURED:
+            yield from (LAYOUT.outcomes(method, seed, measure) for seed in STUDY.seeds)

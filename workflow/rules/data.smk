@@ -7,8 +7,6 @@ rule build_splits:
         LAYOUT.data / "manifest.json",
     log:
         f"results/logs/{STUDY.name}/build_splits.log",
-    benchmark:
-        f"results/benchmarks/{STUDY.name}/build_splits.jsonl"
     conda:
         "../../environment.yml"
     threads: 2

@@ -1,7 +1,7 @@
 rule build_imagenet4k:
     """Choose and draw ImageNet-4K from ImageNet-21K: database.csv, query.csv and what was refused."""
     input:
-        code=modules.closure("splits/imagenet4k.py"),
+        code=lambda w: modules.closure("splits/imagenet4k.py"),
     output:
         "results/imagenet4k/manifest.json",
     log:

@@ -18,10 +18,8 @@ import yaml
 
 from baselines.representation import View, check_finite
 from splits.store import Dataset
-from suite import files
 from suite.errors import UserError, unknown
-from suite.layout import Layout
-from suite.study import Method, Study
+from suite.study import Study
 
 KIND = "folder"
 LABEL = "embeddings from a folder"
@@ -37,7 +35,6 @@ NAMES = {str: "text", int: "a whole number", dict: "a mapping", list: "a list"}
 ALLOWABLE = ("constant_columns", "duplicate_columns", "identical_rows")
 NEEDED = ("train", "val")
 MAX_DIM = 65_536
-BLOCK = 65_536  # rows copied at once
 UNREADABLE = (ValueError, OSError, EOFError, zipfile.BadZipFile)  # what numpy raises for damaged files
 SAMPLE = 2_000  # rows in which constant and duplicate columns are looked for first
 
@@ -278,7 +275,7 @@ class Folder:
 
     @property
     def views(self) -> list[View]:
-        """How the columns that `write` makes serve the sizes."""
+        """How the columns of `rows` serve the sizes."""
         if None in self.arrays["train"]:
             width = self.arrays["train"][None].shape[1]
             return [View(self.sizes, 0, width, order=self.order)]
@@ -335,42 +332,3 @@ def row_digests(array: np.ndarray) -> list[bytes]:
     """A hash of each row [n] as float32, in which equal numbers of any type are the same bytes."""
     rows = (np.asarray(row, np.float32) + 0.0 for row in array)  # + 0.0 makes -0.0 equal 0.0
     return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows]
-
-
-def embed_folder(study: Study, method: Method, seed: int) -> None:
-    """Write the folder's embeddings as a representation of the study, with a linear probe per size.
-
-    The probes are the suite's own, fitted as for methods on frozen embeddings: a folder has no classifier.
-    """
-    from baselines.embed import finish  # torch, which the workflow does without
-    from baselines.probe import choose_l2, fit_probe
-
-    layout = Layout(study.name)
-    dataset = Dataset(layout.data)
-    folder = Folder(method.options["path"], study, dataset)
-    target = layout.embeddings(method.name, seed)
-    for split in folder.splits:
-        n = len(dataset.labels(split))
-        with files.create_npy(target / f"{split}.npy", (n, folder.width), np.float32) as out:
-            for start in range(0, n, BLOCK):
-                rows = slice(start, start + BLOCK)
-                out[rows] = folder.rows(split, rows)
-    train, labels = folder.rows("train"), dataset.labels("train")
-    rng = np.random.default_rng([seed, 3])
-    classifiers = {}
-    for place, view in enumerate(folder.views):
-        features = train[:, view.columns]
-        l2 = choose_l2(features, labels, dataset.num_classes, rng)
-        for m in view.sizes:
-            classifiers[place, m] = fit_probe(features[:, :m], labels, dataset.num_classes, l2)
-    finish(
-        study,
-        method,
-        seed,
-        views=folder.views,
-        splits=folder.splits,
-        classifiers=classifiers,
-        cost={"networks": [], "stated": folder.description.get("cost", {})},
-        notes=folder.notes,
-        device="cpu",
-    )
