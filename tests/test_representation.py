@@ -2,14 +2,24 @@
 
 from pathlib import Path
 
+import frozen
 import numpy as np
 import pytest
 import synthetic
+import torch
 
 from analysis.measures.predict import best, measure
 from analysis.tabulate import tabulate
-from baselines import control_label, first_features, pca, random_features, random_projection, svd
-from baselines.embed import embed_fitted, label_codes
+from baselines import (
+    control_label,
+    control_random,
+    first_features,
+    pca,
+    random_features,
+    random_projection,
+    svd,
+)
+from baselines.embed import embed_control, embed_fitted, embed_trained, label_codes
 from baselines.fitting import Source
 from baselines.representation import (
     Representation,
@@ -17,6 +27,7 @@ from baselines.representation import (
     check_finite,
     write_representation,
 )
+from splits.store import Dataset
 from suite import files
 from suite.errors import UserError
 
@@ -62,6 +73,11 @@ def test_views_slice_and_permute_columns(tmp_path):
     assert rep.features("val", permuted, 2)[0].tolist() == [11, 8]
 
 
+def test_sizes_side_by_side_have_columns_of_their_own():
+    assert View.side_by_side([2, 5]) == [View((2,), 0, 2, nested=False), View((5,), 2, 7, nested=False)]
+    assert View.side_by_side([2, 5])[1].prefix(3) == slice(2, 5)
+
+
 def test_sizes_in_between_exist_for_nested_views_only(tmp_path):
     array = np.zeros((2, 8), np.float32)
     nested = write(tmp_path / "a", array, [View((2, 8), 0, 8)])
@@ -72,19 +88,40 @@ def test_sizes_in_between_exist_for_nested_views_only(tmp_path):
 
 def test_a_prefix_longer_than_the_embedding_is_refused(tmp_path):
     rep = write(tmp_path, np.zeros((2, 8), np.float32), [View((8,), 0, 8)])
-    with pytest.raises(UserError, match="a prefix of 16 dimensions was asked of an embedding of 8"):
-        rep.features("val", rep.views[0], 16)
+    for view in (rep.views[0], View((8,), 0, 8, order=tuple(range(8)))):
+        with pytest.raises(UserError, match="a prefix of 16 dimensions was asked of an embedding of 8"):
+            rep.features("val", view, 16)
 
 
-def test_nan_embeddings_are_refused_when_written_and_when_scored(tmp_path):
-    array = np.zeros((3, 4), np.float32)
-    array[1, 2] = np.nan
-    with pytest.raises(UserError, match=r"mrl, split val: 1 of 3 embeddings .* rows \[1\]"):
+def test_nan_is_refused_where_embeddings_and_classifiers_are_written(tmp_path):
+    array = np.zeros((20_000, 4), np.float32)
+    array[17_000, 2] = np.nan  # beyond the rows that are looked at first
+    with pytest.raises(UserError, match=r"mrl, split val: 1 of 20000 embeddings .* rows \[17000\]"):
         check_finite(array, "mrl, split val")
-    weight = np.ones((2, 4), np.float32)
-    rep = write(tmp_path, array, [View((4,), 0, 4)], {(0, 4): (weight, np.zeros(2))})
-    with pytest.raises(UserError, match="NaN or infinite logits at size 4"):
-        rep.logits("val", rep.views[0], 4)
+    weight, bias = np.ones((2, 4), np.float32), np.array([0, np.inf])
+    with pytest.raises(UserError, match=r"toy: the classifier of size 4 holds NaN or infinity \(bias\)"):
+        write(tmp_path, array, [View((4,), 0, 4)], {(0, 4): (weight, bias)})
+    assert not (tmp_path / "meta.json").exists()
+
+
+def test_every_way_to_embed_refuses_nan(tmp_path, monkeypatch):
+    """Folders of embeddings are checked when they are opened: tests/test_compare.py."""
+    monkeypatch.chdir(tmp_path)
+    methods = {"mrl": None, "fixed_feature": None, "pca": None, "control_random": None}
+    study, layout = synthetic.build(Path(), methods=methods, tasks={"linear": None}, figures=[], seeds=[0])
+    frozen.write_network(study, layout, Dataset(layout.data), "mrl", 0)
+    checkpoint = layout.network("mrl", 0) / "checkpoint.pt"
+    weights = torch.load(checkpoint)
+    weights["backbone.expand.0.weight"][3] = np.nan
+    torch.save(weights, checkpoint)
+    source = layout.embeddings("fixed_feature", 0) / "query.npy"
+    files.write_npy(source, np.load(source) * np.nan)
+    monkeypatch.setattr(control_random, "embed", lambda labels, codes, rng: codes[labels] * np.nan)
+    for embed, name in ((embed_trained, "mrl"), (embed_fitted, "pca"), (embed_control, "control_random")):
+        (layout.embeddings(name, 0) / "meta.json").unlink()
+        with pytest.raises(UserError, match=rf"{name}, split \w+: .* embeddings hold NaN or infinity"):
+            embed(study, study.method(name), 0, "cpu")
+        assert not (layout.embeddings(name, 0) / "meta.json").exists()
 
 
 def test_an_unfinished_folder_and_a_split_that_was_not_embedded_say_so(tmp_path):
@@ -121,7 +158,7 @@ def test_labels_above_2048_survive_prediction(tmp_path):
     dataset.__class__.__contains__ = lambda self, name: name == "val"
     classifiers = {(0, 8): (codes, -0.5 * (codes**2).sum(1))}
     rep = write(tmp_path, control_label.embed(labels, codes, rng), [View((8,), 0, 8)], classifiers)
-    found = measure(rep, dataset, None, {})
+    found = measure(rep, dataset, {})
     files.write_npz(tmp_path / "predict.npz", found)
     loaded = np.load(tmp_path / "predict.npz")["val/top5"]
     assert loaded.dtype == np.int64
