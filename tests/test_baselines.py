@@ -1,7 +1,6 @@
 """Every registered method keeps its contract; the identities that tie the learned alternatives to MRL."""
 
 import copy
-import importlib
 
 import numpy as np
 import pytest
@@ -9,13 +8,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from baselines import control_label, control_random, linear_map
+from baselines import control_label, control_random
 from baselines.backbones import build_backbone, small_resnet
 from baselines.backbones.small_resnet import Block, PointwiseConv2d, spatial_mean
-from baselines.fitting import Fit, Source
 from baselines.nested import logits
 from baselines.nested_dropout import draw_prefix
-from baselines.representation import View
 from baselines.slimming import Slimmable, SwitchableBatchNorm2d
 from baselines.training import train
 from baselines.training.batches import Normalise
@@ -39,7 +36,6 @@ VARIANTS = [
     ("slimmable", {"variant": "fair"}),
     *(("finetune", {"unfreeze": depth}) for depth in ("expand", "conv2", "block", "all")),
 ]
-FITTED = [name for name, facts in REGISTERED.items() if facts.KIND == "fitted"]
 
 
 def learner(name, sizes=None, seed=0, backbone=BACKBONE, **options):
@@ -130,57 +126,6 @@ def test_multiply_accumulates_are_counted_where_the_network_ends_in_one_position
 )
 def test_the_classifiers_of_all_sizes_count_what_they_share_once(name, count):
     assert learner(name).classifier_parameters == count
-
-
-def source(n=120, dim=16, seed=0):
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, CLASSES, n)
-    centres = rng.normal(size=(CLASSES, dim))
-    features = (rng.normal(size=(n, dim)) + 3 * centres[labels]).astype(np.float32)
-    weight, bias = centres.astype(np.float32), (-1.5 * (centres**2).sum(1)).astype(np.float32)
-    return Source(features, labels, CLASSES, weight, bias, View((dim,), 0, dim))
-
-
-@pytest.mark.parametrize("name", FITTED)
-def test_a_fitted_method_serves_every_size_from_the_training_side_alone(name):
-    given, rng = source(), np.random.default_rng(0)
-    module = importlib.import_module(f"baselines.{name}")
-    kept = given.features.copy()
-    found = module.fit(given, SIZES, module.OPTIONS, rng)
-    assert isinstance(found, Fit)
-    np.testing.assert_array_equal(given.features, kept)
-    array = given.features if found.transform is None else found.transform(given.features)
-    assert np.isfinite(array).all() and array.dtype == np.float32
-    for draw in {view.draw for view in found.views}:
-        assert sorted(m for view in found.views if view.draw == draw for m in view.sizes) == SIZES
-    for place, view in enumerate(found.views):
-        for m in view.sizes:
-            weight, bias = found.classifiers[place, m]
-            assert weight.shape[0] == CLASSES and bias.shape == (CLASSES,) and weight.shape[1] >= m
-            scores = array[:, view.columns][:, : weight.shape[1]] @ weight.T + bias
-            if m == SIZES[-1]:
-                assert (scores.argmax(1) == given.labels).mean() > 0.9
-    again = module.fit(source(), SIZES, module.OPTIONS, np.random.default_rng(0))
-    for key, (weight, _) in found.classifiers.items():
-        np.testing.assert_array_equal(weight, again.classifiers[key][0])
-
-
-@pytest.mark.parametrize(
-    ("name", "by_size", "together"),
-    [  # d = 16, 4 classes, sizes 4, 8, 16; None: Σ over sizes of what each needs
-        ("pca", {4: 4 * 16 + 20, 16: 16 * 16 + 68}, 16 * 16 + 20 + 36 + 68),
-        ("random_projection", {4: 4 * 16 + 20, 16: 16 * 16 + 68}, 16 * 16 + 20 + 36 + 68),
-        ("svd", {4: 4 * 16 + 4, 16: 4 * 16 + 4}, 4 * 16 + 4),
-        ("first_features", None, 4 * 16 + 4),
-        ("linear_map", {4: 4 * 16 + 20, 16: 16 * 16 + 68}, None),
-        ("random_features", None, None),
-    ],
-)
-def test_a_classifier_counts_what_has_to_be_kept_for_it(name, by_size, together):
-    module = importlib.import_module(f"baselines.{name}")
-    found = module.fit(source(), SIZES, module.OPTIONS, np.random.default_rng(0))
-    assert found.parameters_all == together
-    assert {m: found.parameters[m] for m in by_size} == by_size if by_size else found.parameters is None
 
 
 @pytest.mark.parametrize("module", [control_label, control_random])
@@ -493,24 +438,7 @@ def test_an_unknown_depth_names_those_there_are():
         learner("finetune", unfreeze="expend")
 
 
-# --- learned linear map -------------------------------------------------------------------------------------
-
-
-def test_a_linear_map_finds_the_direction_that_tells_the_classes_and_pca_does_not():
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 2, 400)
-    features = rng.normal(size=(400, 6)) * [10, 9, 8, 7, 6, 1]
-    features[:, 5] += 6 * labels  # the classes differ in the axis with the least variance
-    features = (features @ np.linalg.qr(rng.normal(size=(6, 6)))[0]).astype(np.float32)
-    given = Source(
-        features, labels, 2, np.zeros((2, 6), np.float32), np.zeros(2, np.float32), View((6,), 0, 6)
-    )
-    found = linear_map.fit(given, [1, 2], linear_map.OPTIONS, np.random.default_rng(0))
-    weight, bias = found.classifiers[0, 1]
-    top1 = ((found.transform(features)[:, :1] @ weight.T + bias).argmax(1) == labels).mean()
-    principal = (features - features.mean(0)) @ np.linalg.eigh(np.cov(features.T))[1][:, -1:]
-    best = max(np.mean((principal[:, 0] > cut) == labels) for cut in principal[:, 0])
-    assert top1 > 0.97 and max(best, 1 - best) < 0.65
+# --- the backbone of the small studies ---------------------------------------------------------------------
 
 
 def test_rows_of_the_feature_layer_are_named_by_the_backbone():

@@ -1,4 +1,4 @@
-"""What methods hand over: views, prefixes, classifiers; and the fitted methods against known answers."""
+"""What methods hand over: views, prefixes, classifiers."""
 
 from pathlib import Path
 
@@ -9,18 +9,8 @@ import synthetic
 import torch
 
 from analysis.measures.predict import best, measure
-from analysis.tabulate import tabulate
-from baselines import (
-    control_label,
-    control_random,
-    first_features,
-    pca,
-    random_features,
-    random_projection,
-    svd,
-)
+from baselines import control_label, control_random
 from baselines.embed import embed_control, embed_fitted, embed_trained, label_codes
-from baselines.fitting import Source
 from baselines.representation import (
     Representation,
     View,
@@ -30,8 +20,6 @@ from baselines.representation import (
 from splits.store import Dataset
 from suite import files
 from suite.errors import UserError
-
-SIZES = (2, 4, 8)
 
 
 def write(folder, array, views, classifiers=None, split="val"):
@@ -45,19 +33,6 @@ def write(folder, array, views, classifiers=None, split="val"):
         classifiers=classifiers or {},
     )
     return Representation(folder)
-
-
-def source(n=60, dim=8, classes=3, seed=0):
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, classes, n)
-    features = (rng.normal(size=(n, dim)) + 2 * np.eye(classes, dim)[labels]).astype(np.float32)
-    weight = rng.normal(size=(classes, dim)).astype(np.float32)
-    bias = rng.normal(size=classes).astype(np.float32)
-    return Source(features, labels, classes, weight, bias, View((dim,), 0, dim))
-
-
-def fit(module, **options):
-    return module.fit(source(), SIZES, module.OPTIONS | options, np.random.default_rng(0))
 
 
 def test_views_slice_and_permute_columns(tmp_path):
@@ -165,82 +140,8 @@ def test_labels_above_2048_survive_prediction(tmp_path):
     assert loaded[0, 0, :, 0].tolist() == labels.tolist()
 
 
-def test_svd_of_the_classifier_is_the_best_rank_m_matrix():
-    start = source()
-    fitted = svd.fit(start, SIZES, {}, None)
-    rotated = fitted.transform(start.features)
-    u, s, vt = np.linalg.svd(start.weight, full_matrices=False)
-    for m in SIZES:
-        weight, bias = fitted.classifiers[0, m]
-        low_rank = (u[:, :m] * s[:m]) @ vt[:m]
-        expected = start.features @ low_rank.T + start.bias
-        assert np.allclose(rotated @ weight.T + bias, expected, atol=1e-3)
-    # rank 3 is all there is: from m = 3 on it is the classifier itself
-    weight, bias = fitted.classifiers[0, 4]
-    assert np.allclose(rotated @ weight.T + bias, start.features @ start.weight.T + start.bias, atol=1e-3)
-
-
-def test_svd_features_keep_all_distances_and_pack_most_norm_in_front():
-    start = source()
-    rotated = svd.fit(start, SIZES, {}, None).transform(start.features)
-    distances = [((x[:, None] - x[None]) ** 2).sum(-1) for x in (rotated, start.features)]
-    assert np.allclose(*distances, atol=1e-3)
-    energy = (rotated**2).sum(0)
-    assert (np.diff(energy) <= 1e-3).all()
-
-
-def test_pca_equals_scikit_learn():
-    from sklearn.decomposition import PCA
-
-    start = source()
-    ours = fit(pca).transform(start.features)
-    theirs = PCA(8).fit_transform(start.features)
-    assert np.allclose(np.abs(ours), np.abs(theirs), atol=1e-3)
-
-
-def test_random_features_are_permutations_of_the_source_one_per_draw():
-    fitted = fit(random_features, draws=4)
-    assert fitted.transform is None
-    assert [view.draw for view in fitted.views] == [0, 1, 2, 3]
-    assert all(sorted(view.order) == list(range(8)) for view in fitted.views)
-    assert len({view.order for view in fitted.views}) == 4
-    assert set(fitted.classifiers) == {(draw, m) for draw in range(4) for m in SIZES}
-
-
-def test_first_features_truncate_the_classifier_and_fit_nothing():
-    start = source()
-    fitted = first_features.fit(start, SIZES, {}, None)
-    assert np.array_equal(fitted.classifiers[0, 4][0], start.weight[:, :4])
-    assert np.array_equal(fitted.classifiers[0, 4][1], start.bias)
-
-
-def test_random_projection_keeps_lengths_on_average():
-    start = source(dim=64)
-    fitted = random_projection.fit(start, (64,), {}, np.random.default_rng(0))
-    ratio = (fitted.transform(start.features) ** 2).sum() / (start.features**2).sum()
-    assert 0.8 < ratio < 1.25
-
-
 def test_label_codes_tell_all_classes_apart_in_their_first_columns():
     codes = label_codes(4202, 16, 8, np.random.default_rng(0))[:, :8]
     similar = codes @ codes.T
     np.fill_diagonal(similar, -1)
     assert similar.max() < 1 - 1e-4
-
-
-def test_a_fitted_method_costs_its_source_its_fit_and_its_projection(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    fitted = {"pca": 16, "linear_map": 2 + 4 + 8 + 16, "first_features": 0}  # columns that serve all sizes
-    methods = {"fixed_feature": None, **dict.fromkeys(fitted)}
-    study, layout = synthetic.build(Path(), methods=methods, tasks={"cost": None}, figures=[], seeds=[0])
-    for name in fitted:
-        embed_fitted(study, study.method(name), 0, "cpu")
-    table = tabulate(study, "cost", layout)
-    cost = table.set_index(["method", "metric", "dim"])["value"]
-    source = Representation(layout.embeddings("fixed_feature", 0)).meta["cost"]["networks"][-1]
-    for name, columns in fitted.items():
-        assert cost[name, "train_macs", 0] == source["train_macs"]
-        assert cost[name, "macs_all_sizes", 0] == source["macs_all_sizes"] + columns * 16
-        # d = 16: one column of a linear map takes 16 multiply-accumulates.
-        assert cost[name, "macs_per_image", 4] == source["macs"]["16"] + (4 * 16 if columns else 0)
-        assert (cost[name, "fit_macs", 0] > 0) == (columns > 0)

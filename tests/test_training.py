@@ -11,7 +11,6 @@ import torch
 from baselines import benchmark, mrl
 from baselines import train as command
 from baselines.backbones import build_backbone
-from baselines.probe import fit_probe
 from baselines.train import train_network
 from baselines.training import DEFAULTS, train
 from baselines.training.batches import Normalise, augment, epoch_order, training_batch
@@ -248,23 +247,6 @@ def test_normalised_training_images_have_mean_0_and_deviation_1():
     x = Normalise.of(images)(images)
     assert x.shape == (40, 1, 16, 16)
     assert abs(x.mean()) < 1e-4 and abs(x.std() - 1) < 1e-3
-
-
-def test_probe_equals_scikit_learn():
-    from sklearn.linear_model import LogisticRegression
-
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 3, 300)
-    features = (rng.normal(size=(300, 5)) + labels[:, None] * [1, -1, 0.5, 0, 0]).astype(np.float32)
-    weight, bias = fit_probe(features, labels, 3, l2=0.01, iterations=500)
-    scaled = (features - features.mean(0)) / features.std(0)
-    # scikit-learn's objective is n times ours: C = 1 / (n · l2).
-    model = LogisticRegression(C=1 / (300 * 0.01), tol=1e-8, max_iter=1000).fit(scaled, labels)
-    ours = features @ weight.T + bias
-    theirs = model.decision_function(scaled)
-    assert (
-        np.abs((ours - ours.mean(1, keepdims=True)) - (theirs - theirs.mean(1, keepdims=True))).max() < 0.01
-    )
 
 
 def test_defaults_are_those_the_schema_allows():
