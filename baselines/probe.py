@@ -20,7 +20,8 @@ def fit_probe(
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     standard, mean, scale = standardised(features)
-    x, y = torch.from_numpy(standard).to(device), torch.from_numpy(labels).to(device)
+    x = torch.from_numpy(standard).to(device)
+    y = torch.tensor(labels, device=device)
     weight = torch.zeros(num_classes, x.shape[1], device=device, requires_grad=True)
     bias = torch.zeros(num_classes, device=device, requires_grad=True)
     minimise(
