@@ -85,21 +85,21 @@ def train(
     precision = resolve_precision(settings["precision"], device)
     learner.to(device, memory_format=torch.channels_last)
     optimiser = make_optimiser(learner, settings)
-    schedule = make_schedule(optimiser, steps, settings["warmup"])
-    meter = Meter(learner.sizes, group)
-    start, seconds = checkpoint.resume(
-        group, learner=learner, optimiser=optimiser, schedule=schedule, meter=meter
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: one_cycle(step, steps, settings["warmup"])
     )
+    meter = Meter(learner.sizes, group)
+    parts = {"learner": learner, "optimiser": optimiser, "schedule": schedule, "meter": meter}
+    start, seconds = checkpoint.resume(parts, group)
     learner.train()
     if settings["compile"] and torch.device(device).type == "cuda":
         learner.backbone.compile()
     loss_of = objective(learner, group, settings["sync_batch_norm"])
     shared_norms = synchronised_batch_norm(learner, group) if settings["sync_batch_norm"] else nullcontext()
+    batches = training_batches(images, labels, normalise, settings, seed, range(start, steps), device, share)
     clock = time.perf_counter() - seconds
     with shared_norms, progress_bar(start, steps, progress and group.main) as bar:
-        for step, x, y in training_batches(
-            images, labels, normalise, settings, seed, range(start, steps), device, share
-        ):
+        for step, x, y in batches:
             with autocast(device, precision):
                 rng = np.random.default_rng([seed, step, 2])
                 loss, outcomes = loss_of(x, y, settings["label_smoothing"], rng)
@@ -172,13 +172,6 @@ def make_optimiser(module: nn.Module, settings: dict) -> torch.optim.Optimizer:
         nesterov=settings["nesterov"] and settings["momentum"] > 0,
         fused=True,
     )
-
-
-def make_schedule(
-    optimiser: torch.optim.Optimizer, steps: int, warmup: float
-) -> torch.optim.lr_scheduler.LambdaLR:
-    """The learning rate by `one_cycle`."""
-    return torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: one_cycle(step, steps, warmup))
 
 
 def one_cycle(step: int, steps: int, warmup: float) -> float:

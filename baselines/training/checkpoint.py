@@ -23,10 +23,10 @@ class Checkpoint:
     def __init__(self, path: Path | None = None, conditions: str = ""):
         self.path, self.conditions = path, conditions
 
-    def resume(self, group: Group, **parts) -> tuple[int, float]:
+    def resume(self, parts: dict, group: Group) -> tuple[int, float]:
         """(step to go on from, seconds trained so far), with the parts as they were then; else (0, 0.0).
 
-        parts: whatever has state_dict and load_state_dict; `save` keeps the same ones.
+        parts: by name, whatever has state_dict and load_state_dict; `save` keeps the same ones.
         """
         self.group, self.parts, self.saved = group, parts, time.perf_counter()
         if self.path is None or not self.path.exists():
