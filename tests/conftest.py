@@ -8,7 +8,7 @@ def frozen_study(tmp_path_factory):
     """(study, layout) of a frozen study, and its folder."""
     import frozen  # it imports torch, which most files of tests can do without
 
-    from analysis.compare.saved import freeze
+    from analysis.compare.freeze import freeze
 
     folder = tmp_path_factory.mktemp("compare")
     with pytest.MonkeyPatch.context() as patch:

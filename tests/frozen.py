@@ -17,7 +17,7 @@ import yaml
 import analysis.measure
 from analysis.compare import own_methods
 from analysis.compare.judge import compare
-from analysis.compare.saved import measures, source_of
+from analysis.compare.saved import source_of
 from analysis.tabulate import main as tabulate
 from baselines import embed, train
 from baselines.representation import Representation
@@ -30,7 +30,7 @@ from suite.provenance import provenance
 from suite.study import Study, load_study
 
 METHODS = {"mrl": None, "fixed_feature": None, "pca": None, "control_random": None}
-TASKS = {"linear": None, "knn": None, "cost": None, "longtail": None}
+TASKS = dict.fromkeys(("linear", "knn", "retrieval", "robustness", "cost", "longtail"))
 BACKBONE = {"name": "small_resnet", "dim": 16, "widths": [4, 4]}
 STUDY = "synthetic.yaml"
 NEW_STUDY = "new.yaml"
@@ -108,6 +108,6 @@ def run(layout, name, given, against=("mrl",)):
     for network in method.networks:
         train.main(["--study", NEW_STUDY, "--network", network.name])
     embed.main(["--study", NEW_STUDY, "--method", name])
-    for measure in measures(study):
+    for measure in study.frozen_measures():
         analysis.measure.main(["--study", NEW_STUDY, "--method", name, "--measure", measure])
     return compare(study, name, layout, against), study
