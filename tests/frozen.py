@@ -3,27 +3,37 @@
 Below the working directory, as every command expects it: tests change into a folder of their own first.
 Embeddings are planted (tests/synthetic.py), networks have random weights: good for what is restored and run
 again, not for accuracy.
+
+`export` and `run` bring a new method to it, as a user and as the workflow would.
 """
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import synthetic
 import yaml
 
+import analysis.measure
+from analysis.compare import own_methods
+from analysis.compare.judge import compare
+from analysis.compare.saved import source_of
 from analysis.tabulate import main as tabulate
+from baselines import embed, train
+from baselines.representation import Representation
 from baselines.training.batches import Normalise
 from baselines.training.networks import build_learner, macs_per_image, save_network
 from splits.store import Dataset
 from suite import files
 from suite.layout import Layout
 from suite.provenance import provenance
-from suite.study import Study
+from suite.study import Study, load_study
 
 METHODS = {"mrl": None, "fixed_feature": None, "pca": None, "control_random": None}
-TASKS = {"linear": None, "knn": None, "cost": None, "longtail": None}
+TASKS = dict.fromkeys(("linear", "knn", "retrieval", "robustness", "cost", "longtail"))
 BACKBONE = {"name": "small_resnet", "dim": 16, "widths": [4, 4]}
 STUDY = "synthetic.yaml"
+NEW_STUDY = "new.yaml"
 
 
 def build(seeds: tuple[int, ...] = (0,)) -> tuple[Study, Layout]:
@@ -73,3 +83,31 @@ def write_network(study: Study, layout: Layout, dataset: Dataset, network: str, 
         "provenance": provenance(seed=seed, precision="float32"),
     }
     save_network(layout.network(network, seed), learner, normalise, meta)
+
+
+def export(layout, method, folder, splits=("train", "val", "v2", "query", "database", "sketch", "stream")):
+    """A method's full-size embeddings as someone else would hand them in, ids beside them."""
+    folder.mkdir(exist_ok=True)
+    dataset, representation = Dataset(layout.data), Representation(layout.embeddings(method, 0))
+    for split in splits:
+        array = np.array(representation.features(split, representation.serving(representation.dim)[-1]))
+        np.save(folder / f"{split}.npy", array)
+        (folder / f"{split}.ids.txt").write_text("\n".join(dataset[split].items["id"]) + "\n")
+    return folder
+
+
+def run(layout, name, given, against=("mrl",)):
+    """What the workflow does for a new method; returns the verdicts and the study with the method."""
+    text = yaml.safe_dump(given, default_flow_style=True) if isinstance(given, dict) else str(given)
+    own_methods.main(["add", "--study", STUDY, "--name", name, "--out", NEW_STUDY, "--method", text])
+    study = load_study(NEW_STUDY)
+    method = study.methods[name]
+    shutil.rmtree(layout.embeddings(name, 0), ignore_errors=True)
+    if method.kind == "fitted":
+        own_methods.main(["embed", "--study", STUDY, "--source", source_of(method)])
+    for network in method.networks:
+        train.main(["--study", NEW_STUDY, "--network", network.name])
+    embed.main(["--study", NEW_STUDY, "--method", name])
+    for measure in study.frozen_measures():
+        analysis.measure.main(["--study", NEW_STUDY, "--method", name, "--measure", measure])
+    return compare(study, name, layout, against), study

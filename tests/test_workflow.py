@@ -1,5 +1,6 @@
 """The workflow as a user meets it: every study plans, the tiny one runs, an edit reruns its own jobs only."""
 
+import json
 import os
 import re
 import shutil
@@ -7,9 +8,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
+import frozen
 import pandas as pd
 import pytest
 import yaml
@@ -28,14 +31,24 @@ TINY = "tests/studies/tiny.yaml"
 FIGURES = "results/figures"
 
 
+# Dry runs of several requests in one process: most of the time that a start takes goes into imports.
+PLANNER = """
+import json, sys
+from snakemake.cli import main
+for request in json.loads(sys.argv[1]):
+    try:
+        main(["-n", *request])
+    except SystemExit as done:
+        print(f"\\n\\0{done.code}", file=sys.stderr, flush=True)
+"""
 COMMAND = [sys.executable, "-m", "snakemake", "--cores", "2"]
 ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
-def snakemake(*arguments, folder=ROOT, ok=True):
-    """Run snakemake; its output, both streams."""
+def output_of(command, folder):
+    """(exit code, what it says) of a command, both streams."""
     done = subprocess.run(
-        [*COMMAND, *arguments],
+        command,
         cwd=folder,
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,
@@ -43,8 +56,22 @@ def snakemake(*arguments, folder=ROOT, ok=True):
         text=True,
         check=False,
     )
-    assert (done.returncode == 0) == ok, done.stdout[-4000:]
-    return done.stdout
+    return done.returncode, done.stdout
+
+
+def snakemake(*arguments, folder=ROOT, ok=True):
+    """Run snakemake; what it says."""
+    code, output = output_of([*COMMAND, *arguments], folder)
+    assert (code == 0) == ok, output[-4000:]
+    return output
+
+
+def plans(folder, *requests):
+    """What snakemake says in a dry run of each request (arguments); "failed: " in front where it did."""
+    _, output = output_of([sys.executable, "-c", PLANNER, json.dumps(requests)], folder)
+    found = re.findall(r"(.*?)\n\0(\d)\n", output, re.S)
+    assert len(found) == len(requests), output[-4000:]
+    return ["failed: " * (code != "0") + text for text, code in found]
 
 
 def planned(output):
@@ -79,8 +106,8 @@ def finished(copy):
     return copy
 
 
-def dry(folder, *arguments):
-    return planned(snakemake("-n", *(arguments or (FIGURES,)), "--config", f"study={TINY}", folder=folder))
+def dry(folder):
+    return planned(snakemake("-n", FIGURES, "--config", f"study={TINY}", folder=folder))
 
 
 @contextmanager
@@ -95,10 +122,31 @@ def edited(path, old="", new=""):
         path.write_text(original)
 
 
-@pytest.mark.parametrize("study", sorted(path.stem for path in STUDIES.glob("*.yaml")))
-def test_every_study_plans_without_its_data(study, copy):
-    plan = planned(snakemake("-n", FIGURES, "--config", f"study={study}", folder=copy))
-    assert plan["tabulate"] >= 3 and plan["draw"] >= 2
+STUDY_NAMES = sorted(path.stem for path in STUDIES.glob("*.yaml"))
+
+
+@pytest.fixture(scope="session")
+def bare(copy):
+    """What dry runs in a checkout without results say, by what `--config` was."""
+    configs = [f"study={name}" for name in STUDY_NAMES] + ["study=glyps", "sudy=glyphs"]
+    return dict(zip(configs, plans(copy, *([FIGURES, "--config", config] for config in configs))))
+
+
+@pytest.mark.parametrize("name", STUDY_NAMES)
+def test_every_study_plans_without_its_data(name, bare):
+    plan, study = planned(bare[f"study={name}"]), load_study(name)
+    assert plan["build_splits"] == 1
+    assert plan["tabulate"] == len(study.tasks) >= 3 and plan["draw"] == len(study.figures) >= 2
+    assert plan["measure"] == len(study.measured()) * len(study.seeds)
+    assert plan["train"] <= len(study.networks) * len(study.seeds)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [("study=glyps", "did you mean 'glyphs'"), ("sudy=glyphs", "unknown key 'sudy'")],
+)
+def test_wrong_configuration_fails_before_any_job(config, message, bare):
+    assert bare[config].startswith("failed") and message in bare[config]
 
 
 def test_missing_weights_are_named_before_anything_starts(copy):
@@ -109,17 +157,6 @@ def test_missing_weights_are_named_before_anything_starts(copy):
 
 def test_lint_is_clean(copy):
     assert "Congratulations" in snakemake("--lint", folder=copy)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--config", "study=glyps"), "did you mean 'glyphs'"),
-        (("--config", "sudy=glyphs"), "unknown key 'sudy'"),
-    ],
-)
-def test_wrong_configuration_fails_before_any_job(arguments, message, copy):
-    assert message in snakemake("-n", FIGURES, *arguments, folder=copy, ok=False)
 
 
 def test_the_whole_study_makes_its_tables_and_figures(finished):
@@ -138,16 +175,10 @@ def test_the_whole_study_makes_its_tables_and_figures(finished):
     assert not knn["mrl", 6] and knn["mrl", 4] and ("fixed_feature", 6) not in knn.index
 
 
-def test_a_repeat_has_nothing_to_do_and_reads_the_default_profile(finished):
-    said = snakemake("-n", FIGURES, "--config", f"study={TINY}", folder=finished)
-    assert planned(said) == {}
-    assert "Using workflow specific profile profiles/default" in said
-
-
-@pytest.mark.parametrize("spelling", [f"./{TINY}", f"config/../{TINY}", "{folder}/" + TINY])
-def test_another_spelling_of_the_study_has_nothing_to_do(finished, spelling):
-    study = spelling.format(folder=finished)
-    assert planned(snakemake("-n", FIGURES, "--config", f"study={study}", folder=finished)) == {}
+def test_a_repeat_has_nothing_to_do_however_the_study_is_spelt(finished):
+    spellings = [TINY, f"./{TINY}", f"config/../{TINY}", f"{finished}/{TINY}"]
+    for text in plans(finished, *([FIGURES, "--config", f"study={study}"] for study in spellings)):
+        assert planned(text) == {} and "Using workflow specific profile profiles/default" in text
 
 
 def test_a_study_whose_path_has_a_space_is_one_argument(copy):
@@ -183,22 +214,16 @@ def test_what_was_killed_is_done_again_once_unlocked(finished):
     assert table.read_bytes() == before
 
 
-def test_a_deleted_table_is_made_again_alone_and_to_the_same_bytes(finished):
-    table = finished / "results/tables/tiny/knn.csv"
-    before = table.read_bytes()
-    table.unlink()
-    assert dry(finished, str(table.relative_to(finished))) == {"tabulate": 1}
-    snakemake(str(table.relative_to(finished)), "--config", f"study={TINY}", folder=finished)
-    assert table.read_bytes() == before
-
-
-def test_a_deleted_figure_is_drawn_again_alone(finished):
-    figure = finished / "results/figures/tiny/linear.png"
-    before = figure.read_bytes()
-    figure.unlink()
-    assert dry(finished) == {"draw": 1}
-    snakemake(FIGURES, "--config", f"study={TINY}", folder=finished)
-    assert figure.read_bytes() == before
+@pytest.mark.parametrize(
+    ("made", "rule"), [("tables/tiny/knn.csv", "tabulate"), ("figures/tiny/linear.png", "draw")]
+)
+def test_what_was_deleted_is_made_again_alone_and_to_the_same_bytes(finished, made, rule):
+    path = finished / "results" / made
+    before = path.read_bytes()
+    path.unlink()
+    done = snakemake(str(path.relative_to(finished)), "--config", f"study={TINY}", folder=finished)
+    assert planned(done) == {rule: 1}
+    assert path.read_bytes() == before
 
 
 # Per file that is edited: the rules that run again, with how many jobs where it is not all of them.
@@ -211,15 +236,49 @@ EDITS = {
 }
 
 
-@pytest.mark.parametrize("file", EDITS)
-def test_an_edit_runs_what_is_made_with_it_and_nothing_before(finished, file):
+@pytest.fixture(scope="session")
+def jobs(finished):
+    """(rule, inputs, outputs, wildcards) of every job of the tiny study, as a dry run lists them."""
+    text = snakemake("-n", "--forceall", FIGURES, "--config", f"study={TINY}", folder=finished)
+    found = []
+    for rule, block in re.findall(r"^(?:local)?rule (\S+):\n((?:    .*\n)+)", text, re.M):
+        listed = dict(line.strip().split(": ", 1) for line in block.splitlines())
+        files = [set(listed.get(kind, "").split(", ")) for kind in ("input", "output")]
+        found.append((rule, *files, listed.get("wildcards", "")))
+    return [job for job in found if job[0] != FIGURES]
+
+
+def again(jobs, file):
+    """Jobs that are made with a file, and those made from what they make."""
+    found, changed = [], {file}
+    while more := [job for job in jobs if job not in found and job[1] & changed]:
+        found += more
+        changed |= {name for job in more for name in job[2]}
+    return found
+
+
+def counts(jobs):
+    return dict(Counter(rule for rule, *_ in jobs))
+
+
+def test_an_edit_runs_what_lists_the_file_and_what_is_made_from_it(finished, jobs):
+    file = "baselines/fitting.py"
     with edited(finished / file):
-        assert dry(finished) == EDITS[file]
+        assert dry(finished) == counts(again(jobs, file))
 
 
-def test_editing_how_images_are_drawn_draws_them_again(finished):
-    with edited(finished / "splits/glyphs/rendering.py"):
-        assert dry(finished)["build_splits"] == 1
+@pytest.mark.parametrize("file", EDITS)
+def test_an_edit_runs_what_is_made_with_it_and_nothing_before(jobs, file):
+    assert counts(again(jobs, file)) == EDITS[file]
+
+
+def test_editing_how_images_are_drawn_draws_them_again(jobs):
+    assert counts(again(jobs, "splits/glyphs/rendering.py"))["build_splits"] == 1
+
+
+def test_editing_a_method_retrains_that_method_alone(jobs):
+    trained = {which for rule, _, _, which in again(jobs, "baselines/fixed_feature.py") if rule == "train"}
+    assert trained == {"network=fixed_feature_4, seed=0", "network=fixed_feature_8, seed=0"}
 
 
 def test_another_evaluated_size_measures_neighbours_and_scores_what_reads_them(finished):
@@ -232,13 +291,6 @@ def test_another_width_embeds_the_controls_too(finished):
     with edited(finished / TINY, "dim: 8,", "dim: 9,"):
         plan = snakemake("-n", FIGURES, "--config", f"study={TINY}", folder=finished)
     assert re.search(r"rule embed:(?:\n .*)*wildcards: method=control_label", plan)
-
-
-def test_editing_a_method_retrains_that_method_alone(finished):
-    with edited(finished / "baselines/fixed_feature.py"):
-        plan = snakemake("-n", FIGURES, "--config", f"study={TINY}", folder=finished)
-    trained = set(re.findall(r"wildcards: network=(\w+)", plan))
-    assert trained == {"fixed_feature_4", "fixed_feature_8"}
 
 
 def test_code_of_learning_is_all_that_is_imported_and_nothing_of_analysis():
@@ -314,3 +366,75 @@ def test_the_same_seed_gives_the_same_tables(tmp_path, monkeypatch):
             measure.main(["--study", study, *given])
         made.append([tabulate.tabulate(alone, task, Layout("tiny")).to_csv() for task in alone.tasks])
     assert made[0] == made[1]
+
+
+# --- a new method against saved baselines ---------------------------------------------------------
+
+NEEDED = {"build_splits": 1, "add_method": 1, "embed": 1, "measure": 3, "compare": 1}
+WHITENING = "method=docs/examples/whitening.py"
+# What is asked for, and what is run for it: never a baseline.
+NEW_METHODS = {
+    WHITENING: NEEDED | {"embed_saved": 1},
+    "method={baseline: mrl, loss_weights: [2, 1, 1, 1]}": NEEDED | {"train": 1},
+    "method={baseline: fixed_feature, label: Mine}": NEEDED | {"train": 4},
+    "method=mine": NEEDED,
+}
+WRONG_REQUESTS = {
+    (): "say which one, --config method=mine.py",
+    ("method=mine.py",): "no method at mine.py",
+    ("method={baseline: mlr}",): "did you mean 'mrl'",
+    (WHITENING, "against=mlr"): "unknown saved method 'mlr'",
+}
+
+
+@pytest.fixture(scope="session")
+def compared(copy, frozen_study):
+    """What dry runs of a page say, by request, in a checkout with a frozen study and nothing else of it."""
+    saved = copy / "results/saved/synthetic"
+    shutil.copytree(frozen_study[2] / "results/saved/synthetic", saved)
+    shutil.copy(frozen_study[2] / frozen.STUDY, copy / frozen.STUDY)
+    (copy / "mine").mkdir()
+    (copy / "mine/train.npy").touch()
+    requests = [*((config,) for config in NEW_METHODS), *WRONG_REQUESTS]
+    page = ["results/compare/synthetic/new.md", "--config", f"study={frozen.STUDY}"]
+    other = ["results/compare/tiny/new.md", "--config", f"study={TINY}", WHITENING]
+    taken = ["results/compare/synthetic/mrl.md", *page[1:], WHITENING]
+    texts = plans(copy, *([*page, *request] for request in requests), other, taken)
+    shutil.rmtree(saved)
+    shutil.rmtree(copy / "mine")
+    return dict(zip([*requests, "not saved", "taken"], texts))
+
+
+@pytest.mark.parametrize("config", NEW_METHODS)
+def test_a_bare_clone_runs_the_new_method_and_no_baseline(config, compared):
+    assert planned(compared[config,]) == NEW_METHODS[config]
+
+
+@pytest.mark.parametrize("config", WRONG_REQUESTS)
+def test_a_wrong_request_fails_before_any_job(config, compared):
+    assert compared[config].startswith("failed") and WRONG_REQUESTS[config] in compared[config]
+
+
+def test_a_name_that_is_taken_and_baselines_that_were_not_saved_are_told_apart(compared):
+    assert "mrl is a method of synthetic already" in compared["taken"]
+    assert "no saved baselines in results/saved/tiny" in compared["not saved"]
+    assert "snakemake --cores all save_baselines" in compared["not saved"]
+
+
+def test_a_finished_study_is_frozen_and_a_new_method_judged_against_it(finished):
+    config = ["--config", f"study={TINY}"]
+    snakemake("save_baselines", *config, folder=finished)
+    (finished / "mine.yaml").write_text("baseline: docs/examples/whitening.py\nlabel: Mine\n")
+    page = finished / "results/compare/tiny/mine.md"
+    request = [str(page.relative_to(finished)), *config, "method=mine.yaml"]
+    done = planned(snakemake(*request, folder=finished))
+    assert done == {"add_method": 1, "embed_saved": 1, "embed": 1, "measure": 2, "compare": 1}
+    assert "Mine" in page.read_text() and page.with_suffix(".png").exists()
+    with edited(finished / "docs/examples/whitening.py"):
+        changed, same = plans(finished, request, [FIGURES, *config])
+    assert planned(changed) == {"add_method": 1, "embed": 1, "measure": 2, "compare": 1}
+    assert planned(same) == {}
+    with edited(finished / "mine.yaml", "Mine", "Ours"):
+        (changed,) = plans(finished, request)
+    assert planned(changed) == {"add_method": 1, "compare": 1}
+    shutil.rmtree(finished / "results/saved/tiny")

@@ -12,11 +12,11 @@ never from one trained here.
 import argparse
 import copy
 import re
+import shutil
 from pathlib import Path
 
 import yaml
 
-from analysis.compare import saved
 from analysis.compare.adapters.folder import describe_folder
 from analysis.compare.saved import SAVED, Saved
 from splits.store import Dataset
@@ -83,7 +83,7 @@ def check_name(study: Study, name: str) -> None:
 def row_of(given: object) -> dict:
     """What stands under the method's name in a study's `methods`; see the module's first lines."""
     if isinstance(given, dict):
-        return entry(given, "--config method")
+        return entry(typed(given), "--config method")
     path = Path(str(given))
     if path.is_dir():
         return folder_row(path)
@@ -102,6 +102,15 @@ def parse(text: str, where: str) -> object:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UserError(f"{where} is not YAML: {error}") from error
+
+
+def typed(value: object) -> object:
+    """A mapping from Snakemake's command line, which leaves numbers, true and null in it as text."""
+    if isinstance(value, dict):
+        return {key: typed(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [typed(each) for each in value]
+    return parse(value, "--config method") if isinstance(value, str) else value
 
 
 def entry(given: object, where: str) -> dict:
@@ -187,8 +196,8 @@ def embed_saved(study: Study, source: str, seed: int, device: str, threads: int 
     torch.set_num_threads(threads)
     method = with_source(study, source).methods[SAVED + source]
     frozen = Saved(study.layout.saved).network(study.methods[source].networks[-1].name, seed)
-    for path in frozen.iterdir():
-        saved.copy(path, study.layout.network(method.networks[-1].name, seed) / path.name)
+    place = study.layout.network(method.networks[-1].name, seed)
+    shutil.copytree(frozen, place, dirs_exist_ok=True)
     embed_trained(study, method, seed, device)
 
 
@@ -203,7 +212,7 @@ def main(argv: list[str] | None = None) -> None:
     cli.add_seeds(command)
     command = commands.add_parser("embed", help="embed every split with the frozen network of a source")
     cli.add_study(command)
-    command.add_argument("--source", required=True, help=" or ".join(saved.SOURCES))
+    command.add_argument("--source", required=True, help="a trained method of the study")
     command.add_argument("--threads", type=int, default=1, help="threads to compute with (default 1)")
     cli.add_run(command)
     args = parser.parse_args(argv)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from analysis.figures.contact_sheet import spread, title
-from analysis.run import read_outcomes
+from analysis.measures import read_outcomes
 
 TABLES = ()
 INPUTS = ("data",)

@@ -6,7 +6,8 @@ rule measure:
         classifiers=LAYOUT.embeddings("{method}", "{seed}") / "classifiers.npz",
         study=new_study,
         before=measured_before,
-        code=measuring_code,
+        # Statistics are of the tables: a new one needs no new search.
+        code=lambda w: modules.closure("analysis/measure.py", MEASURE.path(w.measure)),
     output:
         LAYOUT.outcomes("{method}", "{seed}", "{measure}"),
     log:
@@ -30,7 +31,7 @@ rule tabulate:
     input:
         table_inputs,
         data=LAYOUT.data / "manifest.json",
-        code=scoring_code,
+        code=lambda w: modules.closure("analysis/tabulate.py", EVALUATION.path(w.task)),
     output:
         LAYOUT.table("{task}"),
     log:
@@ -51,7 +52,7 @@ rule draw:
     """Draw one figure from the tables."""
     input:
         figure_inputs,
-        code=drawing_code,
+        code=lambda w: modules.closure("analysis/draw.py", FIGURE.path(drawn_by(w))),
     output:
         png=report(
             LAYOUT.figure("{figure}"),
@@ -73,7 +74,7 @@ rule draw:
                 [(m.name, m.label, m.group) for m in STUDY.methods.values()],
             ]
         ),
-        caption=figure_caption,
+        caption=lambda w: FIGURE.summary(drawn_by(w)),
         study=STUDY_ARGUMENT,
         seeds=SEEDS_ARGUMENT,
     shell:

@@ -26,13 +26,7 @@ from suite.errors import UserError, unknown
 from suite.study import load_study, study_name
 
 ALLOWED = (
-    "study",
-    "seeds",
-    "method",
-    "against",
-    "imagenet21k",
-    "imagenet4k_rule",
-    "imagenet4k_check",
+    "study seeds method against imagenet21k imagenet4k_rule imagenet4k_check".split()
 )
 
 
@@ -104,20 +98,9 @@ def embedding_code(method):
     return modules.closure("baselines/embed.py", METHOD.path(method.baseline))
 
 
-def measuring_code(wildcards):
-    """What decides raw outcomes. Statistics are of the tables: a new one needs no new search."""
-    return modules.closure("analysis/measure.py", MEASURE.path(wildcards.measure))
-
-
-def scoring_code(wildcards):
-    """What decides a table, given the raw outcomes."""
-    return modules.closure("analysis/tabulate.py", EVALUATION.path(wildcards.task))
-
-
-def drawing_code(wildcards):
-    """What decides a figure, given the tables."""
-    drawn_by, _ = STUDY.figure_module(wildcards.figure)
-    return modules.closure("analysis/draw.py", FIGURE.path(drawn_by))
+def drawn_by(wildcards):
+    """The module that draws a figure."""
+    return STUDY.figure_module(wildcards.figure)[0]
 
 
 def method_of(wildcards):
@@ -125,10 +108,9 @@ def method_of(wildcards):
     if "method" in wildcards.keys():
         return study_of(wildcards.method).methods[wildcards.method]
     # A new method's network is called like it, with the size behind where it has one per size.
-    network, *others = wildcards.network, re.sub(r"_\d+$", "", wildcards.network)
-    for study in (
-        [STUDY] if network in STUDY.networks else map(added, [network, *others])
-    ):
+    network = wildcards.network
+    names = [network, re.sub(r"_\d+$", "", network)]
+    for study in [STUDY] if network in STUDY.networks else map(added, names):
         if network in study.networks:
             return study.methods[study.networks[network].method]
     raise WorkflowError(f"no method of {STUDY.name} trains a network {network}")
@@ -189,8 +171,7 @@ def table_inputs(wildcards):
 
 def figure_inputs(wildcards):
     """Tables a figure is drawn from, and what else its module says it reads."""
-    drawn_by, _ = STUDY.figure_module(wildcards.figure)
-    facts = FIGURE.facts(drawn_by)
+    facts = FIGURE.facts(drawn_by(wildcards))
     for task in facts.TABLES:
         yield LAYOUT.table(task)
     if "data" in facts.INPUTS:
@@ -204,12 +185,6 @@ def figure_inputs(wildcards):
             if needed == measure:
                 for seed in STUDY.seeds:
                     yield LAYOUT.outcomes(method, seed, measure)
-
-
-def figure_caption(wildcards):
-    """One sentence about a figure: what its module says of itself."""
-    drawn_by, _ = STUDY.figure_module(wildcards.figure)
-    return FIGURE.summary(drawn_by)
 
 
 def measured_before(wildcards):

@@ -62,18 +62,14 @@ def new_code(wildcards):
 
 def new_outcomes(wildcards):
     """Raw outcomes of the new method: those that the saved baselines have as well."""
-    from analysis.compare.saved import measures
-
     for seed in added(wildcards.method).seeds:
         yield LAYOUT.embeddings(wildcards.method, seed) / "meta.json"
-        for measure in measures(STUDY):
+        for measure in STUDY.frozen_measures():
             yield LAYOUT.outcomes(wildcards.method, seed, measure)
 
 
 def saved_outcomes(wildcards):
     """Raw outcomes that are frozen."""
-    from analysis.compare.saved import MEASURED
-
-    for method, measure in STUDY.measured():
-        if measure in MEASURED:
+    for method in STUDY.methods:
+        for measure in STUDY.frozen_measures(method):
             yield from (LAYOUT.outcomes(method, seed, measure) for seed in STUDY.seeds)

@@ -54,7 +54,9 @@ rule compare:
         new_outcomes,
         study=f"{COMPARED}/study.yaml",
         saved=LAYOUT.saved / "manifest.json",
-        code=lambda w: modules.closure("analysis/compare/judge.py"),
+        code=lambda w: modules.closure(
+            "analysis/compare/__main__.py", *map(EVALUATION.path, STUDY.itemised)
+        ),
     output:
         page=f"{COMPARED}.md",
         html=f"{COMPARED}.html",
