@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
     cli.add_seeds(parser)
     args = parser.parse_args(argv)
     study = cli.study(args)
-    layout = Layout(study.name)
+    layout = study.layout
     table = tabulate(study, args.task, layout)
     with files.write_aside(layout.table(args.task)) as path:
         table.to_csv(path, index=False)

@@ -1,14 +1,20 @@
 """How a representation is learned: one file per method.
 
-A file that sets KIND is a method. What it must define:
+A file that states KIND is a method: METHOD in suite/contracts.py is the contract, docs/extend.md shows an
+example. It states literal constants and defines one function:
 
-    KIND = "trained"   build(backbone, num_classes, sizes, options) -> Learner   (baselines/learner.py)
-                       NETWORK_PER_SIZE = True where each size needs a network of its own
-                       READY = True, MEAN, STD where `build` gives a network that needs no training
-                       NEEDS_CAPTIONS = True where build also takes captions of the classes
-                       STARTS_FROM = "<method>" where training starts from that method's full-size network
-    KIND = "fitted"    fit(source, sizes, options, generator) -> Fit            (baselines/fitting.py)
-                       SOURCE = "<method>" whose full-size embeddings it starts from
-    KIND = "control"   embed(labels, codes, generator) -> [n, d]                (baselines/control_*.py)
-    LABEL, OPTIONS     the name in figures; options with their defaults
+    KIND               "trained": build(backbone, num_classes, sizes, options) -> Learner  (learner.py)
+                       "fitted": fit(source, sizes, options, rng) -> Fit  (fitting.py)
+                       "control": embed(labels, codes, rng) -> float32 [n, d]
+    LABEL              its name in figures
+    OPTIONS            its options with their defaults; "required" where there is none
+    SOURCE             fitted: the method whose full-size embeddings it starts from
+    STARTS_FROM        trained: the method whose full-size network its learner's `start_from` is given
+    NETWORK_PER_SIZE   trained: True where each size needs a network of its own
+    READY              trained: True where `build` finds its weights at the option `path`
+    NEEDS              what its data must have beyond images and labels; of ("captions",) `build` also takes
+                       captions, int64 [num_classes, T]
+
+Beside the methods lie what their authors import (learner, nested, fitting, probe, representation) and the
+commands (train, embed, tune, benchmark); backbones/ holds the networks, training/ how they are trained.
 """

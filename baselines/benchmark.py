@@ -17,7 +17,6 @@ by memory and by their 16 channels at 16×16; the rest is heads, losses and the 
 """
 
 import argparse
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,16 +26,16 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from baselines.training import DEFAULTS, loading, make_optimiser, train, training_rows
-from baselines.training.batches import Normalise, augment
+from baselines.training import DEFAULTS, descend, make_optimiser, threads_of, train
+from baselines.training.batches import Normalise, training_batches
 from baselines.training.networks import build_learner, macs_per_image
 from baselines.training.precision import autocast, resolve_precision
 from splits.store import Dataset
 from suite import cli, files
 from suite.errors import UserError
-from suite.layout import Layout
 from suite.provenance import provenance
 from suite.study import Study, load_study
+from suite.timing import gemm_rate, timed
 
 GEMM_SIDES = (512, 1024, 2048)  # the machine's peak is the best of these
 
@@ -65,28 +64,16 @@ class Setting:
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch of normalised, augmented batches on the device."""
-        size = self.training["batch_size"]
-        rows_of = training_rows(len(self.images), size, 0, range(len(self.images) // size), slice(None))
-        for step, (rows, x) in enumerate(loading.stream(self.images, rows_of, self.device)):
-            x = augment(self.normalise(x, self.device), self.training["augment"], 0, step)
-            yield x, torch.from_numpy(self.labels[rows]).to(self.device)
-
-
-# --- what is timed: each returns images per second ---------------------------------------------------
+        steps = range(len(self.images) // self.training["batch_size"])
+        given = self.images, self.labels, self.normalise, self.training, 0, steps, self.device
+        return ((x, y) for _, x, y in training_batches(*given))
 
 
 def suite_rate(setting: Setting) -> float:
-    """The suite's own training, start to end."""
+    """Images per second, as of the four below: the suite's own training, start to end."""
     training = setting.settings["training"] | {"epochs": 1}
-    done = train(
-        setting.learner(),
-        setting.images,
-        setting.labels,
-        setting.normalise,
-        training,
-        0,
-        device=setting.device,
-    )
+    given = setting.images, setting.labels, setting.normalise, training, 0
+    done = train(setting.learner(), *given, device=setting.device)
     return done.images / done.seconds
 
 
@@ -137,9 +124,7 @@ def run_steps(learner, optimiser, batches, device: str, precision: str) -> float
         for x, y in batches:
             with autocast(device, precision):
                 loss, _ = learner.loss(x, y, smoothing, rng)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
+            descend(optimiser, loss)
             images += len(y)
         return images
 
@@ -148,23 +133,8 @@ def run_steps(learner, optimiser, batches, device: str, precision: str) -> float
 
 def timed_rate(work: Callable[[], int], device: str) -> float:
     """What `work` returns (a number of images) per second, with all of it finished."""
-    clock = time.perf_counter()
-    count = work()
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
-    return count / (time.perf_counter() - clock)
-
-
-def gemm_rate(device: str, dtype: torch.dtype, repeats: int = 5) -> float:
-    """Multiply-accumulates per second of square matrix products: the best time of several sides."""
-    rates = []
-    for side in GEMM_SIDES:
-        a, b = torch.randn(2, side, side, device=device).to(dtype)
-        rates += [timed_rate(lambda a=a, b=b: len(a @ b), device) * side**2 for _ in range(repeats)]
-    return max(rates)
-
-
-# --- the table ---------------------------------------------------------------------------------------
+    count, (seconds, _) = timed(work, device)
+    return count / seconds
 
 
 def measure(setting: Setting, rounds: int) -> pd.DataFrame:
@@ -180,11 +150,11 @@ def measure(setting: Setting, rounds: int) -> pd.DataFrame:
     macs = macs_per_image(setting.learner(), two)["macs_training"]
     rates = {name: [] for name in work}
     # Each is held against matrix products in the precision it computes in.
-    dtypes = {"suite": getattr(torch, setting.precision), "plain": torch.float32}
+    dtypes = {"suite": setting.precision, "plain": "float32"}
     peaks = {name: [] for name in dtypes}
     for _ in range(1 + rounds):
         for name, dtype in dtypes.items():
-            peaks[name].append(gemm_rate(setting.device, dtype))
+            peaks[name].append(gemm_rate(setting.device, dtype, GEMM_SIDES, 5)[0])
         for name, rate in work.items():
             rates[name].append(rate(setting))
     rows = []
@@ -226,7 +196,7 @@ def random_images(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, int
 
 def stored(study: Study, count: int) -> tuple[np.ndarray, np.ndarray, int]:
     """(images, labels, number of classes) of the study's training split, its first `count`."""
-    dataset = Dataset(Layout(study.name).data)
+    dataset = Dataset(study.layout.data)
     split = dataset["train"]
     return split.images[:count], split.labels[:count], dataset.num_classes
 
@@ -256,7 +226,7 @@ def main(argv: list[str] | None = None) -> None:
     device = cli.device(args.device)
     study = load_study(args.study)
     settings = study.trained_with(args.network)
-    threads = args.threads or settings["training"].get("threads", DEFAULTS["threads"])
+    threads = args.threads or threads_of(settings)
     torch.set_num_threads(threads)
     if args.images < settings["training"]["batch_size"]:
         raise UserError(
@@ -264,15 +234,7 @@ def main(argv: list[str] | None = None) -> None:
         )
     images, labels, classes = stored(study, args.images) if args.stored else random_images(args)
     precision = resolve_precision(settings["training"].get("precision", DEFAULTS["precision"]), device)
-    setting = Setting(
-        settings,
-        images,
-        labels,
-        classes,
-        Normalise.of(images),
-        device,
-        precision,
-    )
+    setting = Setting(settings, images, labels, classes, Normalise.of(images), device, precision)
     table = measure(setting, args.rounds)
     print(f"{args.study}, {args.network}: {device}, {precision}, {threads} threads")
     print(table.to_string(index=False, float_format=lambda value: f"{value:.3g}", na_rep=""))

@@ -16,12 +16,7 @@ from tqdm import tqdm
 
 from baselines.fitting import Source
 from baselines.probe import choose_l2, fit_probe
-from baselines.representation import (
-    Representation,
-    View,
-    check_finite,
-    write_representation,
-)
+from baselines.representation import Representation, View, check_finite, write_representation
 from baselines.training import loading
 from baselines.training.batches import evaluation_batches
 from baselines.training.networks import count_macs, load_network
@@ -29,7 +24,6 @@ from baselines.training.precision import autocast
 from splits.store import Dataset
 from suite import cli, files
 from suite.contracts import METHOD
-from suite.layout import Layout
 from suite.provenance import provenance
 from suite.study import Method, Study, load_study
 
@@ -57,9 +51,8 @@ def main(argv: list[str] | None = None) -> None:
 
 def embed_trained(study: Study, method: Method, seed: int, device: str) -> None:
     """Forward every split through the method's networks; their columns lie side by side."""
-    layout, dataset = Layout(study.name), Dataset(Layout(study.name).data)
-    folder = layout.embeddings(method.name, seed)
-    networks = [load_network(layout.network(net.name, seed)) for net in method.networks]
+    dataset, folder = Dataset(study.layout.data), study.layout.embeddings(method.name, seed)
+    networks = [load_network(study.layout.network(net.name, seed)) for net in method.networks]
     views, classifiers, costs, columns = [], {}, [], []
     start = heads = 0
     for learner, _, meta in networks:
@@ -69,10 +62,8 @@ def embed_trained(study: Study, method: Method, seed: int, device: str) -> None:
             views[-1] = replace(views[-1], nested=not method.network_per_size and view.nested)
             for m in view.sizes:
                 weight, bias = learner.classifier(m)
-                classifiers[len(views) - 1, m] = (
-                    weight.detach().float().numpy(),
-                    bias.detach().float().numpy(),
-                )
+                parts = weight.detach().float().numpy(), bias.detach().float().numpy()
+                classifiers[len(views) - 1, m] = parts
         costs.append(network_cost(learner, meta))
         heads += learner.classifier_parameters
         columns.append(slice(start, start + width))
@@ -89,6 +80,7 @@ def embed_trained(study: Study, method: Method, seed: int, device: str) -> None:
         study,
         method,
         seed,
+        dataset,
         views=views,
         splits=list(splits),
         classifiers=classifiers,
@@ -144,11 +136,8 @@ def network_cost(learner, meta: dict) -> dict:
 
 def embed_fitted(study: Study, method: Method, seed: int, device: str) -> None:
     """Fit on the source's training embeddings, then transform every split in blocks."""
-    layout, dataset = Layout(study.name), Dataset(Layout(study.name).data)
-    folder, origin = (
-        layout.embeddings(method.name, seed),
-        layout.embeddings(method.source, seed),
-    )
+    dataset = Dataset(study.layout.data)
+    folder, origin = (study.layout.embeddings(name, seed) for name in (method.name, method.source))
     representation = Representation(origin)
     source = Source.of(representation, dataset.labels("train"), dataset.num_classes)
     module = METHOD.load(method.baseline)
@@ -169,6 +158,7 @@ def embed_fitted(study: Study, method: Method, seed: int, device: str) -> None:
         study,
         method,
         seed,
+        dataset,
         views=fit.views,
         splits=representation.splits,
         classifiers=fit.classifiers,
@@ -203,13 +193,14 @@ def transform_split(
 
 def embed_control(study: Study, method: Method, seed: int, device: str) -> None:
     """Embeddings made from the labels (ceiling) or from nothing (floor)."""
-    layout, dataset = Layout(study.name), Dataset(Layout(study.name).data)
+    dataset, folder = Dataset(study.layout.data), study.layout.embeddings(method.name, seed)
     module = METHOD.load(method.baseline)
     rng = np.random.default_rng([seed, 4])
     codes = label_codes(len(dataset.classes), study.dim, method.nesting[0], rng)
     for name in dataset.splits:
         embedded = module.embed(dataset.labels(name), codes, rng)
-        files.write_npy(layout.embeddings(method.name, seed) / f"{name}.npy", embedded)
+        check_finite(embedded, f"{method.name}, split {name}")
+        files.write_npy(folder / f"{name}.npy", embedded)
     # A classifier that scores each class by the distance to its code.
     seen = codes[: dataset.num_classes]
     classifiers = {(0, m): (seen[:, :m], -0.5 * (seen[:, :m] ** 2).sum(1)) for m in method.nesting}
@@ -217,6 +208,7 @@ def embed_control(study: Study, method: Method, seed: int, device: str) -> None:
         study,
         method,
         seed,
+        dataset,
         views=[View(method.nesting, 0, study.dim)],
         splits=dataset.splits,
         classifiers=classifiers,
@@ -254,6 +246,7 @@ def embed_folder(study: Study, method: Method, seed: int, device: str) -> None:
         study,
         method,
         seed,
+        dataset,
         views=folder.views,
         splits=folder.splits,
         classifiers=classifiers,
@@ -267,6 +260,7 @@ def finish(
     study: Study,
     method: Method,
     seed: int,
+    dataset: Dataset,
     *,
     classifiers: dict,
     parameters: dict[int, int] | None = None,
@@ -283,12 +277,12 @@ def finish(
         parameters = {m: int(w.size + b.size) for (view, m), (w, b) in classifiers.items()}
     total = sum(parameters.values()) if parameters_all is None else parameters_all
     write_representation(
-        Layout(study.name).embeddings(method.name, seed),
+        study.layout.embeddings(method.name, seed),
         method=method.name,
         seed=seed,
         classifiers=classifiers,
         classifier_parameters={str(m): count for m, count in ({0: total} | parameters).items()},
-        data_checksum=Dataset(Layout(study.name).data).checksum,
+        data_checksum=dataset.checksum,
         provenance=provenance(seed=seed, threads=torch.get_num_threads(), device=device),
         **facts,
     )

@@ -36,7 +36,7 @@ class FineTuned(Learner):
             raise UserError(f"{type(backbone).__name__} does not name its `depths` for fine-tuning")
         names = ["head", *depths]
         if unfreeze not in names:
-            raise unknown("depth to unfreeze", unfreeze, names, "baselines/backbones/__init__.py")
+            raise unknown("depth to unfreeze", unfreeze, names, "`depths` in baselines/backbones/")
         self.trained = [part for name in names[1 : names.index(unfreeze) + 1] for part in depths[name]]
         backbone.requires_grad_(False)
         for part in self.trained:

@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from baselines.fitting import Fit
-from baselines.probe import held_out, minimise
+from baselines.probe import best_l2, held_out, minimise, standardised
 from baselines.representation import View
 
 KIND = "fitted"
@@ -27,27 +27,21 @@ CANDIDATES = (1e-4, 1e-3, 3e-3, 1e-2)  # of λ
 
 def fit(source, sizes, options, rng):
     """A map per size from the training features [n, d] and labels of `source`."""
-    x = source.features
-    mean, std = x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64)
-    scale = np.where(std > 1e-8, 1 / np.maximum(std, 1e-8), 0.0)
-    standard = ((x - mean) * scale).astype(np.float32)
+    standard, mean, scale = standardised(source.features)
     basis = principal_axes(standard)
     l2 = choose_l2(standard, source, basis[: sizes[0]], options["iterations"], rng)
-    views, classifiers, maps = [], {}, []
-    stop = 0
+    classifiers, maps = {}, []
     for place, m in enumerate(sizes):
         mapping, weight, bias = fit_map(
             standard, source.labels, source.num_classes, basis[:m], l2, options["iterations"]
         )
         maps.append(mapping * scale)  # acts on features less their mean
-        views.append(View((m,), stop, stop + m, nested=False))
         classifiers[place, m] = (weight, bias)
-        stop += m
     matrix = np.concatenate(maps).T.astype(np.float32)
     offset = mean.astype(np.float32)
     classes, dim = source.weight.shape
     return Fit(
-        views,
+        View.side_by_side(sizes),
         classifiers,
         transform=lambda block: (block - offset) @ matrix,
         # The map has to be kept as well as the classifier.
@@ -68,14 +62,14 @@ def principal_axes(x: np.ndarray) -> np.ndarray:
 def choose_l2(x, source, start, iterations, rng) -> float:
     """The penalty with the best top-1 of the smallest map on held-out training rows; ties to the larger."""
     held = held_out(len(x), rng)
-    scores = []
-    for l2 in CANDIDATES:
+
+    def scores(l2: float) -> np.ndarray:
         mapping, weight, bias = fit_map(
             x[~held], source.labels[~held], source.num_classes, start, l2, iterations
         )
-        found = (x[held] @ mapping.T @ weight.T + bias).argmax(1)
-        scores.append((found == source.labels[held]).mean())
-    return max(zip(scores, CANDIDATES))[1]
+        return x[held] @ mapping.T @ weight.T + bias
+
+    return best_l2(CANDIDATES, scores, source.labels[held])
 
 
 def fit_map(
@@ -86,7 +80,7 @@ def fit_map(
     x: float32 [n, d], standardised; labels: int64 [n]; start: the map to begin from, [m, d].
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    features, y = torch.from_numpy(x).to(device), torch.from_numpy(labels).to(device)
+    features, y = torch.from_numpy(x).to(device), torch.tensor(labels, device=device)
     mapping = torch.tensor(np.ascontiguousarray(start), device=device, requires_grad=True)
     weight = torch.zeros(num_classes, len(start), device=device, requires_grad=True)
     bias = torch.zeros(num_classes, device=device, requires_grad=True)

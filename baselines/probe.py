@@ -1,6 +1,6 @@
 """Linear probe: multinomial logistic regression on frozen features, fitted by full-batch L-BFGS."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -19,11 +19,9 @@ def fit_probe(
     (constant columns get weight 0); the standardisation is folded into what is returned.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    mean = features.mean(0, dtype=np.float64)
-    std = features.std(0, dtype=np.float64)
-    scale = np.where(std > 1e-8, 1 / np.maximum(std, 1e-8), 0.0)
-    x = torch.from_numpy(((features - mean) * scale).astype(np.float32)).to(device)
-    y = torch.from_numpy(labels).to(device)
+    standard, mean, scale = standardised(features)
+    x = torch.from_numpy(standard).to(device)
+    y = torch.tensor(labels, device=device)
     weight = torch.zeros(num_classes, x.shape[1], device=device, requires_grad=True)
     bias = torch.zeros(num_classes, device=device, requires_grad=True)
     minimise(
@@ -34,6 +32,16 @@ def fit_probe(
     fitted = weight.detach().cpu().double().numpy() * scale
     offset = bias.detach().cpu().double().numpy() - fitted @ mean
     return fitted.astype(np.float32), offset.astype(np.float32)
+
+
+def standardised(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(features with mean 0 and deviation 1 per column, float32 [n, m]; mean [m]; 1 / deviation [m]).
+
+    Columns that are constant become 0, and so is their scale.
+    """
+    mean, std = features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64)
+    scale = np.where(std > 1e-8, 1 / np.maximum(std, 1e-8), 0.0)
+    return ((features - mean) * scale).astype(np.float32), mean, scale
 
 
 def minimise(objective: Callable[[], Tensor], parameters: list[Tensor], iterations: int) -> None:
@@ -58,13 +66,17 @@ def minimise(objective: Callable[[], Tensor], parameters: list[Tensor], iteratio
 def choose_l2(features: np.ndarray, labels: np.ndarray, num_classes: int, rng: np.random.Generator) -> float:
     """The penalty with the best top-1 on a fifth of the training rows, held out; ties to the larger."""
     held = held_out(len(labels), rng)
-    best, best_top1 = L2_CANDIDATES[0], -1.0
-    for l2 in L2_CANDIDATES:
+
+    def scores(l2: float) -> np.ndarray:
         weight, bias = fit_probe(features[~held], labels[~held], num_classes, l2, iterations=30)
-        top1 = ((features[held] @ weight.T + bias).argmax(1) == labels[held]).mean()
-        if top1 >= best_top1:
-            best, best_top1 = l2, top1
-    return best
+        return features[held] @ weight.T + bias
+
+    return best_l2(L2_CANDIDATES, scores, labels[held])
+
+
+def best_l2(candidates: Sequence[float], scores: Callable[[float], np.ndarray], labels: np.ndarray) -> float:
+    """The penalty whose scores [n, C] of held-out rows have the best top-1; ties to the larger."""
+    return max(((scores(l2).argmax(1) == labels).mean(), l2) for l2 in candidates)[1]
 
 
 def held_out(n: int, rng: np.random.Generator) -> np.ndarray:

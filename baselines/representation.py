@@ -11,9 +11,10 @@ side by side; random features have one view (a permutation) per draw, over anoth
 This module needs numpy alone, so that evaluations start fast.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -47,38 +48,44 @@ class View:
 
     @property
     def columns(self) -> slice | np.ndarray:
-        """What to index the array's second axis with."""
-        if self.order is None:
-            return slice(self.start, self.stop)
-        return self.start + np.asarray(self.order)
+        """What to index the array's second axis with for all of them."""
+        return self.prefix(self.dim)
 
     def prefix(self, m: int) -> slice | np.ndarray:
-        """The first `m` columns: what to index the array's second axis with."""
+        """What to index the array's second axis with for the first m columns: the embedding of size m.
+
+        A slice where they lie side by side, so that nothing is copied; else int64 [m]. Raises UserError when
+        the view has fewer columns.
+        """
+        if m > self.dim:
+            raise UserError(f"a prefix of {m} dimensions was asked of an embedding of {self.dim}")
         if self.order is None:
             return slice(self.start, self.start + m)
         return self.start + np.asarray(self.order[:m])
 
+    @classmethod
+    def side_by_side(cls, sizes: Sequence[int]) -> list["View"]:
+        """A view for each size, of columns of its own, one after another: no size is a prefix of another."""
+        stops = accumulate(sizes)
+        return [cls((m,), stop - m, stop, nested=False) for m, stop in zip(sizes, stops)]
+
 
 class Representation:
-    """One method and seed, opened from its folder; arrays are memory-mapped.
+    """One method and seed, opened from its folder; arrays are memory-mapped when first asked for.
 
     Raises UserError when the folder is not complete.
     """
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
-        if not (self.folder / "meta.json").exists():
-            raise UserError(
-                f"no embeddings in {self.folder}: meta.json is missing (it is written last); run "
-                f"`snakemake --cores all {self.folder / 'meta.json'}`"
-            )
-        self.meta = files.read_json(self.folder / "meta.json")
+        self.meta = files.read_last(self.folder / "meta.json", "embeddings")
         self.method: str = self.meta["method"]
         self.seed: int = self.meta["seed"]
         self.views = tuple(
             View(**{k: tuple(v) if isinstance(v, list) else v for k, v in view.items()})
             for view in self.meta["views"]
         )
+        self._arrays: dict[str, np.ndarray] = {}
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -102,11 +109,12 @@ class Representation:
 
     def array(self, split: str) -> np.ndarray:
         """The whole memory-mapped array [n, D] that the views index."""
-        folder = Path(self.meta["array_folder"] or self.folder)
-        path = folder / f"{split}.npy"
-        if not path.exists():
-            raise UserError(f"{self.method}: split {split!r} was not embedded ({path} is missing)")
-        return np.load(path, mmap_mode="r")
+        if split not in self._arrays:
+            path = Path(self.meta["array_folder"] or self.folder) / f"{split}.npy"
+            if not path.exists():
+                raise UserError(f"{self.method}: split {split!r} was not embedded ({path} is missing)")
+            self._arrays[split] = np.load(path, mmap_mode="r")
+        return self._arrays[split]
 
     def features(
         self, split: str, view: View, dim: int | None = None, rows: slice = slice(None)
@@ -115,15 +123,8 @@ class Representation:
 
         A view that reorders columns is copied, and only the rows that are asked for.
         """
-        dim = view.dim if dim is None else dim
-        if dim > view.dim:
-            raise UserError(
-                f"{self.method}: a prefix of {dim} dimensions was asked of an embedding of {view.dim}"
-            )
-        array = self.array(split)[rows]
-        if view.order is None:
-            return array[:, view.start : view.start + dim]
-        return array[:, view.columns[:dim]]
+        columns = view.columns if dim is None else view.prefix(dim)
+        return self.array(split)[rows][:, columns]
 
     def at(self, split: str, dim: int) -> Iterator[tuple[int, np.ndarray]]:
         """(draw, features [n, dim]) of every view that serves `dim`, sizes in between included."""
@@ -153,13 +154,10 @@ class Representation:
         return self._classifiers[f"weight_{name}"], self._classifiers[f"bias_{name}"]
 
     def logits(self, split: str, view: View, dim: int, rows: slice = slice(None)) -> np.ndarray:
-        """float32 [rows, C]: the method's own classifier at one size. Raises UserError on NaN."""
+        """float32 [rows, C]: the method's own classifier at one size."""
         weight, bias = self.classifier(view, dim)
         features = self.features(split, view, weight.shape[1], rows)
-        logits = features.astype(np.float32, copy=False) @ weight.T + bias
-        if not np.isfinite(logits).all():
-            raise UserError(f"{self.method}: embeddings of {split} give NaN or infinite logits at size {dim}")
-        return logits
+        return features.astype(np.float32, copy=False) @ weight.T + bias
 
 
 def classifier_name(view: int, dim: int) -> str:
@@ -181,13 +179,16 @@ def write_representation(
     """Write classifiers.npz and meta.json; the arrays must lie in `folder` or `array_folder` already.
 
     classifiers: (index of the view, size) → (weight [C, k], bias [C]). facts: conditions and cost, kept
-    as they are.
+    as they are. Raises UserError for a classifier with NaN or infinity; arrays are for their writer to check
+    (`check_finite`), and nobody who reads them looks again.
     """
     folder = Path(folder)
     arrays = {}
-    for (view, dim), (weight, bias) in classifiers.items():
-        arrays[f"weight_{classifier_name(view, dim)}"] = np.asarray(weight, np.float32)
-        arrays[f"bias_{classifier_name(view, dim)}"] = np.asarray(bias, np.float32)
+    for (view, dim), parts in classifiers.items():
+        for name, part in zip(("weight", "bias"), parts, strict=True):
+            arrays[f"{name}_{classifier_name(view, dim)}"] = part = np.asarray(part, np.float32)
+            if not np.isfinite(part).all():
+                raise UserError(f"{method}: the classifier of size {dim} holds NaN or infinity ({name})")
     files.write_npz(folder / "classifiers.npz", arrays)
     files.write_json(
         folder / "meta.json",

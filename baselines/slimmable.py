@@ -105,8 +105,7 @@ class FairVariant(SlimmableLearner):
 
     @property
     def views(self):
-        stops = np.cumsum(self.sizes).tolist()
-        return [View((m,), stop - m, stop, nested=False) for m, stop in zip(self.sizes, stops)]
+        return View.side_by_side(self.sizes)
 
     @property
     def forwards(self):

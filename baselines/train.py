@@ -6,19 +6,21 @@ On several GPUs: `--processes 4`, or `torchrun --nproc-per-node 4 -m baselines.t
 import argparse
 import os
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from baselines.training import DEFAULTS, train, untrained
+from baselines.learner import Learner
+from baselines.training import threads_of, train, untrained
 from baselines.training.batches import IMAGENET_MEAN, IMAGENET_STD, Normalise
+from baselines.training.checkpoint import Checkpoint
 from baselines.training.distributed import Group, joined
 from baselines.training.networks import build_learner, load_network, macs_per_image, save_network
 from splits.store import Dataset
 from suite import cli, files
 from suite.contracts import METHOD
-from suite.layout import Layout
 from suite.provenance import provenance
 from suite.study import Study, load_study
 
@@ -47,89 +49,92 @@ def launch(processes: int, argv: list[str]) -> None:
     os.execv(sys.executable, [sys.executable, *runner, "-m", "baselines.train", *argv])
 
 
+@dataclass(frozen=True)
+class Start:
+    """Where a training begins: a network, how its inputs are scaled, the folder of the one it starts from."""
+
+    learner: Learner
+    normalise: Normalise
+    first: Path | None = None
+
+
+def prepare(study: Study, network: str, seed: int, dataset: Dataset) -> Start:
+    """A network before its training: with fresh weights, those of another of the study, or ready ones.
+
+    Raises UserError when the network it starts from is not there.
+    """
+    settings, images = study.trained_with(network), dataset["train"].images
+    channels = images.shape[-1]
+    learner = build_learner(settings, dataset.num_classes, channels, seed, seen_captions(dataset))
+    starts_from = study.methods[study.network(network).method].starts_from
+    if starts_from:
+        first = study.layout.network(study.methods[starts_from].networks[-1].name, seed)
+        started, normalise, _ = load_network(first)
+        learner.start_from(started)
+        return Start(learner, normalise, first)  # its inputs stay scaled as they were
+    # Weights from elsewhere expect inputs scaled as theirs were.
+    if METHOD.facts(settings["baseline"]).READY or settings["backbone"].get("init_weights"):
+        return Start(learner, Normalise(IMAGENET_MEAN, IMAGENET_STD))
+    return Start(learner, Normalise.of(images))
+
+
 def train_network(study: Study, network: str, seed: int, device: str, group: Group, own_device: str) -> None:
     """Train one network and write it; of several processes the main one writes.
 
     device: what was asked for ("cuda"), own_device: this process's ("cuda:1").
     """
-    layout = Layout(study.name)
-    settings = study.trained_with(network)
-    threads = settings["training"].get("threads", DEFAULTS["threads"])
-    torch.set_num_threads(threads)
-
-    dataset = Dataset(layout.data)
-    split = dataset["train"]
-    ready = METHOD.facts(settings["baseline"]).READY
-    if ready or settings["backbone"].get("init_weights"):
-        normalise = Normalise(IMAGENET_MEAN, IMAGENET_STD)  # weights from elsewhere expect their own
-    else:
-        normalise = Normalise.of(split.images)
-    learner = build_learner(
-        settings, dataset.num_classes, split.images.shape[-1], seed, seen_captions(dataset)
-    )
-    starts_from = study.methods[study.network(network).method].starts_from
-    first = None
-    if starts_from:
-        first = layout.network(study.methods[starts_from].networks[-1].name, seed)
-        started, normalise, _ = load_network(first)  # its inputs stay scaled as they were
-        normalise = replace(normalise, crop=None)
-        learner.start_from(started)
-
-    start = files.sha256(first / "checkpoint.pt") if first else None
-    conditions = files.config_hash([settings, seed, dataset.checksum, device, start])
-    folder = layout.network(network, seed)
-    # Outside the declared outputs: the workflow deletes those of a job that was killed.
-    resume = folder.parent / ".unfinished" / f"{network}-{seed}.pt"
+    settings, dataset = study.trained_with(network), Dataset(study.layout.data)
+    training, split = settings["training"], dataset["train"]
+    torch.set_num_threads(threads_of(settings))
+    start = prepare(study, network, seed, dataset)
     # Before training, so that images the network cannot take are refused at once.
-    crop = settings["training"].get("evaluation_crop")
-    macs = macs_per_image(learner, replace(normalise, crop=crop)(split.images[:2]))
-    if ready:
-        trained = untrained(learner, settings["training"], device)
+    whole = replace(start.normalise, crop=training.get("evaluation_crop"))
+    macs = macs_per_image(start.learner, whole(split.images[:2]))
+    folder = study.layout.network(network, seed)
+    began = start.first and files.sha256(start.first / "checkpoint.pt")
+    checkpoint = Checkpoint(
+        # Outside the declared outputs: the workflow deletes those of a job that was killed.
+        folder.parent / ".unfinished" / f"{network}-{seed}.pt",
+        files.config_hash([settings, seed, dataset.checksum, device, began]),
+    )
+    if METHOD.facts(settings["baseline"]).READY:
+        trained = untrained(start.learner, training, device)
     else:
         trained = train(
-            learner,
+            start.learner,
             split.images,
             split.labels,
-            normalise,
-            settings["training"],
+            start.normalise,
+            training,
             seed,
             device=own_device,
-            resume=resume,
-            conditions=conditions,
-            progress=True,
             group=group,
+            checkpoint=checkpoint,
+            progress=True,
         )
     if not group.main:
         return
     trained.log.insert(0, "network", network)
     with files.write_aside(folder / "log.csv") as path:
         trained.log.to_csv(path, index=False)
-    save_network(
-        folder,
-        learner,
-        normalise,
-        {
-            "network": network,
-            "seed": seed,
-            "settings": settings,
-            "num_classes": dataset.num_classes,
-            "channels": int(split.images.shape[-1]),
-            "train_seconds": round(trained.seconds, 2),
-            "train_images": trained.images,
-            "parameters": sum(p.numel() for n, p in learner.named_parameters() if not n.startswith("head.")),
-            **macs,
-            "starts_from": str(first) if first else None,
-            "data_checksum": dataset.checksum,
-            "provenance": provenance(
-                seed=seed,
-                threads=threads,
-                device=device,
-                processes=group.size,
-                precision=trained.precision,
-            ),
-        },
-    )
-    resume.unlink(missing_ok=True)
+    counted = (p.numel() for n, p in start.learner.named_parameters() if not n.startswith("head."))
+    conditions = {"threads": threads_of(settings), "device": device, "processes": group.size}
+    meta = {
+        "network": network,
+        "seed": seed,
+        "settings": settings,
+        "num_classes": dataset.num_classes,
+        "channels": int(split.images.shape[-1]),
+        "train_seconds": round(trained.seconds, 2),
+        "train_images": trained.images,
+        "parameters": sum(counted),
+        **macs,
+        "starts_from": str(start.first) if start.first else None,
+        "data_checksum": dataset.checksum,
+        "provenance": provenance(seed=seed, **conditions, precision=trained.precision),
+    }
+    save_network(folder, start.learner, start.normalise, meta)
+    checkpoint.remove()
 
 
 def seen_captions(dataset: Dataset) -> torch.Tensor | None:

@@ -18,35 +18,33 @@ import torch
 import yaml
 
 from baselines.probe import held_out
-from baselines.training import DEFAULTS, train
+from baselines.training import threads_of, train
 from baselines.training.batches import Normalise
 from baselines.training.networks import build_learner
 from splits.store import Dataset, Split
 from suite import cli, files
 from suite.errors import UserError, unknown
-from suite.layout import Layout
 from suite.study import Method, Study, load_study
 
 BLOCK = 1024  # images embedded at once
 KEYS = ("learning_rate", "weight_decay", "epochs", "batch_size", "warmup", "momentum")
 
 
-def search(study: Study, method: Method, grid: dict[str, list], seed: int) -> pd.DataFrame:
+def tune(study: Study, method: Method, grid: dict[str, list], seed: int) -> pd.DataFrame:
     """Table network, seed, the grid's keys, dim, top1 (on the held-out fifth of train).
 
     grid: candidates by key, an option of the method or one of KEYS of `training`. Raises UserError for
     another key and for a method that is not trained.
     """
     if method.kind != "trained" or method.starts_from:
-        raise UserError(f"{method.name} is not trained from fresh weights: there is nothing to search")
+        raise UserError(f"{method.name} is not trained from fresh weights: there is nothing to tune")
     for key in grid:
         if key not in method.options and key not in KEYS:
             raise unknown(f"key of {method.name}", key, [*method.options, *KEYS], "python -m baselines.tune")
-    layout = Layout(study.name)
-    dataset = Dataset(layout.data)
+    dataset = Dataset(study.layout.data)
     split = dataset["train"]
     held = held_out(len(split), np.random.default_rng([seed, 5]))
-    path = layout.root / "search" / study.name / f"{method.name}.csv"
+    path = study.layout.root / "search" / study.name / f"{method.name}.csv"
     table = pd.read_csv(path) if path.exists() else pd.DataFrame()
     for network in method.networks:
         for point in points(grid):
@@ -94,7 +92,7 @@ def score(
     settings: dict, split: Split, held: np.ndarray, num_classes: int, seed: int
 ) -> list[tuple[int, float]]:
     """(size, top-1 on the rows `held`) of a network trained on the other rows. held: bool [n]."""
-    torch.set_num_threads(settings["training"].get("threads", DEFAULTS["threads"]))
+    torch.set_num_threads(threads_of(settings))
     images, labels = np.asarray(split.images), split.labels
     normalise = Normalise.of(images[~held])
     learner = build_learner(settings, num_classes, images.shape[-1], seed)
@@ -107,7 +105,7 @@ def score(
         for view in learner.views:
             for m in view.sizes:
                 weight, bias = learner.classifier(m)
-                logits = z[:, view.start : view.start + m] @ weight.T + bias
+                logits = z[:, view.prefix(m)] @ weight.T + bias
                 scores.append((m, float((logits.argmax(1).numpy() == labels[held]).mean())))
     return scores
 
@@ -128,7 +126,7 @@ def parse_grid(words: list[str]) -> dict[str, list]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Search and print the table; the best point stands in the last line."""
+    """Try every point and print the table; the best one stands in the last line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -139,7 +137,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     study = load_study(args.study)
     grid = parse_grid(args.grid)
-    found = search(study, study.method(args.method), grid, args.seed)
+    found = tune(study, study.method(args.method), grid, args.seed)
     table = found.pivot_table(index=list(grid), columns="dim", values="top1")
     table["mean"] = table.mean(axis=1)
     print(table.to_string(float_format=lambda value: f"{100 * value:.1f}"))

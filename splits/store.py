@@ -57,12 +57,7 @@ class Dataset:
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
-        if not (self.folder / "manifest.json").exists():
-            raise UserError(
-                f"no data in {self.folder}: manifest.json is missing. It is written last, so the build has "
-                f"not finished; run `snakemake --cores all {self.folder}/manifest.json`"
-            )
-        self.manifest = files.read_json(self.folder / "manifest.json")
+        self.manifest = files.read_last(self.folder / "manifest.json", "data")
 
     @property
     def splits(self) -> list[str]:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from suite.errors import UserError
+
 
 @contextmanager
 def write_aside(path: str | os.PathLike) -> Iterator[Path]:
@@ -54,6 +56,20 @@ def write_json(path: str | os.PathLike, value: object) -> None:
 def read_json(path: str | os.PathLike) -> dict:
     """Read a JSON file."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def read_last(path: str | os.PathLike, what: str) -> dict:
+    """Read the JSON file that is written last and so makes a folder complete.
+
+    what: what the folder holds. Raises UserError with the command to run when the file is missing.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(
+            f"no {what} in {path.parent}: {path.name} is missing (it is written last); run "
+            f"`snakemake --cores all {path}`"
+        )
+    return read_json(path)
 
 
 def sha256(path: str | os.PathLike) -> str:

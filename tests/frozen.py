@@ -30,7 +30,7 @@ from suite.provenance import provenance
 from suite.study import Study, load_study
 
 METHODS = {"mrl": None, "fixed_feature": None, "pca": None, "control_random": None}
-TASKS = dict.fromkeys(("linear", "knn", "cost", "longtail", "retrieval", "robustness", "fewshot"))
+TASKS = dict.fromkeys(("linear", "knn", "retrieval", "robustness", "cost", "longtail"))
 BACKBONE = {"name": "small_resnet", "dim": 16, "widths": [4, 4]}
 STUDY = "synthetic.yaml"
 NEW_STUDY = "new.yaml"

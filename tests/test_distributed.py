@@ -8,8 +8,7 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 
-from baselines import training
-from baselines.training import loading, train
+from baselines.training import checkpoint, loading, train
 from baselines.training.batches import Normalise
 from baselines.training.distributed import Group, joined
 from baselines.training.networks import build_learner
@@ -55,7 +54,8 @@ def losses(
     if compiled:
         learner.backbone.compile(backend="eager")
     normalise = Normalise.of(images)
-    trained = train(learner, images, labels, normalise, TRAINING | changes, 0, group=group, resume=resume)
+    given = images, labels, normalise, TRAINING | changes, 0
+    trained = train(learner, *given, group=group, checkpoint=checkpoint.Checkpoint(resume))
     weights = torch.cat([value.flatten().double() for value in learner.state_dict().values()])
     return trained.log[["epoch", "dim", "loss", "train_top1"]].to_numpy(), weights.numpy()
 
@@ -75,7 +75,7 @@ def process(rank: int, port: int, out) -> None:
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     with joined("cpu") as (group, _):
         found = {"common": losses(group), "own_statistics": losses(group, sync_batch_norm=False)}
-        training.CHECKPOINT_SECONDS, training.AGREE_STEPS = -1, 1
+        checkpoint.SECONDS, checkpoint.AGREE_STEPS = -1, 1
         state = out.with_suffix(".pt")
         with pytest.raises(Killed):
             losses(group, state, stop_at=7)  # 4 steps an epoch: within the second

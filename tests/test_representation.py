@@ -1,26 +1,25 @@
-"""What methods hand over: views, prefixes, classifiers; and the fitted methods against known answers."""
+"""What methods hand over: views, prefixes, classifiers."""
 
 from pathlib import Path
 
+import frozen
 import numpy as np
 import pytest
 import synthetic
+import torch
 
 from analysis.measures.predict import best, measure
-from analysis.tabulate import tabulate
-from baselines import control_label, first_features, pca, random_features, random_projection, svd
-from baselines.embed import embed_fitted, label_codes
-from baselines.fitting import Source
+from baselines import control_label, control_random
+from baselines.embed import embed_control, embed_fitted, embed_trained, label_codes
 from baselines.representation import (
     Representation,
     View,
     check_finite,
     write_representation,
 )
+from splits.store import Dataset
 from suite import files
 from suite.errors import UserError
-
-SIZES = (2, 4, 8)
 
 
 def write(folder, array, views, classifiers=None, split="val"):
@@ -36,19 +35,6 @@ def write(folder, array, views, classifiers=None, split="val"):
     return Representation(folder)
 
 
-def source(n=60, dim=8, classes=3, seed=0):
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, classes, n)
-    features = (rng.normal(size=(n, dim)) + 2 * np.eye(classes, dim)[labels]).astype(np.float32)
-    weight = rng.normal(size=(classes, dim)).astype(np.float32)
-    bias = rng.normal(size=classes).astype(np.float32)
-    return Source(features, labels, classes, weight, bias, View((dim,), 0, dim))
-
-
-def fit(module, **options):
-    return module.fit(source(), SIZES, module.OPTIONS | options, np.random.default_rng(0))
-
-
 def test_views_slice_and_permute_columns(tmp_path):
     array = np.arange(24, dtype=np.float32).reshape(2, 12)
     nested = View((2, 4), 0, 4)
@@ -62,6 +48,11 @@ def test_views_slice_and_permute_columns(tmp_path):
     assert rep.features("val", permuted, 2)[0].tolist() == [11, 8]
 
 
+def test_sizes_side_by_side_have_columns_of_their_own():
+    assert View.side_by_side([2, 5]) == [View((2,), 0, 2, nested=False), View((5,), 2, 7, nested=False)]
+    assert View.side_by_side([2, 5])[1].prefix(3) == slice(2, 5)
+
+
 def test_sizes_in_between_exist_for_nested_views_only(tmp_path):
     array = np.zeros((2, 8), np.float32)
     nested = write(tmp_path / "a", array, [View((2, 8), 0, 8)])
@@ -72,19 +63,40 @@ def test_sizes_in_between_exist_for_nested_views_only(tmp_path):
 
 def test_a_prefix_longer_than_the_embedding_is_refused(tmp_path):
     rep = write(tmp_path, np.zeros((2, 8), np.float32), [View((8,), 0, 8)])
-    with pytest.raises(UserError, match="a prefix of 16 dimensions was asked of an embedding of 8"):
-        rep.features("val", rep.views[0], 16)
+    for view in (rep.views[0], View((8,), 0, 8, order=tuple(range(8)))):
+        with pytest.raises(UserError, match="a prefix of 16 dimensions was asked of an embedding of 8"):
+            rep.features("val", view, 16)
 
 
-def test_nan_embeddings_are_refused_when_written_and_when_scored(tmp_path):
-    array = np.zeros((3, 4), np.float32)
-    array[1, 2] = np.nan
-    with pytest.raises(UserError, match=r"mrl, split val: 1 of 3 embeddings .* rows \[1\]"):
+def test_nan_is_refused_where_embeddings_and_classifiers_are_written(tmp_path):
+    array = np.zeros((20_000, 4), np.float32)
+    array[17_000, 2] = np.nan  # beyond the rows that are looked at first
+    with pytest.raises(UserError, match=r"mrl, split val: 1 of 20000 embeddings .* rows \[17000\]"):
         check_finite(array, "mrl, split val")
-    weight = np.ones((2, 4), np.float32)
-    rep = write(tmp_path, array, [View((4,), 0, 4)], {(0, 4): (weight, np.zeros(2))})
-    with pytest.raises(UserError, match="NaN or infinite logits at size 4"):
-        rep.logits("val", rep.views[0], 4)
+    weight, bias = np.ones((2, 4), np.float32), np.array([0, np.inf])
+    with pytest.raises(UserError, match=r"toy: the classifier of size 4 holds NaN or infinity \(bias\)"):
+        write(tmp_path, array, [View((4,), 0, 4)], {(0, 4): (weight, bias)})
+    assert not (tmp_path / "meta.json").exists()
+
+
+def test_every_way_to_embed_refuses_nan(tmp_path, monkeypatch):
+    """Folders of embeddings are checked when they are opened: tests/test_compare.py."""
+    monkeypatch.chdir(tmp_path)
+    methods = {"mrl": None, "fixed_feature": None, "pca": None, "control_random": None}
+    study, layout = synthetic.build(Path(), methods=methods, tasks={"linear": None}, figures=[], seeds=[0])
+    frozen.write_network(study, layout, Dataset(layout.data), "mrl", 0)
+    checkpoint = layout.network("mrl", 0) / "checkpoint.pt"
+    weights = torch.load(checkpoint)
+    weights["backbone.expand.0.weight"][3] = np.nan
+    torch.save(weights, checkpoint)
+    source = layout.embeddings("fixed_feature", 0) / "query.npy"
+    files.write_npy(source, np.load(source) * np.nan)
+    monkeypatch.setattr(control_random, "embed", lambda labels, codes, rng: codes[labels] * np.nan)
+    for embed, name in ((embed_trained, "mrl"), (embed_fitted, "pca"), (embed_control, "control_random")):
+        (layout.embeddings(name, 0) / "meta.json").unlink()
+        with pytest.raises(UserError, match=rf"{name}, split \w+: .* embeddings hold NaN or infinity"):
+            embed(study, study.method(name), 0, "cpu")
+        assert not (layout.embeddings(name, 0) / "meta.json").exists()
 
 
 def test_an_unfinished_folder_and_a_split_that_was_not_embedded_say_so(tmp_path):
@@ -121,67 +133,11 @@ def test_labels_above_2048_survive_prediction(tmp_path):
     dataset.__class__.__contains__ = lambda self, name: name == "val"
     classifiers = {(0, 8): (codes, -0.5 * (codes**2).sum(1))}
     rep = write(tmp_path, control_label.embed(labels, codes, rng), [View((8,), 0, 8)], classifiers)
-    found = measure(rep, dataset, None, {})
+    found = measure(rep, dataset, {})
     files.write_npz(tmp_path / "predict.npz", found)
     loaded = np.load(tmp_path / "predict.npz")["val/top5"]
     assert loaded.dtype == np.int64
     assert loaded[0, 0, :, 0].tolist() == labels.tolist()
-
-
-def test_svd_of_the_classifier_is_the_best_rank_m_matrix():
-    start = source()
-    fitted = svd.fit(start, SIZES, {}, None)
-    rotated = fitted.transform(start.features)
-    u, s, vt = np.linalg.svd(start.weight, full_matrices=False)
-    for m in SIZES:
-        weight, bias = fitted.classifiers[0, m]
-        low_rank = (u[:, :m] * s[:m]) @ vt[:m]
-        expected = start.features @ low_rank.T + start.bias
-        assert np.allclose(rotated @ weight.T + bias, expected, atol=1e-3)
-    # rank 3 is all there is: from m = 3 on it is the classifier itself
-    weight, bias = fitted.classifiers[0, 4]
-    assert np.allclose(rotated @ weight.T + bias, start.features @ start.weight.T + start.bias, atol=1e-3)
-
-
-def test_svd_features_keep_all_distances_and_pack_most_norm_in_front():
-    start = source()
-    rotated = svd.fit(start, SIZES, {}, None).transform(start.features)
-    distances = [((x[:, None] - x[None]) ** 2).sum(-1) for x in (rotated, start.features)]
-    assert np.allclose(*distances, atol=1e-3)
-    energy = (rotated**2).sum(0)
-    assert (np.diff(energy) <= 1e-3).all()
-
-
-def test_pca_equals_scikit_learn():
-    from sklearn.decomposition import PCA
-
-    start = source()
-    ours = fit(pca).transform(start.features)
-    theirs = PCA(8).fit_transform(start.features)
-    assert np.allclose(np.abs(ours), np.abs(theirs), atol=1e-3)
-
-
-def test_random_features_are_permutations_of_the_source_one_per_draw():
-    fitted = fit(random_features, draws=4)
-    assert fitted.transform is None
-    assert [view.draw for view in fitted.views] == [0, 1, 2, 3]
-    assert all(sorted(view.order) == list(range(8)) for view in fitted.views)
-    assert len({view.order for view in fitted.views}) == 4
-    assert set(fitted.classifiers) == {(draw, m) for draw in range(4) for m in SIZES}
-
-
-def test_first_features_truncate_the_classifier_and_fit_nothing():
-    start = source()
-    fitted = first_features.fit(start, SIZES, {}, None)
-    assert np.array_equal(fitted.classifiers[0, 4][0], start.weight[:, :4])
-    assert np.array_equal(fitted.classifiers[0, 4][1], start.bias)
-
-
-def test_random_projection_keeps_lengths_on_average():
-    start = source(dim=64)
-    fitted = random_projection.fit(start, (64,), {}, np.random.default_rng(0))
-    ratio = (fitted.transform(start.features) ** 2).sum() / (start.features**2).sum()
-    assert 0.8 < ratio < 1.25
 
 
 def test_label_codes_tell_all_classes_apart_in_their_first_columns():
@@ -189,21 +145,3 @@ def test_label_codes_tell_all_classes_apart_in_their_first_columns():
     similar = codes @ codes.T
     np.fill_diagonal(similar, -1)
     assert similar.max() < 1 - 1e-4
-
-
-def test_a_fitted_method_costs_its_source_its_fit_and_its_projection(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    fitted = {"pca": 16, "linear_map": 2 + 4 + 8 + 16, "first_features": 0}  # columns that serve all sizes
-    methods = {"fixed_feature": None, **dict.fromkeys(fitted)}
-    study, layout = synthetic.build(Path(), methods=methods, tasks={"cost": None}, figures=[], seeds=[0])
-    for name in fitted:
-        embed_fitted(study, study.method(name), 0, "cpu")
-    table = tabulate(study, "cost", layout)
-    cost = table.set_index(["method", "metric", "dim"])["value"]
-    source = Representation(layout.embeddings("fixed_feature", 0)).meta["cost"]["networks"][-1]
-    for name, columns in fitted.items():
-        assert cost[name, "train_macs", 0] == source["train_macs"]
-        assert cost[name, "macs_all_sizes", 0] == source["macs_all_sizes"] + columns * 16
-        # d = 16: one column of a linear map takes 16 multiply-accumulates.
-        assert cost[name, "macs_per_image", 4] == source["macs"]["16"] + (4 * 16 if columns else 0)
-        assert (cost[name, "fit_macs", 0] > 0) == (columns > 0)

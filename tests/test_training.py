@@ -8,15 +8,15 @@ import pytest
 import synthetic
 import torch
 
-from baselines import mrl
+from baselines import benchmark, mrl
 from baselines import train as command
 from baselines.backbones import build_backbone
-from baselines.probe import fit_probe
 from baselines.train import train_network
 from baselines.training import DEFAULTS, train
 from baselines.training.batches import Normalise, augment, epoch_order, training_batch
+from baselines.training.checkpoint import Checkpoint
 from baselines.training.distributed import Group
-from baselines.training.networks import build_learner
+from baselines.training.networks import build_learner, macs_per_image
 from suite import files
 from suite.errors import UserError
 
@@ -53,8 +53,7 @@ def run(seed=0, resume=None, learner=None, conditions="", **changes):
         Normalise.of(images),
         TRAINING | changes,
         seed,
-        resume=resume,
-        conditions=conditions,
+        checkpoint=Checkpoint(resume, conditions),
     )
     return learner, trained
 
@@ -82,7 +81,7 @@ class Killed(Exception):
 
 @pytest.mark.parametrize("step", [1, 5, 7, 14])  # 5 steps an epoch: at an epoch's end, and within one
 def test_a_killed_run_continues_to_the_same_bits(step, tmp_path, monkeypatch):
-    monkeypatch.setattr("baselines.training.CHECKPOINT_SECONDS", -1)
+    monkeypatch.setattr("baselines.training.checkpoint.SECONDS", -1)
     uninterrupted, whole = run(resume=tmp_path / "whole.pt")
     learner = build_learner(SETTINGS, 4, 1, 0)
     state = tmp_path / "state.pt"
@@ -121,6 +120,7 @@ def miniature(tmp_path, monkeypatch):
             methods={"mrl": None, "fixed_feature": None, "finetune": None},
             backbone={"name": "small_resnet", "dim": 16, "widths": [4, 4]},
             training=TRAINING | changes,
+            figures=[],
         )
 
     return build
@@ -169,7 +169,7 @@ def test_a_state_that_began_from_other_weights_is_not_continued(miniature, monke
     conditions = []
 
     def stop(*given, **more):
-        conditions.append(more["conditions"])
+        conditions.append(more["checkpoint"].conditions)
         raise Killed
 
     monkeypatch.setattr(command, "train", stop)
@@ -183,7 +183,7 @@ def test_a_state_that_began_from_other_weights_is_not_continued(miniature, monke
 
 
 def test_a_state_of_other_conditions_is_not_continued(tmp_path, monkeypatch):
-    monkeypatch.setattr("baselines.training.CHECKPOINT_SECONDS", -1)
+    monkeypatch.setattr("baselines.training.checkpoint.SECONDS", -1)
     learner = build_learner(SETTINGS, 4, 1, 0)
 
     def kill(done, steps):
@@ -249,23 +249,6 @@ def test_normalised_training_images_have_mean_0_and_deviation_1():
     assert abs(x.mean()) < 1e-4 and abs(x.std() - 1) < 1e-3
 
 
-def test_probe_equals_scikit_learn():
-    from sklearn.linear_model import LogisticRegression
-
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 3, 300)
-    features = (rng.normal(size=(300, 5)) + labels[:, None] * [1, -1, 0.5, 0, 0]).astype(np.float32)
-    weight, bias = fit_probe(features, labels, 3, l2=0.01, iterations=500)
-    scaled = (features - features.mean(0)) / features.std(0)
-    # scikit-learn's objective is n times ours: C = 1 / (n · l2).
-    model = LogisticRegression(C=1 / (300 * 0.01), tol=1e-8, max_iter=1000).fit(scaled, labels)
-    ours = features @ weight.T + bias
-    theirs = model.decision_function(scaled)
-    assert (
-        np.abs((ours - ours.mean(1, keepdims=True)) - (theirs - theirs.mean(1, keepdims=True))).max() < 0.01
-    )
-
-
 def test_defaults_are_those_the_schema_allows():
     import yaml
 
@@ -273,3 +256,24 @@ def test_defaults_are_those_the_schema_allows():
 
     allowed = yaml.safe_load(SCHEMA.read_text())["$defs"]["training"]["properties"]
     assert set(DEFAULTS) <= set(allowed)
+
+
+def test_the_benchmark_measures_every_way_to_train_in_one_run(miniature, monkeypatch, capsys, tmp_path):
+    study, _ = miniature()
+    monkeypatch.setattr(benchmark, "load_study", lambda name: study)
+    monkeypatch.setattr(benchmark, "GEMM_SIDES", (8,))
+    words = "--study synthetic --side 16 --classes 4 --images 20 --rounds 1 --device cpu --out a.json"
+    benchmark.main(f"{words} --profile".split())
+    found = files.read_json(tmp_path / "a.json")
+    table = pd.DataFrame(found["table"]).set_index("what")
+    assert [*table.index] == ["suite", "plain", "compute only", "one classifier", "loader only"]
+    assert (table["images_per_second"] > 0).all() and table.loc["plain", "against_plain"] == 1
+    macs = macs_per_image(build_learner(study.trained_with("mrl"), 4, 1, 0), torch.zeros(2, 1, 16, 16))
+    expected = table.loc["suite", "images_per_second"] * macs["macs_training"] / 1e9
+    assert table.loc["suite", "gmacs"] == pytest.approx(expected)
+    assert table.loc["suite", "of_peak"] == pytest.approx(expected / table.loc["suite", "peak_gmacs"])
+    assert (found["conditions"]["threads"], found["conditions"]["precision"]) == (1, "float32")
+    assert "aten::" in capsys.readouterr().out
+    benchmark.main(f"{words} --stored".split())
+    with pytest.raises(UserError, match="--images 4 is less than a batch of 8"):
+        benchmark.main(["--study", "synthetic", "--images", "4"])

@@ -169,10 +169,7 @@ def network_costs(method: Method, dim: int) -> list[dict]:
 def method_views(method: Method, dim: int, rng: np.random.Generator) -> Iterator[View]:
     """Views of a method over its array; see `write_method`."""
     if method.network_per_size:
-        start = 0
-        for m in method.nesting:
-            yield View((m,), start, start + m, nested=False)
-            start += m
+        yield from View.side_by_side(method.nesting)
     elif "draws" in method.options:
         for draw in range(method.options["draws"]):
             order = tuple(rng.permutation(dim).tolist())

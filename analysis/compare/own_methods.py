@@ -12,12 +12,12 @@ never from one trained here.
 import argparse
 import copy
 import re
+import shutil
 from pathlib import Path
 
 import yaml
 
 from analysis.compare.adapters.folder import describe_folder
-from analysis.compare.freeze import SOURCES, copy_file
 from analysis.compare.saved import SAVED, Saved
 from splits.store import Dataset
 from suite import cli, files
@@ -196,8 +196,8 @@ def embed_saved(study: Study, source: str, seed: int, device: str, threads: int 
     torch.set_num_threads(threads)
     method = with_source(study, source).methods[SAVED + source]
     frozen = Saved(study.layout.saved).network(study.methods[source].networks[-1].name, seed)
-    for path in frozen.iterdir():
-        copy_file(path, study.layout.network(method.networks[-1].name, seed) / path.name)
+    place = study.layout.network(method.networks[-1].name, seed)
+    shutil.copytree(frozen, place, dirs_exist_ok=True)
     embed_trained(study, method, seed, device)
 
 
@@ -212,7 +212,7 @@ def main(argv: list[str] | None = None) -> None:
     cli.add_seeds(command)
     command = commands.add_parser("embed", help="embed every split with the frozen network of a source")
     cli.add_study(command)
-    command.add_argument("--source", required=True, help=" or ".join(SOURCES))
+    command.add_argument("--source", required=True, help="a trained method of the study")
     command.add_argument("--threads", type=int, default=1, help="threads to compute with (default 1)")
     cli.add_run(command)
     args = parser.parse_args(argv)

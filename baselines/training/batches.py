@@ -4,14 +4,15 @@ Batch `step` of a run is a function of (seed, step): every method sees the same 
 with the same shifts, and a resumed run continues exactly where it was.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from baselines.training import loading
 from suite.errors import UserError
 
 # What torchvision's and the reference's released networks were trained with, per channel.
@@ -79,6 +80,40 @@ def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
 def training_batch(order: np.ndarray, index: int, batch_size: int) -> np.ndarray:
     """Rows of batch `index` within an epoch, sorted: a memory-mapped file is read forwards."""
     return np.sort(order[index * batch_size : (index + 1) * batch_size])
+
+
+def training_rows(n: int, batch: int, seed: int, steps: Iterable[int], share: slice) -> Iterator[np.ndarray]:
+    """This process's rows of each of `steps`: int64 [batch / processes]."""
+    per_epoch, now = n // batch, None
+    for step in steps:
+        epoch, index = divmod(step, per_epoch)
+        if epoch != now:
+            order, now = epoch_order(n, seed, epoch), epoch
+        yield training_batch(order, index, batch)[share]
+
+
+def training_batches(
+    images: np.ndarray,
+    labels: np.ndarray,
+    normalise: Normalise,
+    settings: dict,
+    seed: int,
+    steps: range,
+    device: str = "cpu",
+    share: slice = slice(None),
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Yield (step, x float32 [b, C, H, W], y int64 [b]) on the device: this process's share of each step.
+
+    settings: `batch_size` and `augment` of a study's `training`. The crop of `normalise` is for evaluation,
+    and is left out.
+    """
+    batch = min(settings["batch_size"], len(images))
+    normalise = replace(normalise, crop=None)
+    rows_of = training_rows(len(images), batch, seed, steps, share)
+    for step, (rows, x) in enumerate(loading.stream(images, rows_of, device), steps.start):
+        epoch, x = step // (len(images) // batch), normalise(x, device)
+        x = augment(x, settings["augment"], seed, step, epoch=epoch, total=batch, share=share)
+        yield step, x, torch.from_numpy(labels[rows]).to(device)
 
 
 def augment(

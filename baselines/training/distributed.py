@@ -54,11 +54,11 @@ class Group:
             dist.all_reduce(values)
         return values
 
-    def agreed(self, decision: bool, device: str) -> bool:
+    def agreed(self, decision: bool) -> bool:
         """The main process's decision."""
         if self.size == 1:
             return decision
-        flag = torch.tensor([int(decision)], device=device)
+        flag = torch.tensor([int(decision)], device="cuda" if dist.get_backend() == "nccl" else "cpu")
         dist.broadcast(flag, src=0)
         return bool(flag.item())
 

@@ -20,7 +20,6 @@ from baselines.learner import Learner
 from baselines.training.batches import Normalise
 from suite import files
 from suite.contracts import METHOD
-from suite.errors import UserError
 
 
 def build_learner(
@@ -81,12 +80,7 @@ def save_network(folder: Path, learner: Learner, normalise: Normalise, meta: dic
 def load_network(folder: Path) -> tuple[Learner, Normalise, dict]:
     """(learner in evaluation mode, normalisation, meta). Raises UserError when it is not complete."""
     folder = Path(folder)
-    if not (folder / "meta.json").exists():
-        raise UserError(
-            f"no trained network in {folder}: meta.json is missing (it is written last); run "
-            f"`snakemake --cores all {folder / 'meta.json'}`"
-        )
-    meta = files.read_json(folder / "meta.json")
+    meta = files.read_last(folder / "meta.json", "trained network")
     state = torch.load(folder / "checkpoint.pt", weights_only=True)
     # What the network started from is in its own weights by now.
     backbone = {key: value for key, value in meta["settings"]["backbone"].items() if key != "init_weights"}

@@ -279,8 +279,7 @@ class Folder:
         if None in self.arrays["train"]:
             width = self.arrays["train"][None].shape[1]
             return [View(self.sizes, 0, width, order=self.order)]
-        starts = np.cumsum([0, *self.sizes]).tolist()
-        return [View((m,), start, start + m, nested=False) for m, start in zip(self.sizes, starts)]
+        return View.side_by_side(self.sizes)
 
     @property
     def width(self) -> int:

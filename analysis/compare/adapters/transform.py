@@ -139,5 +139,4 @@ def views_of(layout, sizes, path):
     wrong = [m for m in layout if m not in sizes]
     if wrong:
         raise UserError(f"{path}: transform gives sizes {wrong}; the study has {list(sizes)}")
-    starts = np.cumsum([0, *layout]).tolist()
-    return [View((m,), start, start + m, nested=False) for m, start in zip(layout, starts)]
+    return View.side_by_side(list(layout))

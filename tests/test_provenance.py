@@ -1,0 +1,51 @@
+"""What a result was made with, and the device it was asked for."""
+
+import json
+import subprocess
+
+import pytest
+import torch
+
+from suite import cli
+from suite import provenance as module
+from suite.provenance import LIBRARIES, git_commit, provenance
+
+
+def test_provenance_is_json_with_the_libraries_and_the_conditions_given():
+    found = provenance(seed=3, threads=2)
+    assert json.loads(json.dumps(found)) == found
+    assert (found["seed"], found["threads"]) == (3, 2)
+    assert set(found["libraries"]) == set(LIBRARIES)
+    assert torch.__version__.startswith(found["libraries"]["torch"])
+    assert found["date"].endswith("+00:00") and found["cores"] >= 1
+
+
+def git(folder, *words):
+    who = ["-c", "user.name=x", "-c", "user.email=x"]
+    subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True)
+
+
+def test_a_commit_is_marked_when_tracked_files_differ_from_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert git_commit() == "unknown"
+    git(tmp_path, "init")
+    (tmp_path / "a.py").write_text("1")
+    git(tmp_path, "add", "a.py")
+    git(tmp_path, "commit", "-m", "a")
+    git(tmp_path, "tag", "v1")  # a tag is no hash
+    clean = git_commit()
+    assert len(clean) == 12 and int(clean, 16) >= 0
+    (tmp_path / "new.py").write_text("untracked files do not count")
+    assert git_commit() == clean
+    (tmp_path / "a.py").write_text("2")
+    assert git_commit() == clean + "+"
+    monkeypatch.setenv("PATH", "")
+    assert git_commit() == "unknown"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_auto_takes_a_gpu_where_there_is_one_and_what_was_asked_for_is_kept(there, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    assert cli.device("auto") == ("cuda" if there else "cpu")
+    assert [cli.device(asked) for asked in ("cpu", "cuda:1")] == ["cpu", "cuda:1"]
