@@ -1,5 +1,6 @@
 """A user's own method: every way to bring one, and every wrong one with its error."""
 
+from functools import partial
 from pathlib import Path
 
 import frozen
@@ -261,7 +262,7 @@ def archive(folder, **arrays):
 
 
 def describe(folder, text):
-    (folder / "method.yaml").write_text(text)
+    (folder / "method.yaml").write_text(f"{text}\n")
 
 
 @told("val has 119 rows, but the split has 120 items")
@@ -402,29 +403,14 @@ def order_that_is_no_array(folder):
     (folder / "order.npy").write_bytes(b"abc")
 
 
-@told("cost must be a mapping, not 5")
-def cost_that_is_no_mapping(folder):
-    describe(folder, "cost: 5\n")
-
-
-@told(r"must be a mapping with some of label, seed, cost, allow, not \['label'\]")
-def description_that_is_no_mapping(folder):
-    describe(folder, "[label]\n")
-
-
-@told("method.yaml is not YAML")
-def description_that_is_no_yaml(folder):
-    describe(folder, "label: [x\n")
-
-
-@told("unknown key 'lable' .did you mean 'label'")
-def unknown_key(folder):
-    describe(folder, "lable: x\n")
-
-
-@told("unknown check 'nan'")
-def unknown_check(folder):
-    describe(folder, "allow: [nan]\n")
+DESCRIPTIONS = {
+    "cost: 5": "cost must be a mapping, not 5",
+    "[label]": r"must be a mapping with some of label, seed, cost, allow, not \['label'\]",
+    "label: [x": "method.yaml is not YAML",
+    "lable: x": "unknown key 'lable' .did you mean 'label'",
+    "allow: [nan]": "unknown check 'nan'",
+}
+BAD_FOLDERS |= {text: (partial(describe, text=text), DESCRIPTIONS[text]) for text in DESCRIPTIONS}
 
 
 def test_a_study_without_linear_classification_is_not_compared_on():

@@ -72,8 +72,3 @@ def test_the_slurm_profile_names_rules_there_are_and_sizes_all_that_are_heavy():
     assert heavy == {"train", "embed", "embed_saved", "measure"}
     assert heavy | {"build_splits", "tabulate"} <= {*sized} and heavy | {"build_splits"} <= {*threads}
     assert all(sized[name]["gpu"] for name in ("train", "embed", "embed_saved"))
-
-
-def test_rules_are_named_in_the_default_profile_as_they_are():
-    text = (ROOT / "profiles/default/config.yaml").read_text()
-    assert set(re.findall(r"--set-resources (\w+):", text)) <= {*rules()}
