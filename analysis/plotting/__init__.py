@@ -135,13 +135,11 @@ class Drawing:
         count = len(self.study.seeds)
         return f"{count} seed{'s' if count > 1 else ''}"
 
-    def conditions(
-        self, split: str | None = "val", n: int | None = None, bars: str | None = "95 % over test items"
-    ) -> str:
+    def conditions(self, split: str | None = "val", bars: str | None = "95 % over test items") -> str:
         """One line under a figure: study, items of the split it is about, seeds, what the bars are."""
         parts = [self.study.title]
         if split is not None:
-            parts.append(f"{split}: n = {len(self.dataset.labels(split)) if n is None else n:,}")
+            parts.append(f"{split}: n = {len(self.dataset.labels(split)):,}")
         parts.append(self.seeds)
         if bars is not None:
             parts.append(f"bars: {bars}")
@@ -193,7 +191,7 @@ def shades(count: int) -> list[tuple]:
     return [matplotlib.colormaps["viridis_r"](place) for place in np.linspace(0.12, 0.95, count)]
 
 
-def size_axis(axes: Axes, sizes) -> None:
+def size_axis(axes: Axes, sizes: Iterable[int]) -> None:
     """A log₂ axis with the sizes themselves as ticks."""
     sizes = sorted({int(m) for m in sizes})
     axes.set_xscale("log", base=2)
@@ -231,10 +229,10 @@ def curves(drawing: Drawing, axes: Axes, table: pd.DataFrame, methods: Sequence[
     axes.set_ylabel(metric_of(table).axis)
 
 
-def paper(task: str, metric: str, dataset: str = "imagenet1k") -> pd.DataFrame:
-    """The paper's own figures: method, dim, value in per cent, evidence (results/saved/paper)."""
+def paper(task: str, metric: str) -> pd.DataFrame:
+    """The paper's own figures for ImageNet-1K: method, dim, value in per cent (results/saved/paper)."""
     table = pd.read_csv(ROOT / "results" / "saved" / "paper" / "paper.csv")
-    chosen = (table["task"] == task) & (table["metric"] == metric) & (table["dataset"] == dataset)
+    chosen = (table["task"] == task) & (table["metric"] == metric) & (table["dataset"] == "imagenet1k")
     return table[chosen]
 
 
