@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from analysis.metrics import Metric, metric
+from analysis.metrics import Metric, metric_in_table
 from splits.store import Dataset
 from suite.errors import UserError
 from suite.files import write_aside
@@ -158,8 +158,7 @@ def look(method: str, place: int = 0, taken: Container[str] = ()) -> dict:
 
 def as_shown(table: pd.DataFrame) -> pd.DataFrame:
     """A table with value, low and high in the units of METRICS: fractions in per cent."""
-    pairs = zip(table["metric"], table["task"])
-    scales = [metric(name, task).scale for name, task in pairs]
+    scales = [metric_in_table(*pair).scale for pair in zip(table["metric"], table["task"])]
     columns = ["value", "low", "high"]
     return table.assign(**{column: table[column] * scales for column in columns})
 
@@ -176,8 +175,8 @@ def over_seeds(table: pd.DataFrame, keys: Iterable[str] = ("method", "dim")) -> 
 
 def metric_of(table: pd.DataFrame) -> Metric:
     """The metric that all rows of a table have. Raises ValueError where they have several."""
-    ((name, task),) = set(zip(table["metric"], table["task"]))
-    return metric(name, task)
+    (pair,) = set(zip(table["metric"], table["task"]))
+    return metric_in_table(*pair)
 
 
 def whiskers(rows: pd.DataFrame) -> np.ndarray | None:
