@@ -5,7 +5,6 @@ import argparse
 from analysis.plotting import Drawing, save, use_style
 from suite import cli
 from suite.contracts import FIGURE
-from suite.layout import Layout
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -15,11 +14,10 @@ def main(argv: list[str] | None = None) -> None:
     cli.add_seeds(parser)
     args = parser.parse_args(argv)
     study = cli.study(args)
-    layout = Layout(study.name)
     module, argument = study.figure_module(args.figure)
     use_style()
-    figure = FIGURE.load(module).draw(Drawing(study, layout, argument))
-    save(figure, layout.figure(args.figure), layout.figure(args.figure, "pdf"))
+    figure = FIGURE.load(module).draw(Drawing(study, study.layout, argument))
+    save(figure, study.layout.figure(args.figure), study.layout.figure(args.figure, "pdf"))
 
 
 if __name__ == "__main__":
