@@ -1,9 +1,9 @@
 """Nearest neighbours at every size: the raw material of 1-NN and of all retrieval.
 
 Saves per pair of splits `<query>/<database>/ids` int32 [draws, sizes, n, k], nearest first by cosine of
-prefixes, ties to the lower id (PROTOCOLS: slice, then normalise); `sizes` says which size each row is. At
-the study's sizes that this method was not trained for, only 1-NN is asked: `between/ids` [draws,
-sizes, n, 1] of val against train, with `between/sizes`.
+prefixes, ties to the lower id (docs/protocols.md, "1-NN": cut, then normalised); `sizes` says which size
+each row is. At the study's sizes that this method was not trained for, only 1-NN is asked: `between/ids`
+[draws, sizes, n, 1] of val against train, with `between/sizes`.
 """
 
 from pathlib import Path
