@@ -19,10 +19,10 @@ GROUP_COLORS = {"pretrain": (0, 114, 178), "novel": (213, 94, 0)}
 
 def draw(drawing) -> Figure:
     """The sheet of the split that stands behind `contact_sheet_` in the figure's name."""
-    return contact_sheet(drawing.dataset, drawing.argument, drawing.study.title)
+    return contact_sheet(drawing.dataset, drawing.argument, study=drawing.study.title)
 
 
-def contact_sheet(dataset: Dataset, split: str, study: str, rows: int = 8, columns: int = 12) -> Figure:
+def contact_sheet(dataset: Dataset, split: str, rows: int = 8, columns: int = 12, study: str = "") -> Figure:
     """A row of images for each of some classes, spread over all; the stream in the order it arrives.
 
     Raises UserError for a split the study does not have.
@@ -54,7 +54,7 @@ def contact_sheet(dataset: Dataset, split: str, study: str, rows: int = 8, colum
     figure.text(
         0.08 / width, 1 - 0.08 / height, f"{split}: {ROLES[split]}", va="top", fontsize=8.5, weight="bold"
     )
-    below = f"{study} · {counted}{note}"
+    below = f"{study} · {counted}{note}".removeprefix(" · ")
     figure.text(0.08 / width, 1 - 0.25 / height, below, va="top", fontsize=7.5, color="#555555")
     return figure
 
