@@ -30,65 +30,79 @@ CASCADES = {
 class Metric:
     """How a metric is shown and compared.
 
-    label: for axes, without the unit. unit: "%", "dims" or "MFLOPs". direction: +1 when more is
-    better, -1 when less is. limits: of the shown values; None where there is no bound.
+    label: for axes, without the unit. unit: "%", "points" and so on; "" where the label says it.
+    direction: +1 when more is better, -1 when less is.
     """
 
     label: str
-    unit: str
-    direction: int
-    limits: tuple[float | None, float | None]
+    unit: str = "%"
+    direction: int = +1
 
     @property
     def scale(self) -> float:
         """Shown value divided by computed value: fractions are shown in percent."""
-        return 100.0 if self.unit == "%" else 1.0
+        return SCALES.get(self.unit, 1.0)
 
     @property
     def axis(self) -> str:
         """Label with its unit: "mAP@10 (%)"."""
-        return f"{self.label} ({self.unit})"
+        return f"{self.label} ({self.unit})" if self.unit else self.label
 
 
-def _percent(label: str) -> Metric:
-    return Metric(label, "%", +1, (0.0, 100.0))
-
-
-def _cost(label: str, unit: str) -> Metric:
-    return Metric(label, unit, -1, (0.0, None))
-
-
-_FAMILIES = {
-    "top{k}": "Top-{k} accuracy",
-    "p@{k}": "Precision@{k}",
+SCALES = {"%": 100.0, "points": 100.0, "10¹² multiply-accumulates": 1e-12}
+FAMILIES = {
+    "top{k}": "top-{k} accuracy",
+    "p@{k}": "precision@{k}",
     "map@{k}": "mAP@{k}",
-    "map@{k}_standard": "mAP@{k}, divided by min(k, class size)",
-    "recall@{k}": "Recall@{k}",
-    "recall@{k}_reference": f"Recall@{{k}}, hits / {REFERENCE_CLASS_SIZE}",
+    "map@{k}_standard": "standard mAP@{k}",
+    "recall@{k}": "recall@{k}",
+    "recall@{k}_reference": f"recall@{{k}}, hits / {REFERENCE_CLASS_SIZE}",
+    "exact_recall@{k}": "of the {k} exact neighbours at full size",
 }
-
-METRICS = {name.format(k=k): _percent(label.format(k=k)) for name, label in _FAMILIES.items() for k in KS} | {
-    "mean_class_top1": _percent("Mean per-class top-1 accuracy"),
-    "superclass_top1": _percent("Superclass accuracy"),
-    "oracle_top1": _percent("Oracle accuracy (best size per image)"),
-    "expected_dim": _cost("Expected size", "dims"),
-    "expected_dim_cumulative": _cost("Expected size, all sizes tried", "dims"),
-    "mflops_per_query": _cost("Compute per query", "MFLOPs"),
+METRICS = {name.format(k=k): Metric(label.format(k=k)) for name, label in FAMILIES.items() for k in KS} | {
+    # Where an evaluation has a name of its own for a metric: "evaluation metric".
+    "linear top1": Metric("linear top-1 accuracy"),
+    "robustness top1": Metric("linear top-1 accuracy"),
+    "knn top1": Metric("1-NN accuracy"),
+    "fewshot top1": Metric("nearest-class-mean accuracy"),
+    "masked_lm top1": Metric("masked-token accuracy"),
+    "train_top1": Metric("training top-1"),
+    "single_top1": Metric("top-1 accuracy of one size"),
+    "mean_class_top1": Metric("mean per-class accuracy"),
+    "top1_along_stream": Metric("accuracy in the window"),
+    "superclass_top1": Metric("superclass accuracy"),
+    "superclass_gain": Metric("gain in superclass accuracy", "points"),
+    "errors_within_superclass": Metric("errors that stay inside\nthe superclass"),
+    "first_correct": Metric("images"),
+    "never_correct": Metric("images never right", direction=-1),
+    "difference": Metric("difference", "points"),
+    "cosine": Metric("mean cosine", ""),
+    "margin": Metric("margin of cosines", ""),
+    "expected_dim": Metric("expected size", "dimensions", -1),
+    "expected_dim_cumulative": Metric("expected size, all sizes tried", "dimensions", -1),
+    "mflops": Metric("MFLOPs per query", "", -1),
+    "milliseconds": Metric("milliseconds per query", "", -1),
+    "bytes_per_item": Metric("bytes per item", "", -1),
+    "networks": Metric("networks\nto train and keep", "", -1),
+    "train_seconds": Metric("training\nseconds", "", -1),
+    "train_macs": Metric("compute of training and fitting", "10¹² multiply-accumulates", -1),
+    "parameters": Metric("parameters,\nall networks", "", -1),
+    "macs_all_sizes": Metric("MACs for all sizes\nof one image", "", -1),
 }
-"""Every metric of the tables; axis labels, Pareto fronts and comparisons read it."""
+"""Every metric that is shown: axis labels, units and Pareto fronts read it."""
 
 
-def metric(name: str) -> Metric:
-    """The entry of METRICS for `name`, also for a k that is not in KS ("map@37").
+def metric(name: str, task: str = "") -> Metric:
+    """The entry of METRICS for `name` as evaluation `task` calls it, also for a k not in KS ("map@37").
 
     Raises UserError for a name that no metric has.
     """
-    if name in METRICS:
-        return METRICS[name]
+    for key in (f"{task} {name}", name):
+        if key in METRICS:
+            return METRICS[key]
     family = re.sub(r"(?<=@)[1-9]\d*|(?<=^top)[1-9]\d*$", "{k}", name, count=1)
-    if family != name and family in _FAMILIES:
-        k = re.search(r"\d+", name).group()
-        return _percent(_FAMILIES[family].format(k=k))
+    if family != name and family in FAMILIES:
+        return Metric(FAMILIES[family].format(k=re.search(r"\d+", name).group()))
     raise unknown("metric", name, METRICS, "METRICS in analysis/metrics.py")
 
 

@@ -2,6 +2,8 @@
 
     study, layout = synthetic.build(tmp_path)           every registered evaluation and figure
     synthetic.measure(study, layout)                    raw outcomes of all of them
+    synthetic.tabulated(study, layout)                  their tables
+    study, layout = synthetic.finish(tmp_path)          all three
 
 Twelve seen classes in four superclasses, six unseen ones, all splits; MRL, MRL-E, a network per size and two
 draws of random features, for two seeds. It is trained with flips, so that val_flip exists.
@@ -14,6 +16,7 @@ import pandas as pd
 
 import analysis.measure
 from analysis.benchmark import planted
+from analysis.tabulate import tabulate
 from suite import files
 from suite.contracts import EVALUATION, FIGURE, MEASURE
 from suite.layout import Layout
@@ -123,3 +126,18 @@ def measure(study: Study, layout: Layout, *measures: str) -> None:
             for seed in study.seeds:
                 found = analysis.measure.measure(study, layout, method, seed, name)
                 files.write_npz(layout.outcomes(method, seed, name), found)
+
+
+def tabulated(study: Study, layout: Layout) -> None:
+    """Write the table of every evaluation where figures look for it."""
+    for task in study.tasks:
+        with files.write_aside(layout.table(task)) as aside:
+            tabulate(study, task, layout).to_csv(aside, index=False)
+
+
+def finish(folder: Path, **overrides) -> tuple[Study, Layout]:
+    """Data, logs, embeddings, raw outcomes and tables. overrides: keys of the configuration."""
+    study, layout = build(folder, **overrides)
+    measure(study, layout)
+    tabulated(study, layout)
+    return study, layout

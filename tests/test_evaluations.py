@@ -12,7 +12,6 @@ from analysis import findings
 from analysis.evaluations import adaptive_classification as adaptive
 from analysis.evaluations import disagreement, linear, longtail, robustness, superclass
 from analysis.measures import classmeans, predict
-from analysis.plotting import Drawing, use_style
 from analysis.run import COLUMNS, Run
 from analysis.statistics import mcnemar_exact
 from analysis.tabulate import tabulate
@@ -20,7 +19,7 @@ from baselines import embed
 from baselines.representation import Representation
 from splits.store import Dataset
 from suite import files
-from suite.contracts import EVALUATION, FIGURE, MEASURE
+from suite.contracts import EVALUATION, MEASURE
 from suite.errors import UserError
 from suite.layout import Layout
 from suite.study import Study
@@ -31,12 +30,7 @@ SIZES = (2, 4, 8)
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """(study, layout) with raw outcomes and tables of everything registered."""
-    study, layout = synthetic.build(tmp_path_factory.mktemp("synthetic"))
-    synthetic.measure(study, layout)
-    for task in study.tasks:
-        layout.table(task).parent.mkdir(parents=True, exist_ok=True)
-        tabulate(study, task, layout).to_csv(layout.table(task), index=False)
-    return study, layout
+    return synthetic.finish(tmp_path_factory.mktemp("synthetic"))
 
 
 def run_of(study, layout, task, method="mrl", seed=0, **options):
@@ -84,19 +78,6 @@ def test_a_task_gives_a_tidy_table(finished, task):
     assert not table.duplicated(keys).any(), f"{task}: rows that nothing tells apart"
 
 
-@pytest.mark.parametrize("figure", synthetic.config()["figures"])
-def test_a_figure_is_drawn_and_is_the_same_again(finished, figure, tmp_path):
-    study, layout = finished
-    use_style()
-    module, argument = study.figure_module(figure)
-    draw = FIGURE.load(module).draw
-    for copy in ("a", "b"):
-        drawn = draw(Drawing(study, layout, argument))
-        assert drawn.axes, "an empty figure"
-        drawn.savefig(tmp_path / copy, format="pdf", metadata={"CreationDate": None})
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-
-
 def test_a_study_without_the_extra_splits_gets_empty_tables(tmp_path, monkeypatch):
     counts = {name: synthetic.COUNTS[name] for name in ("train", "val")}
     monkeypatch.setattr(synthetic, "COUNTS", counts)
@@ -105,36 +86,6 @@ def test_a_study_without_the_extra_splits_gets_empty_tables(tmp_path, monkeypatc
     synthetic.measure(study, layout)
     assert tabulate(study, "fewshot", layout).empty and tabulate(study, "longtail", layout).empty
     assert set(tabulate(study, "robustness", layout)["split"]) == {"val"}
-    for task, message in (
-        ("fewshot", r"the table of fewshot has no rows, .* \(splits: train, val\); take its figures"),
-        ("longtail", "the table of longtail has no rows"),
-        ("robustness", "has none of the splits v2, sketch, r, a"),
-    ):
-        layout.table(task).parent.mkdir(parents=True, exist_ok=True)
-        tabulate(study, task, layout).to_csv(layout.table(task), index=False)
-        with pytest.raises(UserError, match=message):
-            FIGURE.load(task).draw(Drawing(study, layout))
-
-
-def test_figures_of_data_without_superclasses_or_the_methods_they_are_about_say_so(tmp_path):
-    tasks = {"fewshot": None, "superclass": None, "disagreement": None, "linear": None}
-    tasks |= {"adaptive_classification": {"against": None}, "paired": {"against": ["mrl_e"]}}
-    study, layout = synthetic.build(tmp_path, tasks=tasks, seeds=[0], methods={"mrl_e": None}, figures=[])
-    classes = pd.read_csv(layout.data / "classes.csv")
-    classes.assign(superclass="").to_csv(layout.data / "classes.csv", index=False)
-    synthetic.measure(study, layout)
-    layout.table("linear").parent.mkdir(parents=True)
-    for task in tasks:
-        tabulate(study, task, layout).to_csv(layout.table(task), index=False)
-    for figure, message in (
-        ("fewshot", "fewshot has no rows of mrl or fixed_feature, only of mrl_e; take its figures out of"),
-        ("superclass", "the table of superclass has no rows"),
-        ("disagreement", "disagreement has no rows of mrl or fixed_feature"),
-        ("adaptive_classification", "adaptive_classification has no rows of mrl, only of mrl_e"),
-        ("paired", "the table of paired has no rows"),
-    ):
-        with pytest.raises(UserError, match=message):
-            FIGURE.load(figure).draw(Drawing(study, layout))
 
 
 def test_what_a_method_was_not_embedded_for_is_not_scored(finished, tmp_path):

@@ -10,8 +10,6 @@ import yaml
 import analysis.measure
 from analysis import search
 from analysis.evaluations import adaptive_retrieval, index_retrieval, retrieval
-from analysis.figures import neighbour_grid
-from analysis.figures.adaptive_retrieval import paper_pairs
 from analysis.measure import measure
 from analysis.measures import indexes, neighbours, reranking
 from analysis.measures.reranking import Prefixes, follow, narrow, search_and_follow, sorting_keys
@@ -355,13 +353,6 @@ def test_the_adaptive_table_counts_compute(finished):
     assert same["value"].to_dict() == pytest.approx(single["value"].to_dict(), abs=1e-3)  # but for rounding
 
 
-def test_the_papers_pairs_cost_what_the_protocol_says():
-    table = paper_pairs().set_index(["shortlist_dim", "rerank_dim"])["mflops"]
-    assert table[8, 8] == pytest.approx(10.250936)
-    assert table[8, 2048] == pytest.approx(10.658936)
-    assert table[16, 2048] == pytest.approx(20.908272)
-
-
 def test_the_funnel_table_says_its_stages(finished):
     study, layout = finished
     table = tabulate(study, "funnel_retrieval", layout).query("method == 'mrl' and metric == 'map@10'")
@@ -532,14 +523,3 @@ def test_pairs_of_splits_are_read_from_the_outcomes(finished):
     _, layout = finished
     found = adaptive_retrieval.split_pairs(read_outcomes(layout, "mrl", 0, "reranking"))
     assert found == [("val", "train"), ("query", "database")]
-
-
-# --- the picture grid -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("side", "frame"), [(32, 2), (28, 2), (256, 16)])
-def test_a_frame_grows_with_its_picture(side, frame):
-    assert neighbour_grid.frame_of(side) == frame
-    sheet = np.full((side + 2 * (frame + 2),) * 2 + (3,), 255, np.uint8)
-    neighbour_grid.paste(sheet, np.zeros((side, side, 1), np.uint8), 0, 0, neighbour_grid.RIGHT)
-    assert (sheet == neighbour_grid.RIGHT).all(2).sum() == (side + 2 * frame) ** 2 - side**2

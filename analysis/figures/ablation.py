@@ -4,20 +4,18 @@ Left: linear classification at the sizes a variant was trained for; middle: 1-NN
 hollow where a variant was not trained; right: the paper's own figures, where they could be traced.
 """
 
-from itertools import cycle
-
 from analysis.plotting import (
     LOOKS,
-    MARKERS,
-    SEQUENCE,
     headline,
     legend_below,
+    look,
+    metric_of,
     new_figure,
     over_seeds,
     paper,
+    paper_title,
     size_axis,
 )
-from suite.errors import UserError
 
 TABLES = ("linear", "knn")
 INPUTS = ("data",)
@@ -54,15 +52,12 @@ def draw(drawing):
     rows = paper_rows(drawing.argument)
     panels = 2 + (rows is not None)
     figure, axes = new_figure(panels, height=3.3, width_ratios=(1.2, 1.2, 1)[:panels])
-    for axis, task, label in (
-        (axes[0], "linear", "linear top-1 accuracy (%)"),
-        (axes[1], "knn", "1-NN accuracy (%)"),
-    ):
+    for axis, task in zip(axes, TABLES):
         table = drawing.table(task, metric="top1")
         for method in methods:
             variant(axis, table[table["method"] == method], looks[method], drawing.label(method))
         size_axis(axis, [*drawing.study.nesting, *smaller(table, methods, drawing.study.nesting)])
-        axis.set_ylabel(label)
+        axis.set_ylabel(metric_of(table).axis)
     axes[0].set_title("bands: 95 % over test items")
     axes[1].set_title("hollow: sizes that were not trained")
     if rows is not None:
@@ -74,24 +69,16 @@ def draw(drawing):
 
 def figure_looks(drawing, methods: list[str]) -> dict[str, dict]:
     """Look of each method: its own where it has one in every figure, else colours not taken by those."""
-    looks = {name: drawing.look(name) for name in methods if name in LOOKS}
-    taken = {look["color"] for look in looks.values()}
-    free = [(color, marker) for color, marker in zip(SEQUENCE, MARKERS) if color not in taken]
-    for name, (color, marker) in zip((name for name in methods if name not in looks), cycle(free)):
-        looks[name] = {"color": color, "marker": marker, "linestyle": "-"}
-    return looks
+    looks = {name: look(name) for name in methods if name in LOOKS}
+    taken = {own["color"] for own in looks.values()}
+    others = [name for name in methods if name not in LOOKS]
+    return looks | {name: look(name, place, taken) for place, name in enumerate(others)}
 
 
 def chosen(drawing) -> list[str]:
-    """Methods of the ablation, what they are compared with first; raises UserError when there are none."""
+    """Methods of the ablation, what they are compared with first."""
     methods = drawing.study.methods.values()
     variants = [m.name for m in methods if m.group == f"ablation_{drawing.argument}"]
-    if not variants:
-        groups = sorted({m.group.removeprefix("ablation_") for m in methods if "ablation_" in m.group})
-        raise UserError(
-            f"figure ablation_{drawing.argument}: no method of the study has group "
-            f"ablation_{drawing.argument}; there are {', '.join(groups) or 'none'}"
-        )
     beside = (REFERENCE, *ALSO.get(drawing.argument, ()))
     return [name for name in beside if name in drawing.study.methods] + variants
 
@@ -104,24 +91,14 @@ def smaller(table, methods, nesting) -> list[int]:
 
 def variant(axes, table, look: dict, label: str) -> None:
     """One curve with its interval; hollow markers at sizes that were not trained."""
-    keys = ("method", "dim", "trained") if "trained" in table and table["trained"].notna().all() else None
-    rows = over_seeds(table, keys) if keys else over_seeds(table)
+    rows = over_seeds(table, ("method", "dim", *(key for key in ("trained",) if key in table)))
     rows = rows.sort_values("dim")
-    value = 100 * rows["value"].to_numpy()
-    axes.fill_between(
-        rows["dim"], 100 * rows["low"], 100 * rows["high"], color=look["color"], alpha=0.1, lw=0
-    )
-    axes.plot(rows["dim"], value, label=label, **look)
-    if keys:
+    axes.fill_between(rows["dim"], rows["low"], rows["high"], color=look["color"], alpha=0.1, lw=0)
+    axes.plot(rows["dim"], rows["value"], label=label, **look)
+    if "trained" in rows:
         hollow = rows[~rows["trained"].astype(bool)]
-        axes.plot(
-            hollow["dim"],
-            100 * hollow["value"],
-            linestyle="none",
-            marker=look["marker"],
-            color=look["color"],
-            markerfacecolor="white",
-        )
+        look = look | {"linestyle": "none", "markerfacecolor": "white"}
+        axes.plot(hollow["dim"], hollow["value"], **look)
 
 
 def paper_rows(ablation: str):
@@ -141,6 +118,4 @@ def paper_variants(axes, rows, looks: dict[str, dict]) -> None:
         axes.plot(some["dim"], some["value"], alpha=0.5, **look)
     size_axis(axes, rows["dim"][rows["dim"].isin([2**k for k in range(1, 12)] + [6])])
     axes.tick_params(axis="x", rotation=45)
-    axes.set_title(
-        "the paper: ResNet50, ImageNet-1K\n(comparable in shape only)", color="#666666", fontsize=7
-    )
+    paper_title(axes, fontsize=7)

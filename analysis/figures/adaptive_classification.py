@@ -6,7 +6,8 @@
 import pandas as pd
 
 from analysis.evaluations.adaptive_classification import sentence
-from analysis.plotting import headline, new_figure, over_seeds, size_axis
+from analysis.metrics import metric
+from analysis.plotting import headline, new_figure, over_seeds, size_axis, whiskers
 from suite.errors import UserError
 
 TABLES = ("adaptive_classification",)
@@ -26,11 +27,11 @@ def draw(drawing):
         rows = over_seeds(table[(table["method"] == method) & (table["metric"] == "single_top1")])
         if len(rows):
             look = drawing.look(method) | {"linestyle": style, "markerfacecolor": "white"}
-            axes.plot(rows["dim"], 100 * rows["value"], label=f"{drawing.label(method)}, one size", **look)
+            axes.plot(rows["dim"], rows["value"], label=f"{drawing.label(method)}, one size", **look)
     cascade(drawing, axes, table[table["method"] == METHOD])
     size_axis(axes, table["dim"])
-    axes.set_xlabel("expected size (dimensions)")
-    axes.set_ylabel("top-1 accuracy (%)")
+    axes.set_xlabel(metric("expected_dim").axis)
+    axes.set_ylabel(metric("top1").axis)
     axes.legend(loc="lower right")
     headline(figure, "\n".join(text(drawing, table, against)), size=7)
     return figure
@@ -49,18 +50,14 @@ def wanted_flip(drawing, table: pd.DataFrame) -> bool:
 def cascade(drawing, axes, table: pd.DataFrame) -> None:
     """The cascade against its expected size, and lightly against the sum of all sizes tried."""
     top1, dims, tried = (
-        over_seeds(table[table["metric"] == metric]).set_index("dim")
-        for metric in ("top1", "expected_dim", "expected_dim_cumulative")
+        over_seeds(table[table["metric"] == name]).set_index("dim")
+        for name in ("top1", "expected_dim", "expected_dim_cumulative")
     )
-    value, low, high = (100 * top1[key].to_numpy() for key in ("value", "low", "high"))
-    look = drawing.look(METHOD)
-    label = f"{drawing.label(METHOD)} cascade"
-    axes.plot(
-        tried["value"], value, color=look["color"], alpha=0.35, label=f"{label}, counting all sizes tried"
-    )
-    bars = [value - low, high - value]
-    axes.errorbar(dims["value"], value, yerr=bars, label=label, elinewidth=0.8, **look)
-    for cap, x, y in zip(dims.index, dims["value"], value):
+    look, label = drawing.look(METHOD), f"{drawing.label(METHOD)} cascade"
+    counting = f"{label}, counting all sizes tried"
+    axes.plot(tried["value"], top1["value"], color=look["color"], alpha=0.35, label=counting)
+    axes.errorbar(dims["value"], top1["value"], yerr=whiskers(top1), label=label, elinewidth=0.8, **look)
+    for cap, x, y in zip(dims.index, dims["value"], top1["value"]):
         axes.annotate(
             f"≤ {cap}",
             (x, y),

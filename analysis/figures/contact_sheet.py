@@ -4,13 +4,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from splits.store import ROLES, Dataset
+from analysis.plotting.pictures import class_title, spread
+from splits.store import Dataset
+from suite.roles import ROLES
 
 TABLES = ()
 INPUTS = ("data",)
 ARGUMENT = "split"
 GAP = 2  # pixels between images
-NAME_LENGTH = 34  # characters of a class name that fit beside its row
 # Inches: the side of an image with its gap, the names beside the rows, the two lines above them.
 IMAGE, NAME_WIDTH, TITLE_HEIGHT, LEAST_WIDTH = 0.39, 2.45, 0.48, 4.2
 GROUP_COLORS = {"pretrain": (0, 114, 178), "novel": (213, 94, 0)}
@@ -18,10 +19,10 @@ GROUP_COLORS = {"pretrain": (0, 114, 178), "novel": (213, 94, 0)}
 
 def draw(drawing) -> Figure:
     """The sheet of the split that stands behind `contact_sheet_` in the figure's name."""
-    return contact_sheet(drawing.dataset, drawing.argument)
+    return contact_sheet(drawing.dataset, drawing.argument, study=drawing.study.title)
 
 
-def contact_sheet(dataset: Dataset, split: str, rows: int = 8, columns: int = 12) -> Figure:
+def contact_sheet(dataset: Dataset, split: str, rows: int = 8, columns: int = 12, study: str = "") -> Figure:
     """A row of images for each of some classes, spread over all; the stream in the order it arrives.
 
     Raises UserError for a split the study does not have.
@@ -34,7 +35,7 @@ def contact_sheet(dataset: Dataset, split: str, rows: int = 8, columns: int = 12
     else:
         chosen = spread(np.unique(data.labels), rows)
         shown = [spread(np.flatnonzero(data.labels == label), columns) for label in chosen]
-        names = [title(dataset.classes.loc[label]) for label in chosen]
+        names = [class_title(dataset.classes.loc[label]) for label in chosen]
     frames = frame_colors(data.items, shown)
     columns = max(map(len, shown))
     sheet = tile(data.images, shown, columns, frames)
@@ -53,24 +54,9 @@ def contact_sheet(dataset: Dataset, split: str, rows: int = 8, columns: int = 12
     figure.text(
         0.08 / width, 1 - 0.08 / height, f"{split}: {ROLES[split]}", va="top", fontsize=8.5, weight="bold"
     )
-    figure.text(0.08 / width, 1 - 0.25 / height, counted + note, va="top", fontsize=7.5, color="#555555")
+    below = f"{study} · {counted}{note}".removeprefix(" · ")
+    figure.text(0.08 / width, 1 - 0.25 / height, below, va="top", fontsize=7.5, color="#555555")
     return figure
-
-
-def spread(values: np.ndarray, count: int) -> np.ndarray:
-    """At most `count` of the values, evenly spaced from the first to the last."""
-    if len(values) <= count:
-        return values
-    return values[np.linspace(0, len(values) - 1, count).round().astype(int)]
-
-
-def title(row: pd.Series) -> str:
-    """A class in two short lines: its name, and superclass and code point where there are such."""
-    name = str(row.get("caption") or row["name"])
-    if len(name) > NAME_LENGTH:
-        name = name[: NAME_LENGTH - 1].rstrip() + "…"
-    below = " · ".join(str(row[key]) for key in ("superclass", "codepoint") if row.get(key))
-    return f"{name}\n{below}" if below else name
 
 
 def frame_colors(items: pd.DataFrame, shown: list[np.ndarray]) -> list[list[tuple]] | None:

@@ -2,29 +2,23 @@
 
 import numpy as np
 
-from analysis.plotting import new_figure
+from analysis.metrics import metric
+from analysis.plotting import headline, new_figure
 
 TABLES = ("cost",)
 INPUTS = ()
-PANELS = (
-    ("networks", "networks\nto train and keep"),
-    ("train_seconds", "training\nseconds"),
-    ("parameters", "parameters,\nall networks"),
-    ("macs_all_sizes", "MACs for all sizes\nof one image"),
-)
+PANELS = ("networks", "train_seconds", "parameters", "macs_all_sizes")
 
 
 def draw(drawing):
     """Bars per method; fitted methods carry the network they start from."""
     table = drawing.table("cost", dim=0)
     means = table.groupby(["metric", "method"])["value"].mean()
-    methods = [
-        m.name for m in drawing.study.task_methods("cost") if m.kind != "control" and m.group == "baselines"
-    ]
+    methods = drawing.shown("cost")
     places = np.arange(len(methods))[::-1]
-    figure, panels = new_figure(4, width=7.2, height=0.9 + 0.22 * len(methods), sharey=True)
-    for axes, (metric, label) in zip(panels, PANELS):
-        values = [means.get((metric, method), np.nan) for method in methods]
+    figure, panels = new_figure(4, width=7.2, height=1.1 + 0.22 * len(methods), sharey=True)
+    for axes, name in zip(panels, PANELS):
+        values = [means.get((name, method), np.nan) for method in methods]
         axes.barh(places, values, color=[drawing.look(method)["color"] for method in methods])
         for place, value in zip(places, values):
             axes.annotate(
@@ -35,9 +29,10 @@ def draw(drawing):
                 va="center",
                 fontsize=6,
             )
-        axes.set_title(label)
+        axes.set_title(metric(name).axis)
         axes.set_xlim(0, 1.35 * np.nanmax(values))
         axes.set_xticks([])
         axes.grid(False)
     panels[0].set_yticks(places, [drawing.label(method) for method in methods])
+    headline(figure, drawing.conditions(None, bars=f"mean over seeds, n = {len(drawing.study.seeds)}"))
     return figure

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from analysis.metrics import metric
 from analysis.plotting import curve, headline, new_figure, over_seeds, size_axis
 
 TABLES = ("disagreement", "linear")
@@ -15,7 +16,7 @@ def draw(drawing):
     table, linear = drawing.table("disagreement"), drawing.table("linear", metric="top1")
     methods = drawing.among(table, METHODS)
     first = over_seeds(table[table["metric"] == "first_correct"])
-    whole = over_seeds(table[table["dim"] == 0], ("method", "metric"))
+    never = over_seeds(table[table["metric"] == "never_correct"], ("method",))
     sizes = sorted(first["dim"].unique())
     width = 0.8 / len(methods)
     for place, method in enumerate(methods):
@@ -24,25 +25,24 @@ def draw(drawing):
         curve(drawing, left, method, over_seeds(linear[linear["method"] == method]))
         left.plot(
             shares["dim"],
-            100 * shares["value"].cumsum(),
+            shares["value"].cumsum(),
             color=look["color"],
             marker=look["marker"],
             markerfacecolor="white",
             linestyle=":",
             label=f"{drawing.label(method)}: right at some size up to this",
         )
-        never = whole[(whole["method"] == method) & (whole["metric"] == "never_correct")]
-        values = 100 * np.append(shares["value"], never["value"])
+        values = np.append(shares["value"], never.loc[never["method"] == method, "value"])
         places = np.arange(len(values)) + (place - (len(methods) - 1) / 2) * width
         bars = right.bar(places, values, width, color=look["color"], label=drawing.label(method))
         right.bar_label(bars, fmt="%.2g", fontsize=5.5, padding=1)
     size_axis(left, sizes)
-    left.set_ylabel("images (%)")
+    left.set_ylabel(metric("first_correct").axis)
     left.legend(loc="lower right")
     right.set_yscale("log")
     right.set_xticks(range(len(sizes) + 1), [*sizes, "never"])
     right.set_xlabel("size at which an image is first right")
-    right.set_ylabel("images (%), log scale")
+    right.set_ylabel(f"{metric('first_correct').axis}, log scale")
     right.legend()
     headline(figure, drawing.conditions())
     return figure

@@ -8,8 +8,8 @@ import textwrap
 import numpy as np
 from matplotlib.figure import Figure
 
-from analysis.run import Run
-from suite.errors import unknown
+from analysis.plotting.pictures import spread
+from analysis.run import read_outcomes
 
 TABLES = ()
 INPUTS = ("data",)
@@ -24,13 +24,11 @@ NAME_LENGTH = 21  # characters of a class name per line; two lines are shown
 
 def draw(drawing):
     """Two blocks of images; under each its class and the two answers."""
-    method = drawing.argument or METHOD
-    if method not in drawing.study.methods:
-        raise unknown("method", method, drawing.study.methods, drawing.study.path)
-    study = drawing.study
-    run = Run(study, drawing.dataset, study.methods[method], study.seeds[0], "", {}, drawing.layout)
-    outcomes, labels = run.outcomes("predict"), drawing.dataset.labels("val")
-    small, large = (outcomes["val/top5"][0, size, :, 0] for size in (0, -1))
+    study, method = drawing.study, drawing.argument or METHOD
+    label = drawing.label(method)
+    outcomes = read_outcomes(drawing.layout, method, study.seeds[0], "predict")
+    labels = drawing.dataset.labels("val")
+    small, large = (outcomes["val/top5"][0, place, :, 0] for place in (0, -1))
     m, d = outcomes["sizes"][0], outcomes["sizes"][-1]
     kinds = (
         (f"right at {m}, wrong at {d}", (small == labels) & (large != labels)),
@@ -39,7 +37,7 @@ def draw(drawing):
     # Laid out by hand, in inches: what stands above and below the images is most of the figure.
     height = TOP + 2 * (BLOCK_TITLE + ROWS * CELL[1])
     figure = Figure(figsize=(COLUMNS * CELL[0], height))
-    conditions = f"{study.title} · {drawing.label(method)}, seed {study.seeds[0]}"
+    conditions = f"{study.title} · {label}, seed {study.seeds[0]}"
     figure.text(0.5, 1 - 0.06 / height, conditions, ha="center", va="top", fontsize=8.5)
     y = TOP
     for kind, rows in kinds:
@@ -62,11 +60,8 @@ def draw(drawing):
 def one_per_class(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """At most ROWS × COLUMNS of the rows: of different classes first, and evenly spread over these."""
     _, first = np.unique(labels[rows], return_index=True)
-    order = np.concatenate([rows[first], np.delete(rows, first)])
-    count = min(ROWS * COLUMNS, len(order))
-    if len(first) > count:
-        return order[np.linspace(0, len(first) - 1, count).round().astype(int)]
-    return order[:count]
+    chosen = spread(rows[first], ROWS * COLUMNS)
+    return np.concatenate([chosen, np.delete(rows, first)])[: ROWS * COLUMNS]
 
 
 def show(drawing, axes, row: int, answers: dict[int, int]) -> None:
@@ -77,7 +72,7 @@ def show(drawing, axes, row: int, answers: dict[int, int]) -> None:
     label = drawing.dataset.labels("val")[row]
     axes.set_title(wrap(names[label]), fontsize=5.5, pad=2)
     wrong = next(answer for answer in answers.values() if answer != label)
-    lines = [f"{size}: {'right' if answer == label else 'wrong'}" for size, answer in answers.items()]
+    lines = [f"{m}: {'right' if answer == label else 'wrong'}" for m, answer in answers.items()]
     axes.text(
         0.5,
         -0.04,

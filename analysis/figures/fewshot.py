@@ -1,8 +1,15 @@
 """Few-shot accuracy against size, a colour per number of labelled images (paper, appendix G)."""
 
-from matplotlib.lines import Line2D
-
-from analysis.plotting import headline, new_figure, over_seeds, shades, size_axis
+from analysis.plotting import (
+    headline,
+    legend_below,
+    metric_of,
+    new_figure,
+    over_seeds,
+    shades,
+    size_axis,
+    whiskers,
+)
 
 TABLES = ("fewshot",)
 INPUTS = ("data",)
@@ -18,24 +25,23 @@ def draw(drawing):
     colors = dict(zip(sorted(table["shots"].unique()), shades(table["shots"].nunique())))
     for (method, shots), rows in table[table["method"].isin(methods)].groupby(["method", "shots"]):
         marker, line = STYLES[method]
-        value, low, high = (100 * rows[key].to_numpy() for key in ("value", "low", "high"))
         axes.errorbar(
             rows["dim"],
-            value,
-            yerr=[value - low, high - value],
+            rows["value"],
+            yerr=whiskers(rows),
             color=colors[shots],
             marker=marker,
             linestyle=line,
             elinewidth=0.8,
         )
-    handles = [
-        Line2D([], [], color="#444444", marker=STYLES[m][0], linestyle=STYLES[m][1], label=drawing.label(m))
-        for m in methods
-    ]
-    handles += [Line2D([], [], color=color, label=f"n = {n}") for n, color in colors.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    for method in methods:
+        marker, line = STYLES[method]
+        axes.plot([], [], color="#444444", marker=marker, linestyle=line, label=drawing.label(method))
+    for shots, color in colors.items():
+        axes.plot([], [], color=color, label=f"n = {shots}")
+    legend_below(figure, axes, columns=len(methods) + len(colors))
     size_axis(axes, table["dim"])
-    axes.set_ylabel("nearest-class-mean accuracy (%)")
+    axes.set_ylabel(metric_of(table).axis)
     headline(
         figure,
         f"{drawing.conditions('v2', bars='95 % for the mean over choices')}\n"

@@ -5,9 +5,9 @@
 
 from matplotlib.axes import Axes
 
-from analysis.figures.adaptive_retrieval import KEYS, chosen_method, panels_of, paper_pairs, single_search
 from analysis.metrics import CASCADES
-from analysis.plotting import SEQUENCE, headline, over_seeds, paper
+from analysis.plotting import SEQUENCE, headline, legend_below, over_seeds, paper
+from analysis.plotting.retrieval import PAIRS, panels_of, paper_pairs, single_search
 
 TABLES = ("funnel_retrieval", "adaptive_retrieval")
 INPUTS = ("data",)
@@ -17,25 +17,23 @@ MARKERS = dict(zip(CASCADES, zip(SEQUENCE, "osD")))
 
 def draw(drawing):
     """A colour per cascade; grey: one re-ranking at full size; black: one search. Numbers are first sizes."""
-    method = chosen_method(drawing, "funnel_retrieval")
-    figure, panels, tables = panels_of(
-        drawing, "funnel_retrieval", method, ("cascade", "shortlist_dim", "mflops")
-    )
+    method, table = drawing.chosen("funnel_retrieval")
+    table = table[table["metric"] == "map@10"]
+    figure, panels, means = panels_of(drawing, table, ("cascade", "shortlist_dim", "mflops"))
     others = drawing.table("adaptive_retrieval", metric="map@10", method=method)
-    splits = drawing.table("funnel_retrieval", method=method)["split"].unique()
-    for axes, table, split in zip(panels, tables, splits):
-        rows = over_seeds(others[others["split"] == split], KEYS)
+    for axes, split in zip(panels, means):
+        rows = over_seeds(others[others["split"] == split], PAIRS)
         single_search(axes, rows[rows["search"] == "single"])
         adaptive = rows[rows["search"] == "adaptive"]
         full = adaptive[adaptive["rerank_dim"] == adaptive["rerank_dim"].max()]
         reranked(axes, full[full["shortlist_k"] == full["shortlist_k"].mode().iloc[0]])
-        for name, line in table.groupby("cascade"):
+        for name, line in means[split].groupby("cascade"):
             color, marker = MARKERS[name]
             lengths = ", ".join(map(str, CASCADES[name]))
             line = line.sort_values("mflops")
             axes.plot(
                 line["mflops"],
-                100 * line["value"],
+                line["value"],
                 color=color,
                 marker=marker,
                 linestyle="--",
@@ -43,13 +41,10 @@ def draw(drawing):
                 label=f"cascade {name}: {lengths}",
             )
     paper_panel(panels[-1])
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
-    starts = ", ".join(f"{m:g}" for m in sorted(tables[0]["shortlist_dim"].unique()))
-    headline(
-        figure,
-        f"{drawing.study.title} · {drawing.label(method)} · a line's points start at {starts} dimensions",
-    )
+    legend_below(figure, panels[0], columns=3)
+    starts = ", ".join(f"{m:g}" for m in sorted(table["shortlist_dim"].unique()))
+    what = f"{drawing.conditions(None, bars=None)} · {drawing.label(method)}"
+    headline(figure, f"{what} · a line's points start at {starts} dimensions")
     return figure
 
 
@@ -58,7 +53,7 @@ def reranked(axes: Axes, rows, alpha: float = 1.0) -> None:
     rows = rows.sort_values("mflops")
     axes.plot(
         rows["mflops"],
-        100 * rows["value"],
+        rows["value"],
         "^-",
         color="#888888",
         markersize=3.5,

@@ -1,6 +1,6 @@
 """1-NN accuracy at sizes that were never trained, between those that were (paper, Figure 5)."""
 
-from analysis.plotting import headline, new_figure, over_seeds, size_axis
+from analysis.plotting import headline, metric_of, new_figure, over_seeds, size_axis
 
 TABLES = ("knn",)
 INPUTS = ("data",)
@@ -12,23 +12,23 @@ def draw(drawing):
     figure, axes = new_figure(width=4.6, height=3.2)
     table = drawing.table("knn", metric="top1")
     means = over_seeds(table, ("method", "dim", "trained"))
-    for method in (m for m in METHODS if m in drawing.study.methods):
+    for method in drawing.among(table, METHODS):
         rows = means[means["method"] == method]
         look = drawing.look(method) | {"marker": None}
-        axes.plot(rows["dim"], 100 * rows["value"], label=drawing.label(method), **look)
+        axes.plot(rows["dim"], rows["value"], label=drawing.label(method), **look)
         for trained, fill in ((True, look["color"]), (False, "white")):
             some = rows[rows["trained"] == trained]
             axes.plot(
                 some["dim"],
-                100 * some["value"],
+                some["value"],
                 linestyle="none",
                 marker=drawing.look(method)["marker"],
                 color=look["color"],
                 markerfacecolor=fill,
             )
-    size_axis(axes, drawing.study.nesting)
-    axes.set_ylabel("1-NN accuracy (%)")
+    size_axis(axes, means.loc[means["trained"] & means["method"].isin(METHODS), "dim"])
+    axes.set_ylabel(metric_of(table).axis)
     axes.set_title("filled: trained sizes, hollow: sizes in between")
-    headline(figure, drawing.conditions())
+    headline(figure, drawing.conditions(bars=None))
     axes.legend(loc="lower right")
     return figure

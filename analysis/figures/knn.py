@@ -1,6 +1,6 @@
 """1-NN accuracy against representation size, all methods (paper, Figure 3)."""
 
-from analysis.plotting import accuracy_curves, headline, legend_below, new_figure, paper_panel
+from analysis.plotting import curves, headline, legend_below, new_figure, paper_panel
 
 TABLES = ("knn",)
 INPUTS = ("data",)
@@ -10,9 +10,8 @@ def draw(drawing):
     """Left: the study, at trained sizes. Right: the paper's own curves."""
     figure, (left, right) = new_figure(2, width_ratios=(1.7, 1), height=3.4)
     table = drawing.table("knn", metric="top1", trained=True)
-    methods = [m.name for m in drawing.study.task_methods("knn") if m.group == "baselines"]
-    accuracy_curves(drawing, left, table, methods, "1-NN accuracy (%)")
+    curves(drawing, left, table, drawing.shown("knn", controls=True))
     headline(figure, drawing.conditions())
-    paper_panel(drawing, right, "knn", "top1")
+    paper_panel(right, "knn", "top1")
     legend_below(figure, left)
     return figure

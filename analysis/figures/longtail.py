@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from analysis.plotting import accuracy_curves, headline, over_seeds, shades
+from analysis.plotting import curves, headline, legend_below, metric_of, over_seeds, shades
 
 TABLES = ("longtail",)
 INPUTS = ("data",)
@@ -24,12 +24,12 @@ def draw(drawing):
     for group in above[0]:
         axes = panels[group]
         rows = table[(table["group"] == group) & (table["metric"] == "mean_class_top1")]
-        accuracy_curves(drawing, axes, rows, drawing.evaluated("longtail"), "")
+        curves(drawing, axes, rows, drawing.shown("longtail"))
+        if group != above[0][0]:
+            axes.set_ylabel("")
         axes.set_title(f"{GROUPS[group]}\n{rows['n'].max()} classes")
         axes.tick_params(axis="x", rotation=60)
         axes.set_xlabel("size")
-    first = panels[above[0][0]]
-    first.set_ylabel("mean per-class accuracy (%)")
     draw_along(drawing, panels["along"], table[table["metric"] == "top1_along_stream"])
     head = drawing.study.tasks["longtail"]["head"]
     interval = drawing.study.measure_options("classmeans")["interval"]
@@ -38,8 +38,7 @@ def draw(drawing):
         f"{drawing.conditions('stream', bars='95 % over classes')}\n"
         f"frequent: more than {head} images in the stream · class means updated every {interval} images",
     )
-    handles, labels = first.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    legend_below(figure, panels[above[0][0]], columns=4)
     return figure
 
 
@@ -53,7 +52,7 @@ def draw_along(drawing, axes, table):
             rows = means[(means["method"] == method) & (means["dim"] == m)]
             if len(rows):
                 label = f"{drawing.label(method)}, size {m}"
-                axes.plot(rows["until"], 100 * rows["value"], line, color=color, label=label)
+                axes.plot(rows["until"], rows["value"], line, color=color, label=label)
     axes.set_xlabel("images seen")
-    axes.set_ylabel("accuracy in the window (%)")
+    axes.set_ylabel(metric_of(table).axis)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))

@@ -7,7 +7,7 @@ method that is named.
 import numpy as np
 from matplotlib.figure import Figure
 
-from analysis.figures.contact_sheet import spread, title
+from analysis.plotting.pictures import class_title, spread
 from analysis.run import read_outcomes
 
 TABLES = ()
@@ -22,32 +22,60 @@ INCH = 0.42  # of a picture with its frame
 
 def draw(drawing):
     """A row per query: itself, its neighbours at the smallest size, its neighbours at the full size."""
-    method = drawing.argument or "mrl"
-    drawing.study.method(method)
-    outcomes = read_outcomes(drawing.layout, method, drawing.study.seeds[0], "neighbours")
+    method, seed = drawing.argument or "mrl", drawing.study.seeds[0]
+    label = drawing.label(method)
+    outcomes = read_outcomes(drawing.layout, method, seed, "neighbours")
     query, database = ("query", "database") if "query" in drawing.dataset else ("val", "train")
     asked, items = drawing.dataset[query], drawing.dataset[database]
     # One query for each of some classes, spread over all.
-    first = np.unique(asked.labels, return_index=True)[1]
-    chosen = spread(first, QUERIES)
+    chosen = spread(np.unique(asked.labels, return_index=True)[1], QUERIES)
     ids = outcomes[f"{query}/{database}/ids"][0][[0, -1]][:, chosen, :NEIGHBOURS]  # [2, rows, neighbours]
     right = items.labels[ids] == asked.labels[chosen, None]
+    sheet, side, starts = tile(asked.images[chosen], items.images[ids], right)
 
-    side = asked.images.shape[1] + 2 * (frame_of(asked.images.shape[1]) + GAP)
+    beside, above = 2.2, 0.68
+    height, width = (INCH * pixels / side for pixels in sheet.shape[:2])
+    figure = Figure(figsize=(beside + width + 0.05, above + height))
+    total_width, total_height = figure.get_size_inches()
+    axes = figure.add_axes((beside / total_width, 0, width / total_width, height / total_height))
+    axes.imshow(sheet, interpolation="nearest", aspect="auto")
+    axes.set_axis_off()
+    for y, of_class in enumerate(asked.labels[chosen]):
+        name = class_title(drawing.dataset.classes.loc[of_class])
+        axes.text(-0.15 * side, (y + 0.5) * side, name, ha="right", va="center", fontsize=7)
+    for left, m, share in zip(starts, outcomes["sizes"][[0, -1]], right.mean((1, 2))):
+        heading = f"nearest at {m} dimensions: {share:.0%} of these are right"
+        middle = left + ids.shape[2] * side / 2
+        axes.text(middle, -0.12 * side, heading, ha="center", va="bottom", fontsize=7.5)
+    whose = "classes never trained on" if query == "query" else "trained classes"
+    figure.text(
+        0.08 / total_width,
+        1 - 0.08 / total_height,
+        f"{drawing.study.title} · {label}, seed {seed} · {len(chosen)} of {len(asked):,} queries, {whose}\n"
+        "in a blue frame: of the query's class; orange: of another",
+        va="top",
+        fontsize=8,
+    )
+    return figure
+
+
+def tile(queries: np.ndarray, found: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, int, list[int]]:
+    """(sheet, side, starts): all pictures on white, pixels of one, where each block of neighbours starts.
+
+    queries: uint8 [rows, side, side, channels]; found: the same of [blocks, rows, neighbours]; right: bool.
+    """
+    blocks, rows, count = right.shape
+    side = queries.shape[1] + 2 * (frame_of(queries.shape[1]) + GAP)
     blank = side // 2
-    count = ids.shape[2]
-    sheet = np.full((len(chosen) * side, (1 + 2 * count) * side + 2 * blank, 3), 255, np.uint8)
-    starts = [side + blank, (1 + count) * side + 2 * blank]
-    for y, row in enumerate(chosen):
-        paste(sheet, asked.images[row], y * side, 0, None)
-        for size, left in enumerate(starts):
-            for x, item in enumerate(ids[size, y]):
-                color = RIGHT if right[size, y, x] else WRONG
-                paste(sheet, items.images[item], y * side, left + x * side, color)
-
-    sizes = outcomes["sizes"][[0, -1]]
-    names = [title(drawing.dataset.classes.loc[label]) for label in asked.labels[chosen]]
-    return on_page(drawing, sheet, side, names, starts, count, sizes, right.mean((1, 2)), method, query)
+    sheet = np.full((rows * side, (1 + blocks * count) * side + blocks * blank, 3), 255, np.uint8)
+    starts = [side + blank + block * (count * side + blank) for block in range(blocks)]
+    for y in range(rows):
+        paste(sheet, queries[y], y * side, 0, None)
+        for left, pictures, own in zip(starts, found[:, y], right[:, y]):
+            for x in range(count):
+                color = RIGHT if own[x] else WRONG
+                paste(sheet, pictures[x], y * side, left + x * side, color)
+    return sheet, side, starts
 
 
 def paste(sheet: np.ndarray, image: np.ndarray, top: int, left: int, color: tuple | None) -> None:
@@ -64,29 +92,3 @@ def paste(sheet: np.ndarray, image: np.ndarray, top: int, left: int, color: tupl
 def frame_of(side: int) -> int:
     """Pixels of the coloured frame around a picture: as wide on the page whatever the picture's size."""
     return max(2, side // 16)
-
-
-def on_page(drawing, sheet, side, names, starts, count, sizes, shares, method, query) -> Figure:
-    """The sheet with a title, a heading over each block of neighbours and the class beside each query."""
-    beside, above = 2.2, 0.68
-    height, width = (INCH * pixels / side for pixels in sheet.shape[:2])
-    figure = Figure(figsize=(beside + width + 0.05, above + height))
-    total_width, total_height = figure.get_size_inches()
-    axes = figure.add_axes((beside / total_width, 0, width / total_width, height / total_height))
-    axes.imshow(sheet, interpolation="nearest", aspect="auto")
-    axes.set_axis_off()
-    for y, name in enumerate(names):
-        axes.text(-0.15 * side, (y + 0.5) * side, name, ha="right", va="center", fontsize=7)
-    for left, size, share in zip(starts, sizes, shares):
-        heading = f"nearest at {size} dimensions: {share:.0%} of these are right"
-        axes.text(left + count * side / 2, -0.12 * side, heading, ha="center", va="bottom", fontsize=7.5)
-    whose = "classes never trained on" if query == "query" else "trained classes"
-    figure.text(
-        0.08 / total_width,
-        1 - 0.08 / total_height,
-        f"{drawing.study.title} · {drawing.label(method)} · {whose}\n"
-        "in a blue frame: of the query's class; orange: of another",
-        va="top",
-        fontsize=8,
-    )
-    return figure

@@ -7,21 +7,22 @@ stands how many networks have to be trained and kept, and how many forward passe
 import numpy as np
 import pandas as pd
 
-from analysis.metrics import normalised_area
-from analysis.plotting import new_figure
+from analysis.metrics import metric, normalised_area
+from analysis.plotting import as_shown, headline, log_axis, new_figure
 from suite.errors import UserError
 
 TABLES = ("linear", "knn", "cost")
 INPUTS = ("data",)
 ARGUMENT = ("linear", "knn")
-ACCURACY = {"linear": "linear top-1", "knn": "1-NN"}
 
 
 def draw(drawing):
     """A point per method; those that nothing cheaper beats have a black edge."""
     points = pareto_points(drawing)
     figure, axes = new_figure(width=5.6, height=3.9)
-    front = pareto_front(points["compute"].to_numpy(), points["accuracy"].to_numpy())
+    compute, accuracy = metric("train_macs"), metric("top1", drawing.argument)
+    values = points[["compute", "accuracy"]].to_numpy()
+    front = pareto_front(values, (compute.direction, accuracy.direction))
     for point, best in zip(points.itertuples(), front):
         look = drawing.look(point.method)
         edge = {"markeredgecolor": "black", "markeredgewidth": 1.2} if best else {}
@@ -29,17 +30,14 @@ def draw(drawing):
             point.compute, point.accuracy, color=look["color"], marker=look["marker"], markersize=6, **edge
         )
     axes.margins(y=0.1)
-    axes.set_xscale("log")
+    log_axis(axes)
     low, high = points["compute"].min(), points["compute"].max()
     if low > 0:  # networks that came with their weights cost nothing here
         axes.set_xlim(low / 1.25, high * 6)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "25" else "")
     sizes = f"{drawing.study.nesting[0]} … {drawing.study.nesting[-1]}"
-    axes.set_xlabel("compute of training and fitting (10¹² multiply-accumulates)")
-    axes.set_ylabel(f"{ACCURACY[drawing.argument]} accuracy, mean over log₂ size {sizes} (%)")
-    n = len(drawing.dataset.labels("val"))
-    axes.set_title(f"{drawing.study.title} · val: n = {n:,}\nblack edge: nothing cheaper is more accurate")
+    axes.set_xlabel(compute.axis)
+    axes.set_ylabel(f"{accuracy.label}, mean over log₂ size {sizes} ({accuracy.unit})")
+    headline(figure, f"{drawing.conditions(bars=None)}\nblack edge: nothing cheaper is more accurate")
     labels(figure, axes, points, drawing)  # last: it needs the final layout
     return figure
 
@@ -49,37 +47,39 @@ def pareto_points(drawing) -> pd.DataFrame:
 
     Fitted methods carry the training of the network they start from and its forward pass, beside their fit.
     """
-    table = drawing.table(drawing.argument, metric="top1")
+    table = as_shown(drawing.table(drawing.argument, metric="top1"))
     table = table[table["dim"].isin(drawing.study.nesting)]
     accuracy = table.groupby(["method", "dim"])["value"].mean().unstack()
     cost = drawing.table("cost", dim=0).groupby(["method", "metric"])["value"].mean().unstack()
     rows = []
-    for method in drawing.study.methods.values():
-        if method.kind == "control" or method.group != "baselines" or method.name not in accuracy.index:
-            continue
-        values = accuracy.loc[method.name].dropna()
-        if method.name not in cost.index or len(values) < len(drawing.study.nesting):
-            raise UserError(f"pareto: {method.name} is not evaluated at every size, or not in the cost table")
+    for method in drawing.shown(drawing.argument):
+        values = accuracy.loc[method].dropna()
+        if method not in cost.index or len(values) < len(drawing.study.nesting):
+            raise UserError(f"pareto: {method} is not evaluated at every size, or not in the cost table")
+        macs = cost.loc[method, ["train_macs", "fit_macs"]].sum()
         rows.append(
             {
-                "method": method.name,
-                "accuracy": 100 * float(normalised_area(values.index.to_numpy(), values.to_numpy())),
-                "compute": cost.loc[method.name, ["train_macs", "fit_macs"]].sum() / 1e12,
-                "networks": int(cost.loc[method.name, "networks"]),
-                "forwards": int(cost.loc[method.name, "forwards"]),
+                "method": method,
+                "accuracy": float(normalised_area(values.index.to_numpy(), values.to_numpy())),
+                "compute": metric("train_macs").scale * macs,
+                "networks": int(cost.loc[method, "networks"]),
+                "forwards": int(cost.loc[method, "forwards"]),
             }
         )
     return pd.DataFrame(rows)
 
 
-def pareto_front(cost: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Whether each point has nothing that costs no more and gives more, or as much for less: bool [n].
+def pareto_front(points: np.ndarray, directions: tuple[int, ...]) -> np.ndarray:
+    """Whether no other point is as good in everything and better in something: bool [n].
 
-    >>> pareto_front(np.array([1, 1, 2, 3]), np.array([5, 4, 4, 6])).tolist()
+    points: [n, metrics]; directions: of each metric, +1 when more is better, -1 when less is.
+
+    >>> pareto_front(np.array([(1, 5), (1, 4), (2, 4), (3, 6)]), (-1, +1)).tolist()
     [True, False, False, True]
     """
-    no_worse = (cost[:, None] <= cost) & (value[:, None] >= value)
-    better = (cost[:, None] < cost) | (value[:, None] > value)
+    goodness = points * directions
+    no_worse = (goodness[:, None] >= goodness).all(axis=2)
+    better = (goodness[:, None] > goodness).any(axis=2)
     return ~(no_worse & better).any(axis=0)
 
 

@@ -1,7 +1,7 @@
 """Mean average precision of the first ten neighbours against size (paper, Figure 7 and appendix E)."""
 
-from analysis.figures.adaptive_retrieval import PANELS, searched
-from analysis.plotting import accuracy_curves, headline, legend_below, new_figure, paper_panel
+from analysis.plotting import curves, headline, legend_below, new_figure, paper_panel
+from analysis.plotting.retrieval import searched, splits_of
 
 TABLES = ("retrieval",)
 INPUTS = ("data",)
@@ -10,15 +10,15 @@ INPUTS = ("data",)
 def draw(drawing):
     """Seen classes, unseen ones where the study has any, and the paper's own curves."""
     table = drawing.table("retrieval", metric="map@10")
-    splits = [split for split in PANELS if (table["split"] == split).any()]
+    splits = splits_of(table)
     ratios = [1.3] * len(splits) + [1]
     figure, panels = new_figure(len(ratios), width=7.4, height=3.5, width_ratios=ratios)
     for axes, split in zip(panels, splits):
         rows = table[table["split"] == split]
-        accuracy_curves(drawing, axes, rows, drawing.evaluated("retrieval"), "mAP@10 (%)")
+        curves(drawing, axes, rows, drawing.shown("retrieval"))
         axes.tick_params(axis="x", rotation=45)
         axes.set_title(searched(drawing, rows))
-    paper_panel(drawing, panels[-1], "retrieval", "map@10")
+    paper_panel(panels[-1], "retrieval", "map@10")
     panels[-1].set_title("the paper: ImageNet-1K\n(compare the shape)", color="#666666")
     headline(figure, drawing.conditions(None, bars="95 % over queries"))
     legend_below(figure, panels[0])

@@ -1,7 +1,7 @@
 """Accuracy under shift, a panel per split, beside clean images of the same classes (paper, appendix H)."""
 
 from analysis.measures.predict import RESTRICTED
-from analysis.plotting import accuracy_curves, headline, new_figure, over_seeds
+from analysis.plotting import curves, headline, legend_below, new_figure, over_seeds
 from suite.errors import UserError
 
 TABLES = ("robustness",)
@@ -24,25 +24,25 @@ def draw(drawing):
     for axes, split in zip(panels[0], splits):
         clean = f"val@{split}" if split in RESTRICTED else "val"
         shown = fewest_classes(table, split)
-        accuracy_curves(drawing, axes, shown, drawing.evaluated("robustness"), "")
+        curves(drawing, axes, shown, drawing.shown("robustness"))
+        if axes is not panels[0, 0]:
+            axes.set_ylabel("")
         means = over_seeds(fewest_classes(table, clean))
         rows = means[means["method"] == REFERENCE]
         if len(rows):
             label = f"{drawing.label(REFERENCE)} on clean images of the same classes"
-            axes.plot(rows["dim"], 100 * rows["value"], color="#888888", linestyle=(0, (4, 2)), label=label)
+            axes.plot(rows["dim"], rows["value"], color="#888888", linestyle=(0, (4, 2)), label=label)
         axes.set_title(
             f"{split}: {KINDS[split]}\nn = {shown['n'].max():,}, {shown['classes'].max():.0f} classes"
         )
         axes.tick_params(axis="x", rotation=60)
         axes.set_xlabel("size")
-    panels[0, 0].set_ylabel("linear top-1 accuracy (%)")
     text = drawing.conditions(None)
     restricted = [split for split in RESTRICTED if split in splits]
     if restricted:
         text += f"\n{' and '.join(restricted)}: logits restricted to their classes"
     headline(figure, text)
-    handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    legend_below(figure, panels[0, 0], columns=4)
     return figure
 
 

@@ -4,8 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from analysis.plotting import accuracy_curves, headline, over_seeds
-from suite.errors import unknown
+from analysis.plotting import curves, headline, legend_below, over_seeds
 
 TABLES = ("superclass",)
 INPUTS = ("data",)
@@ -17,37 +16,30 @@ NAMED = 3  # gains that are named
 def draw(drawing):
     """Left: all methods. Right: each superclass of one method, with the largest gains framed and named."""
     table = drawing.table("superclass")
-    method = drawing.argument or METHOD
-    if method not in set(table["method"]):
-        raise unknown("method", method, table["method"].unique(), "the superclass table")
-    superclasses = table[(table["superclass"] != "all") & (table["method"] == method)]
+    method, superclasses = drawing.chosen("superclass", METHOD)
+    superclasses = superclasses[superclasses["superclass"] != "all"]
     rows = superclasses["superclass"].nunique()
     figure = Figure(figsize=(7.4, max(4.6, 2 + 0.17 * rows)), layout="constrained")
     panels = figure.subplot_mosaic([["accuracy", "each"], ["inside", "each"]], width_ratios=(1, 1.05))
     overall = table[(table["superclass"] == "all") & ~table["reject"].astype(bool)]
-    methods = drawing.evaluated("superclass")
-    for name, metric, label in (
-        ("accuracy", "superclass_top1", "superclass accuracy (%)"),
-        ("inside", "errors_within_superclass", "errors that stay inside\nthe superclass (%)"),
-    ):
-        accuracy_curves(drawing, panels[name], overall[overall["metric"] == metric], methods, label)
+    for name, metric in (("accuracy", "superclass_top1"), ("inside", "errors_within_superclass")):
+        curves(drawing, panels[name], overall[overall["metric"] == metric], drawing.shown("superclass"))
     panels["accuracy"].set_xlabel("")
     heatmap(drawing, panels["each"], superclasses, method)
     headline(figure, drawing.conditions())
-    handles, labels = panels["accuracy"].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    legend_below(figure, panels["accuracy"], columns=4)
     return figure
 
 
 def heatmap(drawing, axes, table, method):
     """Accuracy of each superclass at each size, those that gain most from small to large on top."""
-    means = over_seeds(table, ("metric", "superclass", "dim"))
+    means = over_seeds(table, ("superclass", "dim"))
     accuracy, gains = (
         means[means["metric"] == metric].pivot(index="superclass", columns="dim", values="value")
         for metric in ("superclass_top1", "superclass_gain")
     )
     accuracy = accuracy.loc[(accuracy.iloc[:, -1] - accuracy.iloc[:, 0]).sort_values(ascending=False).index]
-    image = 100 * accuracy.to_numpy()
+    image = accuracy.to_numpy()
     axes.imshow(image, aspect="auto", cmap="cividis")
     middle = (image.min() + image.max()) / 2
     for y, x in np.ndindex(*image.shape):
@@ -60,7 +52,7 @@ def heatmap(drawing, axes, table, method):
         x, y = dims.index(m), list(accuracy.index).index(superclass)
         frame = Rectangle((x - 1.5, y - 0.5), 2, 1, fill=False, edgecolor="#D55E00", linewidth=1.5)
         axes.add_patch(frame)
-        named.append(f"{superclass} {dims[x - 1]}→{m}: {100 * gain:+.0f}")
+        named.append(f"{superclass} {dims[x - 1]}→{m}: {gain:+.0f}")
     axes.set_xticks(range(len(dims)), dims)
     axes.set_yticks(range(len(accuracy)), accuracy.index, fontsize=6)
     axes.set_xlabel("representation size (dimensions)")

@@ -2,11 +2,12 @@
 
 import pandas as pd
 
+from analysis.metrics import metric
 from analysis.plotting import headline, new_figure
 from suite.errors import UserError
 
 TABLES = ()
-INPUTS = ("logs",)
+INPUTS = ("data", "logs")
 
 
 def draw(drawing):
@@ -14,45 +15,45 @@ def draw(drawing):
 
     Networks that came with their weights have no curve.
     """
-    study = drawing.study
-    methods = [m for m in study.methods.values() if m.networks and m.group == "baselines"]
-    logs = {m.name: training_log(drawing, m) for m in methods}
-    methods = [m for m in methods if len(logs[m.name])]
-    if not methods:
+    trained = [name for name in drawing.shown() if drawing.study.method(name).networks]
+    logs = {name: training_log(drawing, name) for name in trained}
+    logs = {name: log for name, log in logs.items() if len(log)}
+    if not logs:
         raise UserError("no network of this study was trained; take training_curves out of its figures")
-    columns = min(3, len(methods))
-    rows = -(-len(methods) // columns)
+    columns = min(3, len(logs))
+    rows = -(-len(logs) // columns)
     figure, grid = new_figure(columns, rows, height=0.6 + 1.9 * rows, squeeze=False, sharex=True, sharey=True)
-    for axes in grid.flat[len(methods) :]:
+    shown = metric("train_top1")
+    for axes in grid.flat[len(logs) :]:
         axes.set_axis_off()
-    for axes, method in zip(grid.flat, methods):
-        log = logs[method.name]
-        color = drawing.look(method.name)["color"]
+    for axes, (method, log) in zip(grid.flat, logs.items()):
+        color = drawing.look(method)["color"]
         sizes = sorted(log["dim"].unique())
         for place, m in enumerate(sizes):
             some = log[log["dim"] == m]
             axes.plot(
                 some["epoch"],
-                100 * some["train_top1"],
+                shown.scale * some["train_top1"],
                 color=color,
                 alpha=0.25 + 0.75 * (place + 1) / len(sizes),
                 label=f"{m}",
             )
-        axes.set_title(method.label)
+        axes.set_title(drawing.label(method))
         axes.legend(title="size", ncols=2, fontsize=5.5, title_fontsize=6, loc="lower right")
     for axes in grid[-1]:
         axes.set_xlabel("epoch")
     for axes in grid[:, 0]:
-        axes.set_ylabel("training top-1 (%)")
-    headline(figure, f"{study.title} · running average over each epoch's batches, mean of {drawing.seeds}")
+        axes.set_ylabel(shown.axis)
+    conditions = drawing.conditions("train", bars=None)
+    headline(figure, f"{conditions} · running average over each epoch's batches, mean over seeds")
     return figure
 
 
-def training_log(drawing, method) -> pd.DataFrame:
+def training_log(drawing, method: str) -> pd.DataFrame:
     """Logs of a method's networks, averaged over seeds: dim, epoch, train_top1 …"""
     logs = [
         pd.read_csv(drawing.layout.network(net.name, seed) / "log.csv")
-        for net in method.networks
+        for net in drawing.study.method(method).networks
         for seed in drawing.study.seeds
     ]
     return pd.concat(logs).groupby(["dim", "epoch"], as_index=False).mean(numeric_only=True)

@@ -1,7 +1,6 @@
 """Zero-shot classification against size: classes never trained on, and the trained ones (paper, Figure 3)."""
 
-from analysis.evaluations.findings_image_text import UNSEEN
-from analysis.plotting import accuracy_curves, headline, legend_below, new_figure
+from analysis.plotting import curves, headline, legend_below, new_figure
 
 TABLES = ("zero_shot",)
 INPUTS = ("data",)
@@ -13,10 +12,9 @@ def draw(drawing):
     table = drawing.table("zero_shot", metric="top1")
     sides = [classes for classes in TITLES if (table["classes"] == classes).any()]
     figure, panels = new_figure(len(sides), height=3.2, squeeze=False)
-    methods = [m.name for m in drawing.study.task_methods("zero_shot") if m.kind != "control"]
     for axes, classes in zip(panels[0], sides):
         some = table[table["classes"] == classes]
-        accuracy_curves(drawing, axes, some, methods, "top-1 accuracy (%)")
+        curves(drawing, axes, some, drawing.shown("zero_shot"))
         candidates = some["candidates"].iloc[0]
         axes.axhline(100 / candidates, color="#666666", linestyle="--", linewidth=0.8)
         axes.annotate(
@@ -30,5 +28,5 @@ def draw(drawing):
         axes.set_ylim(bottom=0)
         axes.set_title(f"{TITLES[classes].format(n=candidates)}, {some['n'].iloc[0]:,} images")
     legend_below(figure, panels[0, 0])
-    headline(figure, drawing.conditions(UNSEEN, bars="95 % over classes"))
+    headline(figure, drawing.conditions(None, bars="95 % over classes"))
     return figure

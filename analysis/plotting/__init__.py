@@ -1,6 +1,6 @@
 """What every figure shares: one look per method everywhere, a log₂ size axis, what a figure may read."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from analysis.metrics import Metric, metric
 from splits.store import Dataset
 from suite.errors import UserError
 from suite.files import write_aside
@@ -59,7 +60,6 @@ STYLE = {
     "legend.fontsize": 7,
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
-    "svg.hashsalt": "matryoshka",
     "pdf.fonttype": 42,
 }
 
@@ -100,6 +100,16 @@ class Drawing:
             )
         return found
 
+    def chosen(self, task: str, default: str | None = None) -> tuple[str, pd.DataFrame]:
+        """(method, its rows): the method of the figure's name, else the default, else the first evaluated.
+
+        Raises UserError where the table has no rows of it.
+        """
+        method = self.argument or default or self.study.task_methods(task)[0].name
+        table = self.table(task)
+        self.among(table, [method])
+        return method, table[table["method"] == method]
+
     @cached_property
     def dataset(self) -> Dataset:
         """The study's data."""
@@ -111,19 +121,13 @@ class Drawing:
 
     def look(self, method: str) -> dict:
         """Plot arguments of a method: colour, marker, line style; the same in every figure."""
-        if method in LOOKS:
-            color, marker, line = LOOKS[method]
-        else:
-            others = [name for name in self.study.methods if name not in LOOKS]
-            place = others.index(method)
-            color, marker = SEQUENCE[place % len(SEQUENCE)], MARKERS[place % len(MARKERS)]
-            line = "-"
-        return {"color": color, "marker": marker or None, "linestyle": line}
+        others = [name for name in self.study.methods if name not in LOOKS]
+        return look(method, others.index(method) if method in others else 0)
 
-    def evaluated(self, task: str) -> list[str]:
-        """Methods of an evaluation that a figure of the main results shows: no controls, no ablations."""
-        methods = self.study.task_methods(task)
-        return [m.name for m in methods if m.group == "baselines" and m.kind != "control"]
+    def shown(self, task: str | None = None, controls: bool = False) -> list[str]:
+        """Methods of the main results (of an evaluation, or all): no ablations, and controls if asked for."""
+        methods = self.study.methods.values() if task is None else self.study.task_methods(task)
+        return [m.name for m in methods if m.group == "baselines" and (controls or m.kind != "control")]
 
     @property
     def seeds(self) -> str:
@@ -144,10 +148,44 @@ class Drawing:
         return " · ".join(parts)
 
 
-def over_seeds(table: pd.DataFrame, keys: tuple[str, ...] = ("method", "dim")) -> pd.DataFrame:
-    """Means over seeds of value, low and high; one row per combination of keys, sizes increasing."""
+def look(method: str, place: int = 0, taken: Container[str] = ()) -> dict:
+    """Plot arguments of a method: its own in every figure where it has them (LOOKS).
+
+    Else those at `place` of a sequence without the colours that are `taken`.
+    """
+    others = [pair for pair in zip(SEQUENCE * len(MARKERS), MARKERS * len(SEQUENCE)) if pair[0] not in taken]
+    color, marker, line = LOOKS.get(method) or (*others[place % len(others)], "-")
+    return {"color": color, "marker": marker or None, "linestyle": line}
+
+
+def as_shown(table: pd.DataFrame) -> pd.DataFrame:
+    """A table with value, low and high in the units of METRICS: fractions in per cent."""
+    pairs = zip(table["metric"], table["task"])
+    scales = [metric(name, task).scale for name, task in pairs]
+    columns = ["value", "low", "high"]
+    return table.assign(**{column: table[column] * scales for column in columns})
+
+
+def over_seeds(table: pd.DataFrame, keys: Iterable[str] = ("method", "dim")) -> pd.DataFrame:
+    """Means over seeds of value, low and high, as they are shown.
+
+    One row per evaluation, metric and combination of keys, sizes increasing.
+    """
     columns = ["value", "low", "high", "n"]
-    return table.groupby(list(keys), sort=True, as_index=False)[columns].mean()
+    means = table.groupby(["task", "metric", *keys], sort=True, as_index=False)[columns].mean()
+    return as_shown(means)
+
+
+def metric_of(table: pd.DataFrame) -> Metric:
+    """The metric that all rows of a table have. Raises ValueError where they have several."""
+    ((name, task),) = set(zip(table["metric"], table["task"]))
+    return metric(name, task)
+
+
+def whiskers(rows: pd.DataFrame) -> np.ndarray | None:
+    """Lengths of the bars below and above each value, [2, n]; None where a row has no interval."""
+    bars = np.array([rows["value"] - rows["low"], rows["high"] - rows["value"]])
+    return None if np.isnan(bars).any() else np.maximum(0, bars)
 
 
 def shades(count: int) -> list[tuple]:
@@ -165,36 +203,32 @@ def size_axis(axes: Axes, sizes) -> None:
     axes.set_xlabel("representation size (dimensions)")
 
 
-def curve(drawing: Drawing, axes: Axes, method: str, rows: pd.DataFrame, scale: float = 100) -> None:
-    """One method against size, with its interval as bars. rows: dim, value, low, high."""
+def log_axis(axes: Axes, base: int = 10) -> None:
+    """A log x axis with plain numbers."""
+    axes.set_xscale("log", base=base)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "25" else "")
+    axes.tick_params(axis="x", which="minor", labelsize=6)
+
+
+def curve(drawing: Drawing, axes: Axes, method: str, rows: pd.DataFrame) -> None:
+    """One method against size, with its interval as bars. rows: of `over_seeds`."""
     rows = rows.sort_values("dim")
-    value = scale * rows["value"].to_numpy()
-    bars = None
-    if rows["low"].notna().all() and len(rows):
-        low, high = scale * rows["low"].to_numpy(), scale * rows["high"].to_numpy()
-        bars = np.maximum(0, [value - low, high - value])
+    label, look = drawing.label(method), drawing.look(method)
     axes.errorbar(
-        rows["dim"],
-        value,
-        yerr=bars,
-        label=drawing.label(method),
-        elinewidth=0.8,
-        capsize=0,
-        **drawing.look(method),
+        rows["dim"], rows["value"], yerr=whiskers(rows), label=label, elinewidth=0.8, capsize=0, **look
     )
 
 
-def accuracy_curves(
-    drawing: Drawing, axes: Axes, table: pd.DataFrame, methods, ylabel: str = "top-1 accuracy (%)"
-) -> None:
-    """Every method's curve against size on one axis. table: method, dim, value, low, high."""
-    means = over_seeds(table[table["method"].isin(list(methods))])
+def curves(drawing: Drawing, axes: Axes, table: pd.DataFrame, methods: Sequence[str]) -> None:
+    """Every method's curve against size on one axis, which is named by the metric. table: of one metric."""
+    means = over_seeds(table[table["method"].isin(methods)])
     for method in methods:
         rows = means[means["method"] == method]
         if len(rows):
             curve(drawing, axes, method, rows)
     size_axis(axes, means["dim"])
-    axes.set_ylabel(ylabel)
+    axes.set_ylabel(metric_of(table).axis)
 
 
 def paper(task: str, metric: str, dataset: str = "imagenet1k") -> pd.DataFrame:
@@ -204,26 +238,22 @@ def paper(task: str, metric: str, dataset: str = "imagenet1k") -> pd.DataFrame:
     return table[chosen]
 
 
-def paper_panel(drawing: Drawing, axes: Axes, task: str, metric: str) -> None:
+def paper_title(axes: Axes, **options: object) -> None:
+    """Says that a panel shows the paper's own figures, and what they may be compared in."""
+    text = "the paper: ResNet50, ImageNet-1K\n(comparable in shape only)"
+    axes.set_title(text, color="#666666", **options)
+
+
+def paper_panel(axes: Axes, task: str, metric: str) -> None:
     """The paper's curves, drawn lightly: to be compared with the study's in shape only."""
-    renamed = {"first_features_of_ff2048": "first_features"}
-    table = paper(task, metric).replace({"method": renamed})
+    table = paper(task, metric).replace({"method": {"first_features_of_ff2048": "first_features"}})
     for method, rows in table.groupby("method", sort=False):
-        if method not in LOOKS:
-            continue
-        color, marker, line = LOOKS[method]
-        rows = rows.dropna(subset=["dim"]).sort_values("dim")
-        axes.plot(
-            rows["dim"],
-            rows["value"],
-            color=color,
-            marker=marker or None,
-            linestyle=line,
-            alpha=0.45,
-        )
+        if method in LOOKS:
+            rows = rows.dropna(subset=["dim"]).sort_values("dim")
+            axes.plot(rows["dim"], rows["value"], alpha=0.45, **look(method))
     size_axis(axes, table["dim"].dropna())
     axes.tick_params(axis="x", rotation=45)
-    axes.set_title("the paper: ResNet50, ImageNet-1K\n(comparable in shape only)", color="#666666")
+    paper_title(axes)
 
 
 def legend_below(figure: Figure, axes: Axes, columns: int = 5) -> None:

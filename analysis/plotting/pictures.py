@@ -1,0 +1,22 @@
+"""What figures of pictures share: which are chosen, and how a class is named beside them."""
+
+import numpy as np
+import pandas as pd
+
+NAME_LENGTH = 34  # characters of a class name that fit beside its row
+
+
+def spread(values: np.ndarray, count: int) -> np.ndarray:
+    """At most `count` of the values, evenly spaced from the first to the last."""
+    if len(values) <= count:
+        return values
+    return values[np.linspace(0, len(values) - 1, count).round().astype(int)]
+
+
+def class_title(row: pd.Series) -> str:
+    """A class in two short lines: its name, and superclass and code point where there are such."""
+    name = str(row.get("caption") or row["name"])
+    if len(name) > NAME_LENGTH:
+        name = name[: NAME_LENGTH - 1].rstrip() + "…"
+    below = " · ".join(str(row[key]) for key in ("superclass", "codepoint") if row.get(key))
+    return f"{name}\n{below}" if below else name

@@ -1,0 +1,192 @@
+"""Every figure: drawn from whole tables, it says which study it shows, of how much, and what its bars are."""
+
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+from matplotlib.collections import PolyCollection
+from matplotlib.container import BarContainer, ErrorbarContainer
+from matplotlib.text import Text
+
+from analysis.figures import neighbour_grid
+from analysis.plotting import LOOKS, Drawing, as_shown, look, metric_of, over_seeds, save, use_style, whiskers
+from analysis.plotting.retrieval import paper_pairs
+from suite.contracts import EVALUATION, FIGURE
+from suite.errors import UserError
+from suite.layout import Layout
+from suite.modules import ROOT
+from suite.study import load_study
+
+# Figures of evaluations that need more than images and labels: from the tables that were saved.
+SAVED = [
+    (study, figure)
+    for study in ("image_text", "bert")
+    for figure in load_study(study).figures
+    if any(EVALUATION.facts(task).NEEDS for task in FIGURE.facts(figure).TABLES)
+]
+OTHERS = (
+    "contact_sheet_stream",
+    "pareto_knn",
+    "adaptive_classification_flip",
+    "paired_mrl",
+    "superclass_mrl_e",
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """(study, layout) with raw outcomes and tables of everything registered."""
+    use_style()
+    return synthetic.finish(tmp_path_factory.mktemp("synthetic"))
+
+
+def drawn(study, layout, name):
+    """(figure, what it was drawn with)."""
+    module, argument = study.figure_module(name)
+    drawing = Drawing(study, layout, argument)
+    return FIGURE.load(module).draw(drawing), drawing
+
+
+def check(figure, drawing, counts):
+    """A figure says what it shows: the study, one of the possible `counts`, what bars and bands are."""
+    text = "\n".join(text.get_text() for text in figure.findobj(Text) if text.get_visible())
+    assert drawing.study.title in text
+    said = re.findall(r"n = ([\d,]+)|([\d,]+) (?:queries|images|masked tokens)", text)
+    assert {int("".join(number).replace(",", "")) for number in said} & counts, text
+    assert any(axes.has_data() for axes in figure.axes), "an empty figure"
+    containers = [one for axes in figure.axes for one in axes.containers]
+    bars = any(isinstance(one, BarContainer) for one in containers)
+    bars |= any(isinstance(one, ErrorbarContainer) and one.has_yerr for one in containers)
+    assert ("bars: " in text) == bars
+    bands = any(isinstance(one, PolyCollection) for axes in figure.axes for one in axes.collections)
+    assert ("bands: " in text) == bands
+
+
+@pytest.mark.parametrize("name", [*synthetic.config()["figures"], *OTHERS])
+def test_a_figure_says_what_it_shows(finished, name):
+    study, layout = finished
+    figure, drawing = drawn(study, layout, name)
+    counts = {len(drawing.dataset.labels(split)) for split in drawing.dataset.splits}
+    for task in FIGURE.facts(study.figure_module(name)[0]).TABLES:
+        table = drawing.table(task)
+        # What a method costs is one number per seed.
+        counts |= {len(study.seeds)} if task == "cost" else set(table["n"])
+    check(figure, drawing, counts)
+
+
+@pytest.mark.parametrize(("saved", "name"), SAVED)
+def test_a_figure_of_saved_tables_says_what_it_shows(saved, name, tmp_path, monkeypatch):
+    use_style()
+    study, layout = load_study(saved), Layout(saved, tmp_path)
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / study.name).symlink_to(ROOT / "results" / "saved" / study.name / "tables")
+    items = {"val": 70, "query": 30}
+    data = SimpleNamespace(splits=tuple(items), labels=lambda split: np.zeros(items[split], np.int64))
+    monkeypatch.setattr(Drawing, "dataset", data)
+    figure, drawing = drawn(study, layout, name)
+    (task,) = FIGURE.facts(name).TABLES
+    check(figure, drawing, {*items.values(), *drawing.table(task)["n"]})
+
+
+def test_no_figure_is_left_out():
+    study = synthetic.Study(synthetic.config())
+    names = {study.figure_module(name)[0] for name in study.figures} | {name for _, name in SAVED}
+    assert names == set(FIGURE.names())
+
+
+@pytest.mark.parametrize("name", ["pareto_linear", "neighbour_grid"])
+def test_a_figure_is_the_same_bytes_again(finished, name, tmp_path):
+    for copy in ("a", "b"):
+        save(drawn(*finished, name)[0], tmp_path / f"{copy}.png", tmp_path / f"{copy}.pdf")
+    for suffix in ("png", "pdf"):
+        assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
+
+
+def test_a_figure_of_a_method_that_its_table_lacks_says_so(finished):
+    message = "the table of funnel_retrieval has no rows of mrl_8boost, only of mrl, .*; take its figures out"
+    with pytest.raises(UserError, match=message):
+        drawn(*finished, "funnel_mrl_8boost")
+
+
+def test_figures_of_data_without_the_splits_they_are_about_say_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(synthetic, "COUNTS", {name: synthetic.COUNTS[name] for name in ("train", "val")})
+    tasks = dict.fromkeys(["fewshot", "longtail", "robustness"])
+    finished = synthetic.finish(tmp_path, tasks=tasks, seeds=[0], methods={"mrl": None}, figures=[])
+    for figure, message in (
+        ("fewshot", r"the table of fewshot has no rows, .* \(splits: train, val\); take its figures"),
+        ("longtail", "the table of longtail has no rows"),
+        ("robustness", "has none of the splits v2, sketch, r, a"),
+    ):
+        with pytest.raises(UserError, match=message):
+            drawn(*finished, figure)
+
+
+def test_figures_of_data_without_superclasses_or_the_methods_they_are_about_say_so(tmp_path):
+    tasks = {"fewshot": None, "superclass": None, "disagreement": None, "linear": None}
+    tasks |= {"adaptive_classification": {"against": None}, "paired": {"against": ["mrl_e"]}}
+    study, layout = synthetic.build(tmp_path, tasks=tasks, seeds=[0], methods={"mrl_e": None}, figures=[])
+    classes = pd.read_csv(layout.data / "classes.csv")
+    classes.assign(superclass="").to_csv(layout.data / "classes.csv", index=False)
+    synthetic.measure(study, layout)
+    synthetic.tabulated(study, layout)
+    for figure, message in (
+        ("fewshot", "fewshot has no rows of mrl or fixed_feature, only of mrl_e; take its figures out of"),
+        ("superclass", "the table of superclass has no rows"),
+        ("disagreement", "disagreement has no rows of mrl or fixed_feature"),
+        ("adaptive_classification", "adaptive_classification has no rows of mrl, only of mrl_e"),
+        ("paired", "the table of paired has no rows"),
+    ):
+        with pytest.raises(UserError, match=message):
+            drawn(study, layout, figure)
+
+
+# --- what figures share ---------------------------------------------------------------------------
+
+
+def test_a_look_is_the_methods_own_else_one_that_nothing_else_has():
+    assert look("mrl") == look("mrl", 5, {"#0072B2"}) == {"color": "#0072B2", "marker": "o", "linestyle": "-"}
+    assert look("control_random")["marker"] is None
+    others = [look("another", place) for place in range(40)]
+    assert len({(each["color"], each["marker"]) for each in others}) == 40
+    taken = {LOOKS["mrl"][0], LOOKS["fixed_feature"][0]}
+    assert not taken & {look("another", place, taken)["color"] for place in range(40)}
+
+
+def test_means_over_seeds_are_in_the_units_of_their_metrics():
+    table = pd.DataFrame(
+        [
+            ("knn", "top1", "mrl", 8, 0.5, 0.4, 0.6, 10),
+            ("knn", "top1", "mrl", 8, 0.7, 0.6, 0.8, 10),
+            ("cosine_margin", "cosine", "mrl", 8, 0.5, 0.5, 0.75, 10),
+        ],
+        columns=["task", "metric", "method", "dim", "value", "low", "high", "n"],
+    )
+    means = over_seeds(table).set_index("metric")
+    assert means.loc["top1", ["value", "low", "high", "n"]].tolist() == pytest.approx([60, 50, 70, 10])
+    assert means.loc["cosine", ["value", "low", "high"]].tolist() == [0.5, 0.5, 0.75]
+    assert metric_of(table[:2]).axis == "1-NN accuracy (%)"
+    with pytest.raises(ValueError, match="too many"):
+        metric_of(table)
+    shown = as_shown(table)
+    np.testing.assert_allclose(whiskers(shown), [[10, 10, 0], [10, 10, 0.25]])
+    assert whiskers(shown.assign(low=[0, np.nan, 0])) is None
+    with pytest.raises(UserError, match="unknown metric 'tpo1'"):
+        as_shown(table.assign(metric="tpo1"))
+
+
+def test_the_papers_own_costs_come_out():
+    table = paper_pairs().set_index(["shortlist_dim", "rerank_dim"])["mflops"]
+    assert table[8, 8] == pytest.approx(10.250936)
+    assert table[8, 2048] == pytest.approx(10.658936)
+    assert table[16, 2048] == pytest.approx(20.908272)
+
+
+@pytest.mark.parametrize(("side", "frame"), [(32, 2), (28, 2), (256, 16)])
+def test_a_frame_grows_with_its_picture(side, frame):
+    assert neighbour_grid.frame_of(side) == frame
+    sheet = np.full((side + 2 * (frame + 2),) * 2 + (3,), 255, np.uint8)
+    neighbour_grid.paste(sheet, np.zeros((side, side, 1), np.uint8), 0, 0, neighbour_grid.RIGHT)
+    assert (sheet == neighbour_grid.RIGHT).all(2).sum() == (side + 2 * frame) ** 2 - side**2
