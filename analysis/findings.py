@@ -4,7 +4,7 @@
 
 Every claim is decided by one paired difference of outcomes on the test items and its 95 % interval, by a rule
 that is stated here and not tuned: a claim that is true but cannot be told from its opposite is "not shown".
-Small sizes are those up to d/8, large ones those above.
+Small sizes are those up to d/8, large ones above. The claims stand in evaluations/findings*.py.
 """
 
 import argparse
@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.evaluations.paired import read_seeds
-from analysis.run import Run, by_method
+from analysis.run import Items, Run, by_method, over_seeds
 from analysis.statistics import MARGIN, RESAMPLES, compare_outcomes, compare_paired, verdict
 from suite import cli
+from suite.contracts import EVALUATION
 
 Outcomes = dict[int, np.ndarray]  # by size, one value per test item: float64 [n]
 
@@ -29,16 +29,41 @@ class NotTested(Exception):
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """What a claim is about: a metric that an evaluation measures item by item."""
+
+    task: str
+    metric: str = "top1"
+    split: str = "val"
+
+    @property
+    def name(self) -> str:
+        """For people: "1-NN top1"."""
+        return f"{EVALUATION.facts(self.task).WORD} {self.metric}".strip()
+
+    def of(self, run: Run) -> Items:
+        """The items of one method and seed."""
+        same = [
+            each for each in run.items(self.task) if (each.metric, each.split) == (self.metric, self.split)
+        ]
+        return same[0]
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Outcomes of a study's methods, and how they are compared."""
 
     runs: dict[str, list[Run]]
     seed: int
-    read: dict[str, Callable]  # metric → (run → (sizes, outcomes [draws, sizes, n]))
 
-    def outcomes(self, method: str, metric: str) -> Outcomes:
+    def outcomes(self, method: str, outcome: Outcome) -> Outcomes:
         """Raises KeyError for a method that the study does not have."""
-        return read_seeds(self.runs[method], self.read[metric])
+        return over_seeds(self.runs[method], outcome.of)
+
+    def both(self, claim: "Claim") -> tuple[Outcomes, Outcomes, list[int]]:
+        """Outcomes of a claim's method and of what it is compared with, and the sizes that both have."""
+        new, base = self.outcomes(claim.method, claim.on), self.outcomes(claim.against, claim.on)
+        return new, base, [m for m in new if m in base]
 
     def rng(self) -> np.random.Generator:
         """The same draws for every claim, whatever the order of the claims."""
@@ -53,18 +78,13 @@ class Evidence:
             raise NotTested(f"no size among {', '.join(map(str, new))} that the claim is about")
         pair = [np.mean([values[m] for m in dims], axis=0) for values in (new, base)]
         found = compare_paired(*pair, MARGIN, rng=self.rng())
-        by_size = self.by_size(new, base, dims)
-        numbers = [
-            f"{row.dim}: {signed(row.difference)} [{signed(row.low)}, {signed(row.high)}]"
-            for row in by_size.itertuples()
-        ]
         return {
             "value": float(found.difference),
             "low": float(found.low),
             "high": float(found.high),
             "verdict": verdict(found.low, found.high, found.p, found.p_equivalence),
             "dims": " ".join(map(str, dims)),
-            "numbers": "; ".join(numbers),
+            "numbers": numbers(self.by_size(new, base, dims)),
         }
 
     def by_size(self, new: Outcomes, base: Outcomes, dims: list[int]) -> pd.DataFrame:
@@ -84,188 +104,178 @@ def signed(value: float) -> str:
     return f"{100 * value:+.1f}".replace("-", "−")
 
 
-# --- rules: evidence → what was found, with `shown` -------------------------------------------------
+def numbers(steps: pd.DataFrame) -> str:
+    """Differences with their intervals, size by size, in points."""
+    return "; ".join(
+        f"{row.dim}: {signed(row.difference)} [{signed(row.low)}, {signed(row.high)}]"
+        for row in steps.itertuples()
+    )
 
 
-def split_sizes(sizes) -> tuple[list[int], list[int]]:
-    """(small: up to d/8, large: above) of increasing sizes that end at d.
+def means(outcomes: Outcomes, show: Callable[[float], str] = lambda value: f"{100 * value:.1f}") -> str:
+    """Means size by size, in points."""
+    return "; ".join(f"{m}: {show(values.mean())}" for m, values in outcomes.items())
 
-    >>> split_sizes([8, 16, 32, 64, 128, 256])
-    ([8, 16, 32], [64, 128, 256])
+
+# --- which sizes a claim is about -------------------------------------------------------------------
+
+
+def small(sizes: list[int]) -> list[int]:
+    """Sizes up to d/8.
+
+    >>> small([8, 16, 32, 64, 128, 256])
+    [8, 16, 32]
     """
-    return [m for m in sizes if 8 * m <= max(sizes)], [m for m in sizes if 8 * m > max(sizes)]
+    return [m for m in sizes if 8 * m <= max(sizes)]
 
 
-def not_worse_when_small(evidence: Evidence, method: str, against: str, metric: str) -> dict:
-    """Shown when the interval of the difference over the small sizes lies above −margin."""
-    new, base = evidence.outcomes(method, metric), evidence.outcomes(against, metric)
-    found = evidence.decide(new, base, split_sizes([m for m in new if m in base])[0])
-    return found | {"shown": found["low"] > -MARGIN}
+def large(sizes: list[int]) -> list[int]:
+    """Sizes above d/8."""
+    return [m for m in sizes if 8 * m > max(sizes)]
 
 
-def equivalent_when_large(evidence: Evidence, method: str, against: str, metric: str) -> dict:
-    """Shown when two one-sided tests put the difference over the large sizes inside ± margin."""
-    new, base = evidence.outcomes(method, metric), evidence.outcomes(against, metric)
-    found = evidence.decide(new, base, split_sizes([m for m in new if m in base])[1])
-    return found | {"shown": found["verdict"] == "equivalent"}
-
-
-def not_worse_from_an_eighth(evidence: Evidence, method: str, against: str, metric: str) -> dict:
-    """Shown when the interval of the difference over sizes ≥ d/8 lies above −margin."""
-    new, base = evidence.outcomes(method, metric), evidence.outcomes(against, metric)
-    found = evidence.decide(new, base, from_an_eighth([m for m in new if m in base]))
-    return found | {"shown": found["low"] > -MARGIN}
-
-
-def behind_from_an_eighth(evidence: Evidence, method: str, against: str, metric: str) -> dict:
-    """Shown when the interval of the difference over sizes ≥ d/8 lies below 0."""
-    found = not_worse_from_an_eighth(evidence, method, against, metric)
-    return found | {"shown": found["high"] < 0}
-
-
-def from_an_eighth(sizes) -> list[int]:
-    """Sizes ≥ d/8."""
+def from_an_eighth(sizes: list[int]) -> list[int]:
+    """Sizes from d/8 on."""
     return [m for m in sizes if 8 * m >= max(sizes)]
 
 
-def collapses(evidence: Evidence, method: str, against: str, metric: str) -> dict:
-    """Shown when the smallest size keeps less than half of the largest size's accuracy."""
-    outcomes = evidence.outcomes(method, metric)
-    small, full = min(outcomes), max(outcomes)
-    found = evidence.decide({small: outcomes[small]}, {small: outcomes[full] / 2}, [small])
-    numbers = "; ".join(f"{m}: {100 * values.mean():.1f}" for m, values in outcomes.items())
-    return found | {"numbers": numbers, "shown": found["high"] < 0}
+def largest(sizes: list[int]) -> list[int]:
+    """The largest size."""
+    return sizes[-1:]
 
 
-def not_monotone(evidence: Evidence, method: str, against: str, metric: str) -> dict:
-    """Shown when some size is worse than the size before it, tests Holm-adjusted over the steps."""
-    outcomes = evidence.outcomes(method, metric)
-    sizes = sorted(outcomes)
-    steps = evidence.by_size(
-        {m: outcomes[m] for m in sizes[1:]},
-        {m: outcomes[before] for before, m in pairwise(sizes)},
-        sizes[1:],
-    )
-    worst = steps.loc[steps["difference"].idxmin()]
-    return {
-        "value": worst["difference"],
-        "low": worst["low"],
-        "high": worst["high"],
-        "verdict": worst["verdict"],
-        "dims": str(worst["dim"]),
-        "numbers": "; ".join(f"{m}: {100 * outcomes[m].mean():.1f}" for m in sizes),
-        "shown": bool((steps["verdict"] == "worse").any()),
-    }
+def below_full(sizes: list[int]) -> list[int]:
+    """Sizes below the largest, at which random and first features leave something out."""
+    return sizes[:-1]
 
 
-def weakest_when_smallest(evidence: Evidence, method: str, against: str, metric: str) -> dict:
-    """Shown when the gap at the smallest size is larger than the mean gap at the others."""
-    new, base = evidence.outcomes(method, metric), evidence.outcomes(against, metric)
-    first, *others = [m for m in new if m in base]
-    if not others:
-        raise NotTested("needs two sizes")
-    gap = {m: new[m] - base[m] for m in (first, *others)}
-    found = evidence.decide({first: gap[first]}, {first: np.mean([gap[m] for m in others], axis=0)}, [first])
-    numbers = "; ".join(f"{m}: {signed(values.mean())}" for m, values in gap.items())
-    return found | {"numbers": numbers, "shown": found["high"] < 0}
+def every(sizes: list[int]) -> list[int]:
+    """All sizes."""
+    return sizes
 
 
-def shared_sizes(new: dict, base: dict) -> list[int]:
-    """Sizes both have outcomes for."""
-    return [m for m in new if m in base]
+# --- rules: (evidence, claim) → what was found, with `shown` ----------------------------------------
+
+Rule = Callable[[Evidence, "Claim"], dict]
 
 
-def better_at_every_size(evidence: Evidence, method: str, against: str, metric: str) -> dict:
-    """Shown when it is better at every shared size below the largest, tests Holm-adjusted over sizes.
+def bounded(sizes: Callable, low: float = -np.inf, high: float = np.inf) -> Rule:
+    """Shown when the interval of the mean difference over some sizes lies between two bounds."""
 
-    At the largest size random and first features are all there are: nothing was left out.
+    def rule(evidence: Evidence, claim: Claim) -> dict:
+        new, base, shared = evidence.both(claim)
+        found = evidence.decide(new, base, sizes(shared))
+        return found | {"shown": low < found["low"] and found["high"] < high}
+
+    return rule
+
+
+def equivalent(sizes: Callable) -> Rule:
+    """Shown when two one-sided tests put the mean difference over some sizes inside ± margin."""
+
+    def rule(evidence: Evidence, claim: Claim) -> dict:
+        new, base, shared = evidence.both(claim)
+        found = evidence.decide(new, base, sizes(shared))
+        return found | {"shown": found["verdict"] == "equivalent"}
+
+    return rule
+
+
+def each(sizes: Callable, wanted: str) -> Rule:
+    """Shown when the verdict is the wanted one at each of some sizes, tests Holm-adjusted over them.
+
+    The deciding difference is the lowest for "better", else the mean over the sizes.
     """
-    new, base = evidence.outcomes(method, metric), evidence.outcomes(against, metric)
-    dims = shared_sizes(new, base)[:-1]
-    steps = evidence.by_size(new, base, dims)
-    worst = steps.loc[steps["difference"].idxmin()]
-    found = evidence.decide(new, base, [int(worst["dim"])])
-    by_size = [
-        f"{row.dim}: {signed(row.difference)} [{signed(row.low)}, {signed(row.high)}]"
-        for row in steps.itertuples()
-    ]
-    return found | {
-        "dims": " ".join(map(str, dims)),
-        "numbers": "; ".join(by_size),
-        "shown": bool((steps["verdict"] == "better").all()),
-    }
+
+    def rule(evidence: Evidence, claim: Claim) -> dict:
+        new, base, shared = evidence.both(claim)
+        dims = sizes(shared)
+        steps = evidence.by_size(new, base, dims)
+        worst = int(steps.loc[steps["difference"].idxmin(), "dim"])
+        found = evidence.decide(new, base, [worst] if wanted == "better" else dims)
+        shown = bool((steps["verdict"] == wanted).all())
+        return found | {"dims": " ".join(map(str, dims)), "numbers": numbers(steps), "shown": shown}
+
+    return rule
 
 
-def gains_most_when_small(evidence: Evidence, method: str, against: str, metric: str) -> dict:
-    """Shown when the gain at the smallest size is larger than the mean gain at the others below d."""
-    new, base = evidence.outcomes(method, metric), evidence.outcomes(against, metric)
-    first, *others = shared_sizes(new, base)[:-1]
-    if not others:
-        raise NotTested("needs two sizes below d")
-    gain = {m: new[m] - base[m] for m in (first, *others)}
-    found = evidence.decide(
-        {first: gain[first]}, {first: np.mean([gain[m] for m in others], axis=0)}, [first]
-    )
-    numbers = "; ".join(f"{m}: {signed(values.mean())}" for m, values in gain.items())
-    return found | {"numbers": numbers, "shown": bool(found["low"] > 0)}
-
-
-def as_good_at_full_size(evidence: Evidence, method: str, against: str, metric: str) -> dict:
-    """Shown when at the largest size the interval of the difference lies above −margin."""
-    new, base = evidence.outcomes(method, metric), evidence.outcomes(against, metric)
-    found = evidence.decide(new, base, [max(shared_sizes(new, base))])
-    return found | {"shown": bool(found["low"] > -MARGIN)}
-
-
-def within_margin_at_every_size(evidence: Evidence, method: str, against: str, metric: str) -> dict:
-    """Shown when two one-sided tests put the difference inside ± margin at every size."""
-    new, base = evidence.outcomes(method, metric), evidence.outcomes(against, metric)
-    found = evidence.decide(new, base, shared_sizes(new, base))
-    verdicts = evidence.by_size(new, base, shared_sizes(new, base))["verdict"]
-    return found | {"shown": bool((verdicts == "equivalent").all())}
-
-
-def ahead_at_every_size(evidence: Evidence, method: str, against: str, metric: str) -> dict:
+def ahead_at_every_size(evidence: Evidence, claim: "Claim") -> dict:
     """Shown when the difference is above 0 at every size and its interval over all sizes is too."""
-    new, base = evidence.outcomes(method, metric), evidence.outcomes(against, metric)
-    dims = shared_sizes(new, base)
-    found = evidence.decide(new, base, dims)
-    ahead = all(new[m].mean() > base[m].mean() for m in dims)
-    return found | {"shown": bool(found["low"] > 0 and ahead)}
+    new, base, shared = evidence.both(claim)
+    found = evidence.decide(new, base, shared)
+    ahead = all(new[m].mean() > base[m].mean() for m in shared)
+    return found | {"shown": found["low"] > 0 and ahead}
+
+
+def collapses(evidence: Evidence, claim: "Claim") -> dict:
+    """Shown when the smallest size keeps less than half of the largest size's accuracy."""
+    outcomes = evidence.outcomes(claim.method, claim.on)
+    first, full = min(outcomes), max(outcomes)
+    found = evidence.decide({first: outcomes[first]}, {first: outcomes[full] / 2}, [first])
+    return found | {"numbers": means(outcomes), "shown": found["high"] < 0}
+
+
+def not_monotone(evidence: Evidence, claim: "Claim") -> dict:
+    """Shown when some size is worse than the size before it, tests Holm-adjusted over the steps."""
+    outcomes = evidence.outcomes(claim.method, claim.on)
+    before = {m: outcomes[last] for last, m in pairwise(sorted(outcomes))}
+    steps = evidence.by_size(outcomes, before, list(before))
+    worst = steps.loc[steps["difference"].idxmin()]
+    found = {key: worst[key] for key in ("low", "high", "verdict")}
+    shown = bool((steps["verdict"] == "worse").any())
+    value, dims = worst["difference"], str(worst["dim"])
+    return found | {"value": value, "dims": dims, "numbers": means(outcomes), "shown": shown}
+
+
+def stands_out(sizes: Callable, sign: int) -> Rule:
+    """Shown when the smallest size's difference is above (+1) or below (−1) the mean of the other sizes'."""
+
+    def rule(evidence: Evidence, claim: Claim) -> dict:
+        new, base, shared = evidence.both(claim)
+        first, *others = sizes(shared) or [0]
+        if not others:
+            raise NotTested("needs two sizes" + (" below d" if sizes is below_full else ""))
+        gap = {m: new[m] - base[m] for m in (first, *others)}
+        rest = np.mean([gap[m] for m in others], axis=0)
+        found = evidence.decide({first: gap[first]}, {first: rest}, [first])
+        shown = found["low"] > 0 if sign > 0 else found["high"] < 0
+        return found | {"numbers": means(gap, signed), "shown": shown}
+
+    return rule
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One expected shape: what it says, the rule that decides it, and the split whose items decide."""
+    """One expected shape: what it says, the rule that decides it, which methods, and on which outcomes."""
 
     name: str
     text: str
-    rule: Callable[[Evidence, str, str, str], dict]
+    rule: Rule
     method: str
     against: str
-    metric: str
-    split: str = "val"
+    on: Outcome
 
 
-def judge(runs: list[Run], claims: Sequence[Claim], read: dict[str, Callable]) -> Iterator[dict]:
-    """The rows of `compare` for any claims, over the metrics that `read` reads outcomes of."""
+def decided(runs: list[Run], claims: Sequence[Claim]) -> Iterator[dict]:
+    """A row per claim: value is the deciding difference (a fraction), `shown` what it says of the claim."""
     methods = by_method(runs)
-    evidence = Evidence(methods, runs[0].options["seed"], read)
+    evidence = Evidence(methods, runs[0].options["seed"])
     dataset = runs[0].dataset
     for claim in claims:
-        n = len(dataset.labels(claim.split)) if claim.split in dataset else 0
+        split = claim.on.split
+        n = len(dataset.labels(split)) if split in dataset else 0
         missing = [name for name in (claim.method, claim.against) if name not in (*methods, "itself")]
-        missing += [f"split {claim.split}"] * (n == 0)
+        missing += [f"split {split}"] * (n == 0)
         if missing:
             found = not_tested(f"the study has no {missing[0]}")
         else:
             try:
-                found = claim.rule(evidence, claim.method, claim.against, claim.metric)
+                found = claim.rule(evidence, claim)
                 found["shown"] = "shown" if found["shown"] else "not shown"
             except NotTested as reason:
                 found = not_tested(str(reason))
         keys = {"finding": claim.name, "claim": claim.text, "baseline": claim.against}
-        row = runs[0].row(0, claim.split, claim.metric, found.pop("value"), n, **keys, **found)
+        row = runs[0].row(0, split, claim.on.name, found.pop("value"), n, **keys, **found)
         yield row | {"method": claim.method}
 
 

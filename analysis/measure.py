@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.run import read_outcomes
+from analysis.measures import read_outcomes
 from baselines.representation import Representation
 from splits.store import Dataset
 from suite import cli, files

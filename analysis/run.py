@@ -1,40 +1,80 @@
-"""One method and seed after it was measured: raw outcomes on disk, and what turns them into tidy rows."""
+"""One method and seed after it was measured: outcomes of each test item, and tidy rows of them."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import groupby
 
 import numpy as np
 
-from analysis.statistics import Interval, clustered_interval, mean_interval, wilson_interval
+from analysis.measures import read_outcomes
+from analysis.statistics import Interval, clustered_interval, group_totals, mean_interval, wilson_interval
 from baselines.representation import Representation
 from splits.store import Dataset
-from suite.errors import UserError
+from suite.contracts import EVALUATION
 from suite.layout import Layout
 from suite.study import Method, Study
 
-# The columns every table begins with; a task may add keys behind them.
+# The columns every table begins with; an evaluation may add keys behind them.
 COLUMNS = ["study", "method", "seed", "dim", "task", "split", "metric", "value", "n", "low", "high"]
 
 
-def empty(representation: Representation, *shape: int, dtype) -> np.ndarray:
-    """Array [draws, sizes, *shape] for outcomes; integers start at −1, so that a gap shows."""
-    full = (representation.draws, len(representation.sizes), *shape)
-    return np.full(full, np.nan if np.issubdtype(dtype, np.floating) else -1, dtype)
+@dataclass(frozen=True)
+class Items:
+    """One metric of one run on every test item: tables average it, tests pair it, freezing keeps it.
 
+    metric, split, keys: as in the table's rows. sizes: int64 [S]. stored: [draws, S, n, …], and `value` makes
+    one number per item of it, [..., n, …] → [..., n] (it is one already where `value` is left out). groups:
+    [n], equal for items that are alike, as tokens of a document; intervals and tests are then over groups.
 
-def read_outcomes(layout: Layout, method: str, seed: int, measure: str) -> np.lib.npyio.NpzFile:
-    """Raw outcomes of one method and measure by name; raises UserError when they were not measured."""
-    path = layout.outcomes(method, seed, measure)
-    if not path.exists():
-        raise UserError(f"no outcomes in {path}; run `snakemake --cores all {path}`")
-    return np.load(path)
+    kept: freezing keeps `stored`, under the name `array` (default: of evaluation, split, metric and keys).
+    compared: methods are compared on it; main: in the short answer, too. task and measure are filled in.
+    """
+
+    metric: str
+    split: str
+    sizes: np.ndarray
+    stored: np.ndarray
+    value: Callable[[np.ndarray], np.ndarray] = lambda stored: stored
+    keys: dict = field(default_factory=dict)
+    groups: np.ndarray | None = None
+    kept: bool = True
+    compared: bool = True
+    main: bool = False
+    array: str = ""
+    task: str = ""
+    measure: str = ""
+
+    def at(self, place: int) -> np.ndarray:
+        """Outcomes at one size, [draws, n]."""
+        return self.value(self.stored[:, place])
+
+    def sampled(self, stored: np.ndarray) -> np.ndarray:
+        """`stored`, of this or another method, as tests take it: [draws, S, n], or n groups."""
+        values = self.value(stored)
+        return values if self.groups is None else group_totals(values, self.groups)
+
+    def mean_of_draws(self) -> dict[int, np.ndarray]:
+        """What `sampled` says, averaged over draws, by size: float64 [n or groups] each."""
+        return dict(zip(self.sizes.tolist(), self.sampled(self.stored).mean(0, dtype=np.float64)))
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """Splits that the outcomes depend on, train among them."""
+        return tuple(dict.fromkeys(("train", self.split, self.keys.get("database", self.split))))
+
+    @property
+    def name(self) -> str:
+        """For people: "1-NN", "retrieval mAP@10 of unseen classes"."""
+        of = {"val": "", "query": " of unseen classes", "stream": ""}.get(self.split, f" on {self.split}")
+        return (EVALUATION.facts(self.task).NAME or f"{self.task} {self.metric}") + of
 
 
 @dataclass(frozen=True)
 class Run:
-    """One method and seed while a task scores it.
+    """One method and seed while an evaluation scores it.
 
-    options: the task's; outcomes are opened when first asked for.
+    task, options: the evaluation's name and options.
     """
 
     study: Study
@@ -44,6 +84,7 @@ class Run:
     task: str
     options: dict
     layout: Layout
+    _opened: dict = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def representation(self) -> Representation:
@@ -51,8 +92,26 @@ class Run:
         return Representation(self.layout.embeddings(self.method.name, self.seed))
 
     def outcomes(self, measure: str) -> np.lib.npyio.NpzFile:
-        """Raw outcomes by name; raises UserError when they were not measured."""
-        return read_outcomes(self.layout, self.method.name, self.seed, measure)
+        """Raw outcomes by name, opened once; raises UserError when they were not measured."""
+        if measure not in self._opened:
+            self._opened[measure] = read_outcomes(self.layout, self.method.name, self.seed, measure)
+        return self._opened[measure]
+
+    def items(self, task: str = "") -> list[Items]:
+        """What an evaluation, by default this one, measures on each test item."""
+        task = task or self.task
+        run = self if task == self.task else replace(self, task=task, options=self.study.task_options(task))
+        measure = next(iter(EVALUATION.facts(task).MEASURES), "")
+        found = []
+        for each in EVALUATION.load(task).items(run):
+            array = each.array or "/".join(map(str, (task, each.split, each.metric, *each.keys.values())))
+            found.append(replace(each, task=task, measure=measure, array=array))
+        return found
+
+    def main_items(self, task: str) -> Items:
+        """The one metric that an evaluation is judged by: its first main one, else its first."""
+        items = self.items(task)
+        return next((each for each in items if each.main), items[0])
 
     def row(self, dim: int, split: str, metric: str, value: float, n: int, **keys: object) -> dict:
         """A row of the tidy table; `low` and `high` are its 95 % interval where there is one."""
@@ -69,21 +128,40 @@ class Run:
             **keys,
         }
 
-    def mean(self, dim: int, split: str, metric: str, outcomes: np.ndarray, **keys: object) -> dict:
-        """The mean over items as a row, with a 95 % interval over items.
+    def mean(
+        self,
+        dim: int,
+        split: str,
+        metric: str,
+        outcomes: np.ndarray,
+        groups: np.ndarray | None = None,
+        **keys: object,
+    ) -> dict:
+        """The mean over items as a row, with a 95 % interval over items, or over groups of them.
 
         outcomes: [n] or [draws, n]; draws are averaged item by item first, for the items are what the
         interval is about. Shares get Wilson's interval, means of other values the t interval.
         """
         outcomes = np.atleast_2d(outcomes)
         n = outcomes.shape[1]
-        if len(outcomes) == 1 and outcomes.dtype == bool:
-            value, low, high = wilson_interval(outcomes.sum(), n)
-        elif n == 1:
-            value, low, high = outcomes.mean(), np.nan, np.nan
+        values = outcomes.mean(0, dtype=np.float64)
+        if len(outcomes) == 1 and outcomes.dtype == bool and groups is None:
+            found = wilson_interval(outcomes.sum(), n)
+        elif (n if groups is None else len(np.unique(groups))) == 1:
+            found = Interval(values.mean(), np.nan, np.nan)
         else:
-            value, low, high = mean_interval(outcomes.mean(0, dtype=np.float64))
-        return self.row(dim, split, metric, value, n, low=float(low), high=float(high), **keys)
+            found = mean_interval(values) if groups is None else clustered_interval(values, groups)
+        interval = {"low": float(found.low), "high": float(found.high)}
+        return self.row(dim, split, metric, found.estimate, n, **interval, **keys)
+
+    def means(self, items: Iterable[Items] | None = None) -> Iterator[dict]:
+        """Rows of the means of items, by default all of the evaluation's; size by size within a split."""
+        items = self.items() if items is None else items
+        for _, group in groupby(items, lambda each: (each.split, each.sizes.tobytes())):
+            some = list(group)
+            for place, m in enumerate(some[0].sizes):
+                for each in some:
+                    yield self.mean(m, each.split, each.metric, each.at(place), each.groups, **each.keys)
 
 
 def by_method(runs: list[Run]) -> dict[str, list[Run]]:
@@ -94,17 +172,7 @@ def by_method(runs: list[Run]) -> dict[str, list[Run]]:
     return grouped
 
 
-def clustered_row(
-    run: Run, dim: int, split: str, metric: str, outcomes: np.ndarray, groups: np.ndarray, **keys: object
-) -> dict:
-    """The mean over items as a row of the table, with the interval over groups, if there are several.
-
-    outcomes: [draws, n]; groups: [n].
-    """
-    values = np.atleast_2d(outcomes).mean(0, dtype=np.float64)
-    if len(np.unique(groups)) > 1:
-        found = clustered_interval(values, groups)
-    else:
-        found = Interval(values.mean(), np.nan, np.nan)
-    keys = {"low": float(found.low), "high": float(found.high), **keys}
-    return run.row(dim, split, metric, found.estimate, np.shape(outcomes)[-1], **keys)
+def over_seeds(runs: list[Run], read: Callable[[Run], Items]) -> dict[int, np.ndarray]:
+    """Outcome of each item by size, averaged over draws and seeds: float64 [n] per size."""
+    by_seed = [read(run).mean_of_draws() for run in runs]
+    return {m: np.mean([each[m] for each in by_seed], axis=0) for m in by_seed[0]}

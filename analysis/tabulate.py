@@ -24,7 +24,8 @@ def tabulate(study: Study, task: str, layout: Layout) -> pd.DataFrame:
         return Run(study, dataset.only(splits), method, seed, task, study.tasks[task], layout)
 
     runs = [run(method, seed) for method in study.task_methods(task) for seed in study.seeds]
-    rows = [row for run in runs for row in module.score(run)] if hasattr(module, "score") else []
+    score = getattr(module, "score", Run.means if hasattr(module, "items") else lambda run: ())
+    rows = [row for run in runs for row in score(run)]
     if hasattr(module, "compare"):
         rows += module.compare(runs)
     table = pd.DataFrame(rows)

@@ -147,7 +147,9 @@ EVALUATION = Contract(
     "analysis/evaluations",
     {
         "OPTIONS": OPTIONS,
-        "MEASURES": texts(),  # whose outcomes it is computed from
+        "MEASURES": texts(()),  # whose outcomes it is computed from
+        # Evaluations whose items it is computed from; a text is the name of the option that lists them.
+        "READS": Constant((tuple, str), ()),
         "NEEDS": texts(()),  # what the data must have beyond images and labels
         "NAME": Constant(str, None),  # for people, on the page of a comparison
         "WORD": Constant(str, None),  # in front of its metrics in a sentence: "1-NN top1"
@@ -191,8 +193,16 @@ def stated(path: Path) -> dict[str, tuple[int, ast.expr | None]]:
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
                 found[name] = node.lineno, value
+            case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=values)):
+                both = zip(names, values)
+                found |= {name.id: (node.lineno, value) for name, value in both if isinstance(name, ast.Name)}
             case ast.AnnAssign(target=ast.Name(id=name), value=value):
                 found[name] = node.lineno, value
+            case ast.Assign(targets=targets):  # of several at once, or of what is unpacked
+                names = [
+                    name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)
+                ]
+                found |= dict.fromkeys(names, (node.lineno, None))
             case ast.AugAssign(target=ast.Name(id=name)):
                 found[name] = node.lineno, None
     return {name: place for name, place in found.items() if name.isupper()}

@@ -14,7 +14,7 @@ import jsonschema
 import yaml
 
 from suite import contracts
-from suite.contracts import EVALUATION, FIGURE, MEASURE, METHOD, SOURCE, shown
+from suite.contracts import EVALUATION, FIGURE, MEASURE, METHOD, SOURCE, defined, shown
 from suite.errors import UserError, unknown
 from suite.layout import Layout
 from suite.modules import ROOT
@@ -102,7 +102,8 @@ class Study:
             self._check_needs(f"method {method.name}", METHOD.facts(method.baseline).NEEDS, provided)
         for task in self.tasks:
             self.task_methods(task)
-            self._check_needs(f"evaluation {task}", EVALUATION.facts(task).NEEDS, provided)
+            for name in (task, *self.reads(task)):
+                self._check_needs(f"evaluation {task}", EVALUATION.facts(name).NEEDS, provided)
         for figure in self.figures:
             self._check_figure(figure)
         for measure in self.config.get("measures", {}):
@@ -228,13 +229,31 @@ class Study:
             return method.tasks
         return self.tasks if method.group == "baselines" else CURVES
 
+    def task_options(self, task: str) -> dict:
+        """Options of an evaluation, also of one that the study does not have: then its defaults."""
+        return self.tasks[task] if task in self.tasks else EVALUATION.options(task, None)
+
+    def reads(self, task: str) -> tuple[str, ...]:
+        """Evaluations whose items `task` is computed from."""
+        named = EVALUATION.facts(task).READS
+        reads = tuple(self.task_options(task)[named] if isinstance(named, str) else named)
+        for name in reads:
+            if "items" not in defined(EVALUATION.path(name)):
+                raise UserError(f"{self.path}: {task} reads {name}, which measures nothing item by item")
+        return reads
+
     def measures(self, task: str) -> tuple[str, ...]:
         """Measures, which save raw outcomes, that `task` is computed from."""
-        return EVALUATION.facts(task).MEASURES
+        tasks = (task, *self.reads(task))
+        return tuple(dict.fromkeys(measure for name in tasks for measure in EVALUATION.facts(name).MEASURES))
+
+    def given_options(self, measure: str) -> dict | None:
+        """Options of a measure that the study's file states."""
+        return self.config.get("measures", {}).get(measure)
 
     def measure_options(self, measure: str) -> dict:
         """Options of a measure, defaults filled in."""
-        options = MEASURE.options(measure, self.config.get("measures", {}).get(measure))
+        options = MEASURE.options(measure, self.given_options(measure))
         if MEASURE.facts(measure).STUDY_SIZES:
             options["study_sizes"] = sorted({*self.nesting, *self.interpolated})
         return options
@@ -248,6 +267,17 @@ class Study:
             for measure in self.measures(task)
         )
         return list(dict.fromkeys(pairs))
+
+    @cached_property
+    def itemised(self) -> tuple[str, ...]:
+        """Evaluations that say what they measure on each test item: what is frozen, and what is compared."""
+        return tuple(task for task in self.tasks if "items" in defined(EVALUATION.path(task)))
+
+    def frozen_measures(self, method: str | None = None) -> list[str]:
+        """Measures that those evaluations are computed from, as far as one method, or any, has them."""
+        have = {measure for name, measure in self.measured() if method in (None, name)}
+        wanted = (measure for task in self.itemised for measure in EVALUATION.facts(task).MEASURES)
+        return [measure for measure in dict.fromkeys(wanted) if measure in have]
 
     def figure_module(self, figure: str) -> tuple[str, str]:
         """(module, argument): `contact_sheet_train` is drawn by contact_sheet with "train"."""

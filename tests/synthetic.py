@@ -37,7 +37,12 @@ COUNTS = {
 
 def tasks() -> list[str]:
     """Every registered evaluation of images and labels; those that NEED more have studies of their own."""
-    return [task for task in EVALUATION.names() if not EVALUATION.facts(task).NEEDS]
+
+    def needs(task: str) -> bool:
+        facts = EVALUATION.facts(task)
+        return bool(facts.NEEDS) or (isinstance(facts.READS, tuple) and any(map(needs, facts.READS)))
+
+    return [task for task in EVALUATION.names() if not needs(task)]
 
 
 def figures() -> list[str]:

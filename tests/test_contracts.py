@@ -64,8 +64,16 @@ def test_what_a_file_reads_and_is_drawn_from_exists():
     kinds = {contract.kind: contract for contract in CONTRACTS}
     for contract, name in REGISTERED:
         facts = vars(contract.facts(name))
-        for constant, kind in (("MEASURES", "measure"), ("READS", "measure"), ("TABLES", "evaluation")):
-            assert set(facts.get(constant, ())) <= set(kinds[kind].names()), (name, constant)
+        read = facts.get("READS", ())
+        if isinstance(read, str):  # the option that lists them
+            read = facts["OPTIONS"][read]
+        reads = "measure" if contract.kind == "measure" else "evaluation"
+        for kind, named in (
+            ("measure", facts.get("MEASURES")),
+            ("evaluation", facts.get("TABLES")),
+            (reads, read),
+        ):
+            assert set(named or ()) <= set(kinds[kind].names()), name
         for constant in ("SOURCE", "STARTS_FROM"):
             assert facts.get(constant) in (None, *METHOD.names()), (name, constant)
 
@@ -120,7 +128,6 @@ def test_what_breaks_a_contract_is_told_with_its_file_and_line(text, message, tm
         (METHOD, 'KIND = "trained"\ndef build(): ...\n', "a method states LABEL, which is missing"),
         (SOURCE, "def build(): ...\n", "a data source states OPTIONS, which is missing"),
         (SOURCE, "OPTIONS = {}\nOUTSIDE = True\ndef build(): ...\n", "a data source defines outside"),
-        (EVALUATION, "def score(): ...\n", "evaluation states MEASURES, which is missing"),
         (EVALUATION, "MEASURES = ()\n", "evaluation defines items or score or compare"),
         (FIGURE, "def draw(): ...\n", "a figure states TABLES, which is missing"),
         (FIGURE, 'TABLES = ()\nARGUMENT = "splits"\ndef draw(): ...\n', "'split', 'group', 'method'"),

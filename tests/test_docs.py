@@ -151,6 +151,9 @@ def extended(tmp_path_factory):
     for step in itertools.accumulate(words, with_words, initial=config):
         steps.append(f"{len(steps)}.yaml")
         (folder / steps[-1]).write_text(json.dumps(step), encoding="utf-8")
+    # What is measured on every item is compared as well.
+    step["tasks"]["paired"] = {"outcomes": ["knn_vote"], "against": ["fixed_feature"]}
+    (folder / steps[-1]).write_text(json.dumps(step), encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-c", RUN, *steps],
         cwd=folder,
@@ -183,6 +186,8 @@ def test_a_new_file_of_every_kind_works_with_one_word(extended):
     # All coordinates in another order have the same neighbours; the most varying four have others than FF-4.
     assert knn["by_variance", 8] == knn["fixed_feature", 8]
     assert knn["by_variance", 4] != knn["fixed_feature", 4]
+    paired = pd.read_csv(extended / "results/tables/tiny/paired.csv")
+    assert set(paired["outcome"]) == {"knn_vote"} and set(paired["method"]) == {"mrl_falling", "by_variance"}
     manifest = json.loads((extended / "results/data/tiny/manifest.json").read_text())
     assert manifest["splits"]["val"]["n"] == 400 and manifest["source"] == "digits"
     settings = json.loads((extended / "results/networks/tiny/mrl_falling-0/meta.json").read_text())[

@@ -1,7 +1,34 @@
-"""`python -m analysis.compare`: see judge.py."""
+"""Judges a new method against saved baselines: `python -m analysis.compare --study … --method mine`.
 
-from analysis.compare.judge import main
-from suite import cli
+results/compare/<study>/<name>.md     the verdict; .html: the same in one file that opens offline
+results/compare/<study>/<name>.csv    every difference with interval, p and verdict; the areas' last
+results/compare/<study>/<name>.png    curves with the baselines
+"""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.compare import page
+from analysis.compare.judge import AGAINST, compare
+from suite import cli, files
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    cli.add_study(parser)
+    cli.add_seeds(parser)
+    parser.add_argument("--method", required=True, help="the new method's name in that study")
+    parser.add_argument("--against", nargs="+", help=f"saved methods; default: {', '.join(AGAINST)}")
+    parser.add_argument("--out", required=True, type=Path, help="the page (.md); others lie beside it")
+    args = parser.parse_args(argv)
+    study = cli.study(args)
+    verdicts = compare(study, args.method, study.layout, args.against)
+    with files.write_aside(args.out.with_suffix(".csv")) as path:
+        pd.concat([verdicts.differences, verdicts.areas]).to_csv(path, index=False)
+    page.write(verdicts, study, args.out)
+
 
 if __name__ == "__main__":
     cli.run(main)

@@ -1,42 +1,25 @@
-"""Judges a new method against saved baselines: `python -m analysis.compare --study … --method mine`.
+"""A new method against saved baselines: differences with intervals, p and verdicts; `compare` is all of it.
 
-    results/compare/<study>/<name>.md     the verdict; .html: the same in one file that opens offline
-    results/compare/<study>/<name>.csv    every difference with interval, p and verdict; the areas' last
-    results/compare/<study>/<name>.png    curves with the baselines
-
-Same items, same protocol: per task and size the difference new − baseline on paired test items, with its 95 %
-interval, Holm-adjusted p over the sizes, and better / worse / equivalent (inside half a point) / undecided.
-Seeds and random draws are averaged item by item first. Baselines are read from results/saved/, never run.
+Same items, same protocol: per evaluation and size the difference new − baseline on paired test items, with
+its 95 % interval, Holm-adjusted p over the sizes, and better / worse / equivalent (inside half a point) /
+undecided. What an evaluation measures on each item it says itself (its `items`). Seeds and random draws are
+averaged item by item first. Baselines are read from results/saved/, never run.
 """
 
-import argparse
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from analysis.compare import page
-from analysis.compare.own_methods import source_of
-from analysis.compare.saved import (
-    COMPARABLES,
-    MEASURED,
-    PROTOCOL,
-    Comparable,
-    Saved,
-    SavedRun,
-    collect,
-    describe,
-    measured,
-    measures,
-)
-from analysis.metrics import normalised_area
+from analysis.compare.freeze import collect, describe, kept_items, run_of
+from analysis.compare.saved import Saved, SavedRun, source_of
+from analysis.metrics import METRICS, normalised_area
+from analysis.run import Items
 from analysis.statistics import MARGIN, RESAMPLES, compare_outcomes, compare_paired, verdict
 from baselines.representation import Representation
 from splits.store import Dataset
-from suite import cli, files
 from suite.contracts import MEASURE
 from suite.errors import UserError
 from suite.layout import Layout
@@ -52,10 +35,10 @@ SEVERAL = (
 
 
 @dataclass(frozen=True)
-class Contender:
+class Compared:
     """One method as it is compared: what was measured per item, and its conditions, by seed.
 
-    outcomes: what `saved.collect` returns. runs: sizes, costs, provenance.
+    outcomes: what `freeze.collect` returns. runs: sizes, costs, provenance.
     """
 
     name: str
@@ -68,16 +51,18 @@ class Contender:
     def seeds(self) -> tuple[int, ...]:
         return tuple(self.outcomes)
 
-    def items(self, what: Comparable, seeds: Sequence[int]) -> dict[int, np.ndarray] | None:
+    def items(self, what: Items, seeds: Sequence[int]) -> dict[int, np.ndarray] | None:
         """Outcome of each item by size, averaged over draws: float64 [seeds, n]; None if not measured."""
         if any(what.array not in self.outcomes[seed] for seed in seeds):
             return None
-        by_seed = [what.value(self.outcomes[seed][what.array]).mean(0, dtype=np.float64) for seed in seeds]
-        return dict(zip(self.outcomes[seeds[0]][what.sizes].tolist(), np.stack(by_seed, axis=1)))
+        some = [self.outcomes[seed] for seed in seeds]
+        by_seed = [what.sampled(arrays[what.array]).mean(0, dtype=np.float64) for arrays in some]
+        sizes = some[0].get(f"{what.array}:sizes", some[0][f"{what.measure}/sizes"])
+        return dict(zip(sizes.tolist(), np.stack(by_seed, axis=1)))
 
 
 @dataclass(frozen=True)
-class Refusal:
+class NotCompared:
     """Something that was not compared."""
 
     what: str
@@ -88,55 +73,23 @@ class Refusal:
 class Verdicts:
     """The whole comparison: what the page is made from.
 
-    differences: a row per comparable, baseline and size; areas: a row per comparable and baseline, of the
-    normalised area under the curve; curves: value per comparable, method and size.
+    items: what was compared. differences: a row for each of them, baseline and size; areas: a row for each of
+    them and baseline, of the normalised area under the curve; curves: values of each, by method and size.
     """
 
-    new: Contender
-    baselines: list[Contender]
+    new: Compared
+    baselines: list[Compared]
+    items: list[Items]
     seeds: dict[str, tuple[int, ...]]
     differences: pd.DataFrame
     areas: pd.DataFrame
     curves: pd.DataFrame
-    refused: list[Refusal] = field(default_factory=list)
+    refused: list[NotCompared] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    saved: Saved | None = None
 
 
 # --- may these be compared? -----------------------------------------------------------------------
-
-
-def refuse_all(saved: Saved, dataset: Dataset) -> None:
-    """Raise UserError when nothing can be compared: another protocol, or other training data.
-
-    The methods saved were trained on this training split; other splits are looked at one by one.
-    """
-    protocol, data = saved.manifest["protocol"], saved.manifest["data"]
-    if protocol != PROTOCOL:
-        raise UserError(
-            f"the baselines in {saved.folder} follow protocol {protocol}, this suite protocol {PROTOCOL}: "
-            "their numbers mean different things; freeze the baselines again"
-        )
-    if "train" in other_splits(saved, dataset):
-        raise UserError(
-            f"the saved baselines were trained on other data: checksum of train "
-            f"{checksum(data, 'train')}, here {checksum(dataset.manifest, 'train')} ({dataset.folder}); "
-            "comparing them would say nothing about the method"
-        )
-
-
-def checksum(manifest: dict, split: str) -> str:
-    """First digits of a split's checksum in a data manifest, "none" where there is no such split."""
-    return manifest["splits"].get(split, {}).get("sha256", "none")[:12]
-
-
-def other_splits(saved: Saved, dataset: Dataset) -> set[str]:
-    """Splits that are not the same here as when the baselines were saved."""
-    there, here = saved.manifest["data"]["splits"], dataset.manifest["splits"]
-    return {
-        split
-        for split in {*there, *here}
-        if there.get(split, {}).get("sha256") != here.get(split, {}).get("sha256")
-    }
 
 
 def other_settings(saved: Saved, study: Study) -> set[str]:
@@ -147,33 +100,35 @@ def other_settings(saved: Saved, study: Study) -> set[str]:
     given = saved.manifest["study"].get("measures", {})
     return {
         measure
-        for measure in MEASURED
+        for measure in study.frozen_measures()
         if measure != "neighbours"
-        and MEASURE.options(measure, given.get(measure)) != study.measure_options(measure)
+        and MEASURE.options(measure, given.get(measure))
+        != MEASURE.options(measure, study.given_options(measure))
     }
 
 
-def comparable(saved: Saved, dataset: Dataset, study: Study) -> tuple[list[Comparable], list[Refusal]]:
-    """What can be compared on this data with these settings, and what cannot."""
-    changed, allowed, refused = other_splits(saved, dataset), [], []
+def comparable(
+    saved: Saved, dataset: Dataset, study: Study, items: Sequence[Items]
+) -> tuple[list[Items], list[NotCompared]]:
+    """What of a method's items can be compared on this data with these settings, and what cannot."""
+    changed, allowed, refused = saved.other_splits(dataset), [], []
     settings = other_settings(saved, study)
-    for what in COMPARABLES:
-        missing = [split for split in what.data if split not in dataset]
-        differing = [split for split in what.data if split in changed and split in dataset]
-        if missing:
-            refused.append(Refusal(what.name, f"the study has no split {' and '.join(missing)}"))
-        elif differing:
-            split = differing[0]
+    for what in (each for each in items if each.compared):
+        differing = [split for split in what.data if split in changed]
+        if differing:
+            there, here = saved.checksums(dataset, differing[0])
             why = (
-                f"the data of {split} differ from those of the saved baselines (checksum "
-                f"{checksum(saved.manifest['data'], split)} there, {checksum(dataset.manifest, split)} here)"
+                f"the data of {differing[0]} differ from those of the saved baselines (checksum {there} "
+                f"there, {here} here)"
             )
-            refused.append(Refusal(what.name, why))
+            refused.append(NotCompared(what.name, why))
         elif what.measure in settings:
             why = f"the baselines were saved with other settings of {what.measure} than {study.path} has"
-            refused.append(Refusal(what.name, why))
+            refused.append(NotCompared(what.name, why))
         else:
             allowed.append(what)
+    absent = [split for split in saved.manifest["data"]["splits"] if split not in dataset]
+    refused += [NotCompared(f"everything on {split}", "the study has no such split") for split in absent]
     return allowed, refused
 
 
@@ -181,9 +136,9 @@ def comparable(saved: Saved, dataset: Dataset, study: Study) -> tuple[list[Compa
 
 
 def judge(
-    new: Contender,
-    baselines: list[Contender],
-    allowed: Sequence[Comparable],
+    new: Compared,
+    baselines: list[Compared],
+    allowed: Sequence[Items],
     nesting: Sequence[int],
     margin: float = MARGIN,
     resamples: int = RESAMPLES,
@@ -193,31 +148,33 @@ def judge(
     differences, areas, refused = [], [], []
     for what in allowed:
         if new.items(what, new.seeds) is None:
-            refused.append(Refusal(what.name, f"not measured for {new.label}"))
+            refused.append(NotCompared(what.name, f"not measured for {new.label}"))
             continue
         for base in baselines:
             mine, its = new.items(what, seeds[base.name][0]), base.items(what, seeds[base.name][1])
             named = f"{what.name} against {base.label}"
             if its is None:
-                refused.append(Refusal(named, f"not measured for {base.label}"))
+                refused.append(NotCompared(named, f"not measured for {base.label}"))
                 continue
             dims = [m for m in nesting if m in mine and m in its]
             left = [m for m in nesting if m not in dims]
             if left:
                 who = new.label if any(m not in mine for m in left) else base.label
                 sizes = ", ".join(map(str, left))
-                refused.append(Refusal(f"{named}, sizes {sizes}", f"{who} does not have these sizes"))
+                refused.append(NotCompared(f"{named}, sizes {sizes}", f"{who} does not have these sizes"))
             if not dims:
                 continue
             keys = {"task": what.task, "split": what.split, "metric": what.metric, "baseline": base.name}
             by_seed = [np.stack([side[m] for m in dims]) for side in (mine, its)]  # [S, seeds, n]
             pair = [side.mean(1) for side in by_seed]
             table = compare_outcomes(*pair, dims, margin, rng=generator(keys), resamples=resamples)
+            table["verdict"] = table["verdict"].map(lambda said, what=what: directed(said, what.metric))
             table.insert(1, "new", pair[0].mean(1))
             table.insert(2, "base", pair[1].mean(1))
             differences.append(with_seeds(table, *by_seed).assign(**keys))
             if len(dims) > 1:
-                areas.append(keys | compare_areas(*pair, dims, margin, generator(keys), resamples))
+                area = compare_areas(*pair, dims, margin, generator(keys), resamples)
+                areas.append(keys | area | {"verdict": directed(area["verdict"], what.metric)})
     if not differences:
         raise UserError(
             f"nothing of {new.label} can be compared: "
@@ -226,12 +183,19 @@ def judge(
     return Verdicts(
         new,
         baselines,
+        list(allowed),
         {name: used[0] for name, used in seeds.items()},
         pd.concat(differences, ignore_index=True),
         pd.DataFrame(areas),
         pd.DataFrame(curves(new, baselines, seeds, allowed)),
         refused,
     )
+
+
+def directed(verdict: str, metric: str) -> str:
+    """A verdict on a difference, where METRICS says that less is better turned round."""
+    less = metric in METRICS and METRICS[metric].direction < 0
+    return {"better": "worse", "worse": "better"}.get(verdict, verdict) if less else verdict
 
 
 def with_seeds(table: pd.DataFrame, new: np.ndarray, base: np.ndarray) -> pd.DataFrame:
@@ -253,7 +217,7 @@ def with_seeds(table: pd.DataFrame, new: np.ndarray, base: np.ndarray) -> pd.Dat
     )
 
 
-def shared_seeds(new: Contender, base: Contender) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def shared_seeds(new: Compared, base: Compared) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Seeds to average for each side: those both have, else all of each."""
     both = tuple(seed for seed in new.seeds if seed in base.seeds)
     return (both, both) if both else (new.seeds, base.seeds)
@@ -293,19 +257,19 @@ def compare_areas(
 
 
 def curves(
-    new: Contender, baselines: list[Contender], seeds: dict[str, tuple], allowed: Sequence[Comparable]
+    new: Compared, baselines: list[Compared], seeds: dict[str, tuple], allowed: Sequence[Items]
 ) -> Iterator[dict]:
     """Mean per method and size of everything compared, over the seeds that were compared."""
     mine = tuple(dict.fromkeys(seed for ours, _ in seeds.values() for seed in ours))
     drawn = [(new, mine), *((base, seeds[base.name][1]) for base in baselines)]
     for what in allowed:
-        for contender, some in drawn:
-            for dim, values in (contender.items(what, some) or {}).items():
+        for each, some in drawn:
+            for dim, values in (each.items(what, some) or {}).items():
                 yield {
                     "task": what.task,
                     "split": what.split,
                     "metric": what.metric,
-                    "method": contender.name,
+                    "method": each.name,
                     "dim": dim,
                     "value": float(values.mean()),
                 }
@@ -314,24 +278,26 @@ def curves(
 # --- from files -----------------------------------------------------------------------------------
 
 
-def new_contender(study: Study, layout: Layout, dataset: Dataset, name: str) -> Contender:
-    """The new method from what was just measured. Raises UserError when it saw other data."""
+def new_method(study: Study, layout: Layout, dataset: Dataset, name: str) -> tuple[Compared, list[Items]]:
+    """The new method from what was just measured, and that. Raises UserError when it saw other data."""
     outcomes, runs, notes = {}, {}, []
     for seed in study.seeds:
         meta = Representation(layout.embeddings(name, seed)).meta
         if meta["data_checksum"] != dataset.checksum:
             raise UserError(f"{name}-{seed} was embedded from other data than {dataset.folder} holds now")
-        outcomes[seed] = collect(measured(layout, name, seed, measures(study)), dataset)
+        run = run_of(study, layout, dataset, study.methods[name], seed)
+        items = list(kept_items(run, study.frozen_measures()))
+        outcomes[seed] = collect(items)
         runs[seed] = describe(study, layout, name, seed)
         notes += meta.get("notes", [])
-    return Contender(name, study.methods[name].label, outcomes, runs, tuple(dict.fromkeys(notes)))
+    return Compared(name, study.methods[name].label, outcomes, runs, tuple(dict.fromkeys(notes))), items
 
 
-def saved_contender(saved: Saved, name: str) -> Contender:
+def saved_method(saved: Saved, name: str) -> Compared:
     """A frozen baseline."""
     seeds = saved.methods[name]
     runs = {seed: saved.run(name, seed) for seed in seeds}
-    return Contender(name, runs[seeds[0]].label, {seed: saved.outcomes(name, seed) for seed in seeds}, runs)
+    return Compared(name, runs[seeds[0]].label, {seed: saved.outcomes(name, seed) for seed in seeds}, runs)
 
 
 def chosen(saved: Saved, against: Sequence[str] | None) -> list[str]:
@@ -371,36 +337,14 @@ def conditions(study: Study, method: Method, saved: Saved, verdicts: Verdicts) -
 
 
 def compare(study: Study, name: str, layout: Layout, against: Sequence[str] | None = None) -> Verdicts:
-    """The verdict on method `name` of a study that `analysis.compare.own_methods` wrote."""
+    """The verdict on method `name` of a study that `own_methods` wrote."""
     saved, dataset = Saved(layout.saved), Dataset(layout.data)
-    refuse_all(saved, dataset)
-    allowed, refused = comparable(saved, dataset, study)
-    verdicts = judge(
-        new_contender(study, layout, dataset, name),
-        [saved_contender(saved, base) for base in chosen(saved, against)],
-        allowed,
-        saved.manifest["study"]["nesting"],
-    )
+    saved.refuse(dataset)
+    new, items = new_method(study, layout, dataset, name)
+    allowed, refused = comparable(saved, dataset, study, items)
+    baselines = [saved_method(saved, base) for base in chosen(saved, against)]
+    verdicts = judge(new, baselines, allowed, saved.manifest["study"]["nesting"])
+    verdicts.saved = saved
     verdicts.refused = refused + verdicts.refused
     verdicts.notes = conditions(study, study.method(name), saved, verdicts)
     return verdicts
-
-
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    cli.add_study(parser)
-    cli.add_seeds(parser)
-    parser.add_argument("--method", required=True, help="the new method's name in that study")
-    parser.add_argument("--against", nargs="+", help=f"saved methods; default: {', '.join(AGAINST)}")
-    parser.add_argument("--out", required=True, type=Path, help="the page (.md); others lie beside it")
-    args = parser.parse_args(argv)
-    study = cli.study(args)
-    layout = Layout(study.name)
-    verdicts = compare(study, args.method, layout, args.against)
-    with files.write_aside(args.out.with_suffix(".csv")) as path:
-        pd.concat([verdicts.differences, verdicts.areas]).to_csv(path, index=False)
-    page.write(verdicts, study, Saved(layout.saved), args.out)
-
-
-if __name__ == "__main__":
-    cli.run(main)

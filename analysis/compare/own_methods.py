@@ -190,7 +190,6 @@ def main(argv: list[str] | None = None) -> None:
     command.add_argument("--method", required=True, help="the method's name")
     cli.add_run(command)
     args = parser.parse_args(argv)
-    from analysis.compare.judge import refuse_all  # it imports this module
     from analysis.compare.saved import Saved
 
     study = cli.study(args) if args.command == "admit" else load_study(args.study)
@@ -201,7 +200,7 @@ def main(argv: list[str] | None = None) -> None:
     admitted = admit(study, args.name, given)
     method = admitted.method(args.name)
     dataset = Dataset(Layout(study.name).data)
-    refuse_all(Saved(Layout(study.name).saved), dataset)
+    Saved(Layout(study.name).saved).refuse(dataset)
     if method.kind == "folder":
         Folder(method.options["path"], admitted, dataset)
     with files.write_aside(args.out) as path:

@@ -15,15 +15,17 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.compare.saved import COMPARABLES, Saved
-from analysis.metrics import metric
+from analysis.compare.judge import Verdicts
+from analysis.compare.saved import SavedRun
+from analysis.evaluations.cost import costs
+from analysis.metrics import METRICS, metric
 from analysis.plotting import LOOKS, MARKERS, SEQUENCE, new_figure, size_axis, use_style
+from analysis.run import Items
 from analysis.statistics import MARGIN, VERDICTS, detectable_difference
 from suite.files import write_aside
 from suite.study import Study
 
 SIGNS = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": "?"}
-BYTES_PER_NUMBER = 4
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Items:
+class Bullets:
     texts: Sequence[str]
 
 
@@ -59,13 +61,13 @@ class Picture:
     caption: str
 
 
-Block = Heading | Text | Items | Table | Picture
+Block = Heading | Text | Bullets | Table | Picture
 
 
 # --- what is said ---------------------------------------------------------------------------------
 
 
-def blocks(verdicts, study: Study, saved: Saved, picture: Picture) -> Iterator[Block]:
+def blocks(verdicts: Verdicts, study: Study, picture: Picture) -> Iterator[Block]:
     """The whole page."""
     new = verdicts.new
     yield Heading(1, f"{new.label}, judged on {study.title}")
@@ -77,10 +79,10 @@ def blocks(verdicts, study: Study, saved: Saved, picture: Picture) -> Iterator[B
         f"the sizes of one row. **=** equivalent: the difference lies inside ±{100 * MARGIN:g} points (two "
         "one-sided tests); **▲** better, **▼** worse: p ≤ 0.05; **?** undecided: these items cannot tell."
     )
-    for what in COMPARABLES:
+    for what in verdicts.items:
         rows = where(verdicts.differences, what)
         if len(rows):
-            yield Heading(3, f"{task_name(what)}")
+            yield Heading(3, what.name)
             yield difference_table(rows, verdicts)
             yield Text(power(rows))
     if len(verdicts.areas):
@@ -97,23 +99,23 @@ def blocks(verdicts, study: Study, saved: Saved, picture: Picture) -> Iterator[B
         "and includes linear probes. An item takes 4 bytes a dimension, so it costs the same at equal size."
     )
     yield Heading(2, "What could not be compared")
-    yield Items([f"{left.what}: {left.why}." for left in verdicts.refused] or ["Everything was compared."])
+    yield Bullets([f"{left.what}: {left.why}." for left in verdicts.refused] or ["Everything was compared."])
     yield Heading(2, "Conditions")
-    yield Items(condition_items(verdicts, study, saved))
+    yield Bullets(condition_items(verdicts, study))
 
 
-def answer(verdicts) -> str:
+def answer(verdicts: Verdicts) -> str:
     """The verdict in one paragraph."""
-    new, main = verdicts.new, [what for what in COMPARABLES if what.main]
+    new, main = verdicts.new, [what for what in verdicts.items if what.main]
     sentences = []
     for base in verdicts.baselines:
         its = verdicts.differences.query("baseline == @base.name")
-        rows = pd.concat([where(its, what).assign(on=task_name(what)) for what in main])
+        rows = pd.concat([where(its, what).assign(on=what.name) for what in main])
         if len(rows):
             sentences.append(f"Against **{base.label}** {sentence(rows)}")
     if not sentences:
         return f"{new.label} shares none of the main tasks with the baselines; see the tables below."
-    return f"**{new.label}**, over {listed([task_name(what) for what in main])}. " + " ".join(sentences)
+    return f"**{new.label}**, over {listed([what.name for what in main])}. " + " ".join(sentences)
 
 
 def sentence(rows: pd.DataFrame) -> str:
@@ -150,37 +152,28 @@ def listed(parts: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1]))) if parts else ""
 
 
-def task_name(what) -> str:
-    """How a task is called on the page."""
-    names = {
-        ("linear", "top1"): "linear classification",
-        ("knn", "top1"): "1-NN",
-        ("retrieval", "map@10"): "retrieval mAP@10",
-        ("robustness", "top1"): "classification among the split's classes",
-        ("fewshot", "top1"): "5-shot class means",
-        ("longtail", "top1"): "long-tailed stream",
-    }
-    splits = {"val": "", "query": " of unseen classes", "stream": ""}
-    return names[what.task, what.metric] + splits.get(what.split, f" on {what.split}")
-
-
-def where(table: pd.DataFrame, what) -> pd.DataFrame:
-    """Rows of one comparable."""
+def where(table: pd.DataFrame, what: Items) -> pd.DataFrame:
+    """Rows of one metric."""
     return table[
         (table["task"] == what.task) & (table["split"] == what.split) & (table["metric"] == what.metric)
     ]
 
 
-def difference_table(rows: pd.DataFrame, verdicts) -> Table:
+def difference_table(rows: pd.DataFrame, verdicts: Verdicts) -> Table:
     """The new method's own values, then one row of differences per baseline; one column per size."""
     dims = sorted(rows["dim"].unique())
     labels = {base.name: base.label for base in verdicts.baselines}
     own = rows.drop_duplicates("dim").set_index("dim")["new"]
-    lines = [[metric(rows["metric"].iloc[0]).axis, *(f"{100 * own[m]:.1f}" for m in dims)]]
+    lines = [[axis(rows["metric"].iloc[0]), *(f"{100 * own[m]:.1f}" for m in dims)]]
     for name, part in rows.groupby("baseline", sort=False):
         cells = {row.dim: cell(row) for row in part.itertuples()}
         lines.append([f"− {labels[name]}", *(cells.get(m, "—") for m in dims)])
     return Table(["size", *map(str, dims)], lines)
+
+
+def axis(name: str) -> str:
+    """Label of a metric; an evaluation of one's own may have one that METRICS does not list."""
+    return metric(name).axis if name in METRICS else f"{name} (%)"
 
 
 def cell(row) -> str:
@@ -214,11 +207,11 @@ def power(rows: pd.DataFrame) -> str:
     )
 
 
-def area_table(verdicts) -> Table:
-    """One row per comparable, one column per baseline."""
+def area_table(verdicts: Verdicts) -> Table:
+    """One row per metric, one column per baseline."""
     labels = {base.name: base.label for base in verdicts.baselines}
     lines = []
-    for what in COMPARABLES:
+    for what in verdicts.items:
         rows = where(verdicts.areas, what)
         if len(rows):
             # Of new and baseline over the sizes that both have.
@@ -226,88 +219,47 @@ def area_table(verdicts) -> Table:
                 row.baseline: f"{SIGNS[row.verdict]} {points(row)}, of {100 * row.new:.1f} ({row.sizes})"
                 for row in rows.itertuples()
             }
-            lines.append([task_name(what), *(cells.get(name, "—") for name in labels)])
+            lines.append([what.name, *(cells.get(name, "—") for name in labels)])
     return Table(["", *(f"− {label}" for label in labels.values())], lines)
 
 
-def cost_table(verdicts) -> Table:
-    """Costs of the first seed of every method."""
-    contenders = [verdicts.new, *verdicts.baselines]
-    lines = [
-        ["networks to train", *(_networks(each) for each in contenders)],
-        ["training, seconds", *(_training(each) for each in contenders)],
-        ["fitting, seconds", *(_fitting(each) for each in contenders)],
-        ["MACs per image, largest size", *(_macs(each) for each in contenders)],
-        ["forward passes for all sizes", *(_forwards(each) for each in contenders)],
-        ["bytes per item at each size", *(_bytes(each) for each in contenders)],
-        ["classifier parameters, all sizes", *(_parameters(each) for each in contenders)],
-    ]
-    stated = _cost(verdicts.new).get("stated", {})
-    lines += [
-        [f"{key} (stated)", str(value), *["—"] * len(verdicts.baselines)] for key, value in stated.items()
-    ]
-    return Table(["", *(each.label for each in contenders)], lines)
+def cost_table(verdicts: Verdicts) -> Table:
+    """Costs of the first seed of every method, as in the table of costs."""
+    methods = [verdicts.new, *verdicts.baselines]
+    runs = [next(iter(each.runs.values())) for each in methods]
+    columns = [cost_lines(run) for run in runs]
+    lines = [[name, *(column[name] for column in columns)] for name in columns[0]]
+    for key, value in runs[0].cost.get("stated", {}).items():
+        lines.append([f"{key} (stated)", str(value), *["—"] * len(verdicts.baselines)])
+    return Table(["", *(each.label for each in methods)], lines)
 
 
-def _run(contender):
-    return next(iter(contender.runs.values()))
+def cost_lines(run: SavedRun) -> dict[str, str]:
+    """What one run cost, for people; most of it is not known of a folder."""
+    values = {(dim, name): value for dim, name, value in costs(run.cost, run.kind, run.sizes)}
+    known = {
+        "networks to train": values[0, "networks"],
+        "training, seconds": values[0, "train_seconds"],
+        "fitting, seconds": values[0, "fit_seconds"],
+        "MACs per image, largest size": values.get((max(run.sizes), "macs_per_image"), 0),
+        "forward passes for all sizes": values[0, "forwards"],
+    }
+    lines = {name: "not known" if run.kind == "folder" else _number(value) for name, value in known.items()}
+    bytes_per_item = " ".join(str(values[m, "bytes_per_item"]) for m in run.sizes)
+    parameters = _number(run.classifier_parameters["0"])  # of all sizes together
+    return lines | {
+        "bytes per item at each size": bytes_per_item,
+        "classifier parameters, all sizes": parameters,
+    }
 
 
-def _cost(contender) -> dict:
-    return _run(contender).cost
-
-
-def _known(contender) -> bool:
-    """Whether the suite knows what made the embeddings: it does not for a folder."""
-    return _run(contender).kind != "folder"
-
-
-def _networks(contender) -> str:
-    return str(len(_cost(contender)["networks"])) if _known(contender) else "not known"
-
-
-def _training(contender) -> str:
-    seconds = [net["train_seconds"] for net in _cost(contender)["networks"]]
-    return _number(sum(seconds)) if _known(contender) else "not known"
-
-
-def _fitting(contender) -> str:
-    return _number(_cost(contender).get("fit_seconds")) if _known(contender) else "not known"
-
-
-def _macs(contender) -> str:
-    """Of the network and, for a fitted method, its map to the largest size; as in the table of costs."""
-    networks = _cost(contender)["networks"]
-    if not networks:
-        return "not known" if not _known(contender) else "0"
-    maps = _cost(contender).get("projection_macs", {}).values()
-    return _number(max(networks[-1]["macs"].values()) + max(maps, default=0))
-
-
-def _forwards(contender) -> str:
-    """How often an image passes through a network until every size is there."""
-    if not _known(contender):
-        return "not known"
-    return str(sum(net["forwards"] for net in _cost(contender)["networks"]))
-
-
-def _bytes(contender) -> str:
-    return " ".join(str(BYTES_PER_NUMBER * m) for m in _run(contender).sizes)
-
-
-def _parameters(contender) -> str:
-    return _number(_run(contender).classifier_parameters["0"])  # of all sizes together
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "0"
+def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}".removesuffix(".0")
 
 
-def condition_items(verdicts, study: Study, saved: Saved) -> list[str]:
+def condition_items(verdicts: Verdicts, study: Study) -> list[str]:
     """Data, seeds, versions, and the notes."""
-    manifest = saved.manifest
+    manifest = verdicts.saved.manifest
     items = [
         f"Data: {study.name}, checksum of train `{manifest['data']['splits']['train']['sha256'][:12]}`; "
         f"protocol {manifest['protocol']}.",
@@ -319,7 +271,7 @@ def condition_items(verdicts, study: Study, saved: Saved) -> list[str]:
             + "."
             for base in verdicts.baselines
         ),
-        f"New method: {_versions(_run(verdicts.new).provenance)}.",
+        f"New method: {_versions(next(iter(verdicts.new.runs.values())).provenance)}.",
         "p is adjusted over sizes, not over tasks and baselines: a single small p among many tables is weak "
         "evidence.",
     ]
@@ -334,10 +286,10 @@ def _versions(made_with: dict) -> str:
 # --- the picture ----------------------------------------------------------------------------------
 
 
-def draw(verdicts) -> Figure:
+def draw(verdicts: Verdicts) -> Figure:
     """A panel per main task: the new method's curve, heavy, and the baselines'."""
     use_style()
-    drawn = [what for what in COMPARABLES if what.main and len(where(verdicts.curves, what))]
+    drawn = [what for what in verdicts.items if what.main and len(where(verdicts.curves, what))]
     figure, axes = new_figure(columns=len(drawn), width=2.6 * len(drawn) + 0.6, height=2.9, squeeze=False)
     for panel, what in zip(axes[0], drawn):
         rows = where(verdicts.curves, what)
@@ -347,8 +299,8 @@ def draw(verdicts) -> Figure:
             panel.plot(mine["dim"], 100 * mine["value"], label=each.label, **look)
         size_axis(panel, rows["dim"])
         panel.tick_params(axis="x", rotation=45)
-        panel.set_title(task_name(what))
-        panel.set_ylabel(metric(what.metric).axis)
+        panel.set_title(what.name)
+        panel.set_ylabel(axis(what.metric))
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)))
     return figure
@@ -367,13 +319,13 @@ def look_of(method: str, place: int) -> dict:
 # --- the two forms --------------------------------------------------------------------------------
 
 
-def write(verdicts, study: Study, saved: Saved, path: Path) -> None:
+def write(verdicts: Verdicts, study: Study, path: Path) -> None:
     """Write the page to `path` (.md), and .html and .png beside it."""
     png = io.BytesIO()
     draw(verdicts).savefig(png, format="png", metadata={"Software": None})
     caption = f"{verdicts.new.label} and the saved baselines against size"
     picture = Picture(path.with_suffix(".png").name, png.getvalue(), caption)
-    page = list(blocks(verdicts, study, saved, picture))
+    page = list(blocks(verdicts, study, picture))
     for suffix, content in (
         (".md", markdown(page).encode()),
         (".html", web_page(page).encode()),
@@ -394,7 +346,7 @@ def _markdown(block: Block) -> str:
             return f"{'#' * level} {text}"
         case Text(text):
             return text
-        case Items(texts):
+        case Bullets(texts):
             return "\n".join(f"- {text}" for text in texts)
         case Picture(name, _, caption):
             return f"![{caption}]({name})"
@@ -430,7 +382,7 @@ def _web(block: Block) -> str:
             return f"<h{level}>{_inline(text)}</h{level}>"
         case Text(text):
             return f"<p>{_inline(text)}</p>"
-        case Items(texts):
+        case Bullets(texts):
             return "<ul>" + "".join(f"<li>{_inline(text)}</li>" for text in texts) + "</ul>"
         case Picture(_, png, caption):
             data = base64.b64encode(png).decode()

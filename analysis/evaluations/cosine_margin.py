@@ -7,25 +7,23 @@ from collections.abc import Iterator
 
 from analysis.evaluations.zero_shot import CLASSES
 from analysis.measures.cross_modal import PAIRS
-from analysis.run import Run, clustered_row
+from analysis.run import Items, Run
 
 MEASURES = ("cross_modal",)
-NEEDS = ("captions",)  # what the data must have beyond images and labels
-OPTIONS = {}
+NEEDS = ("captions",)
+WORD = "cosine"
 
 
-def score(run: Run) -> Iterator[dict]:
-    """Rows `cosine` per split, size and kind of `pair`, and `margin`: positive minus random text–image."""
+def items(run: Run) -> Iterator[Items]:
+    """`cosine` per split and kind of `pair`, and `margin`: positive minus random text–image."""
     outcomes = run.outcomes("cross_modal")
+    sizes, table = outcomes["sizes"], {"kept": False, "compared": False}
     for split, classes in CLASSES.items():
         if f"{split}/to_text" not in outcomes:
             continue
-        labels = run.dataset.labels(split)
+        groups, keys = run.dataset.labels(split), {"classes": classes}
         cosines = {pair: outcomes[f"{split}/cosine/{pair}"] for pair in PAIRS}
+        for pair, values in cosines.items():
+            yield Items("cosine", split, sizes, values, keys=keys | {"pair": pair}, groups=groups, **table)
         margin = cosines["positive"] - cosines["text_image"]
-        for size, m in enumerate(outcomes["sizes"]):
-            for pair, values in cosines.items():
-                yield clustered_row(
-                    run, m, split, "cosine", values[:, size], labels, classes=classes, pair=pair
-                )
-            yield clustered_row(run, m, split, "margin", margin[:, size], labels, classes=classes)
+        yield Items("margin", split, sizes, margin, keys=keys, groups=groups, **table)

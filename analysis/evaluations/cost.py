@@ -4,42 +4,45 @@ Costs travel the same road as accuracies, so that both can stand on the axes of 
 are about a method as a whole.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from analysis.run import Run
 
-MEASURES = ()
-OPTIONS = {}
 BYTES_PER_NUMBER = 4  # embeddings are compared as float32
 
 
 def score(run: Run) -> Iterator[dict]:
-    """Rows per method (dim 0) and per size; see the metric names."""
+    """Rows per method (dim 0) and per size; see the metric names of `costs`."""
     cost = run.representation.meta["cost"]
-    networks = cost["networks"]
+    for dim, metric, value in costs(cost, run.method.kind, run.method.nesting):
+        yield run.row(dim, "", metric, value, 1)
 
-    def row(dim: int, metric: str, value: float) -> dict:
-        return run.row(dim, "", metric, value, 1)
+
+def costs(cost: dict, kind: str, sizes: Sequence[int]) -> Iterator[tuple[int, str, float]]:
+    """(dim, metric, value) of what a run cost; dim 0 is all sizes together.
+
+    cost: as the embeddings' meta.json has it. Where each size has a network, macs_per_image of a size is that
+    network's; a fitted method reads the whole embedding of the network it starts from.
+    """
+    networks, projection = cost["networks"], cost.get("projection_macs", {})
 
     def total(key: str) -> float:
         return sum(net[key] for net in networks)
 
-    yield row(0, "networks", len(networks))
-    yield row(0, "train_seconds", total("train_seconds"))
-    yield row(0, "train_images", total("train_images"))
-    yield row(0, "train_macs", total("train_macs"))
-    yield row(0, "fit_seconds", cost.get("fit_seconds", 0.0))
-    yield row(0, "fit_macs", cost.get("fit_macs", 0))
-    yield row(0, "parameters", total("parameters"))
-    yield row(0, "forwards", total("forwards"))
-    yield row(0, "macs_all_sizes", total("macs_all_sizes") + cost.get("projection_macs_all_sizes", 0))
+    yield 0, "networks", len(networks)
+    for key in ("train_seconds", "train_images", "train_macs"):
+        yield 0, key, total(key)
+    yield 0, "fit_seconds", cost.get("fit_seconds", 0.0)
+    yield 0, "fit_macs", cost.get("fit_macs", 0)
+    yield 0, "parameters", total("parameters")
+    yield 0, "forwards", total("forwards")
+    yield 0, "macs_all_sizes", total("macs_all_sizes") + cost.get("projection_macs_all_sizes", 0)
     if "embed_seconds" in cost:
-        yield row(0, "embed_images_per_second", cost["embed_images"] / cost["embed_seconds"])
-    projection = cost.get("projection_macs", {})
-    for m in run.method.nesting:
-        yield row(m, "bytes_per_item", BYTES_PER_NUMBER * m)
+        yield 0, "embed_images_per_second", cost["embed_images"] / cost["embed_seconds"]
+    for m in sizes:
+        yield m, "bytes_per_item", BYTES_PER_NUMBER * m
         for net in networks:
-            if run.method.kind == "fitted":  # reads the whole embedding of the network it starts from
-                yield row(m, "macs_per_image", max(net["macs"].values()) + projection.get(str(m), 0))
+            if kind == "fitted":
+                yield m, "macs_per_image", max(net["macs"].values()) + projection.get(str(m), 0)
             elif str(m) in net["macs"]:
-                yield row(m, "macs_per_image", net["macs"][str(m)])
+                yield m, "macs_per_image", net["macs"][str(m)]

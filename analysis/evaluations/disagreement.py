@@ -8,10 +8,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from analysis.measures.predict import hits
 from analysis.run import Run
 
-MEASURES = ("predict",)
+READS = ("linear",)
 OPTIONS = {
     "named": 10,  # classes that lose most from the smallest size to the largest, to be named
 }
@@ -26,12 +25,12 @@ def score(run: Run) -> Iterator[dict]:
     classes_falling: share of classes less accurate at this size than at the smallest. class_change: that
     difference at the largest size, for the classes that lose most (`class_name`).
     """
-    sizes = run.outcomes("predict")["sizes"]
-    right = hits(run)  # [draws, sizes, n]
+    top1 = run.main_items("linear")
+    sizes, right = top1.sizes, top1.stored  # [draws, sizes, n]
     first = first_correct(right)  # [draws, n]
     never = first == len(sizes)
-    for size, m in enumerate(sizes):
-        yield run.mean(m, "val", "first_correct", first == size)
+    for place, m in enumerate(sizes):
+        yield run.mean(m, "val", "first_correct", first == place)
     yield run.mean(0, "val", "never_correct", never)
     yield run.mean(0, "val", "oracle_top1", ~never)
     best = right.mean((0, 2)).argmax()
@@ -61,10 +60,10 @@ def classes_that_fall(run: Run, sizes: np.ndarray, right: np.ndarray) -> Iterato
     present = np.flatnonzero(counts)
     accuracy = np.stack([np.bincount(labels, row, len(counts))[present] for row in right]) / counts[present]
     change = accuracy - accuracy[0]
-    for size, m in enumerate(sizes[1:], start=1):
-        yield run.mean(m, "val", "classes_falling", change[size] < 0)
-    for place in np.argsort(change[-1], kind="stable")[: run.options["named"]]:
-        if change[-1, place] < 0:
-            name = run.dataset.classes["name"].iloc[present[place]]
-            n = counts[present[place]]
-            yield run.row(sizes[-1], "val", "class_change", change[-1, place], n, class_name=name)
+    for place, m in enumerate(sizes[1:], start=1):
+        yield run.mean(m, "val", "classes_falling", change[place] < 0)
+    for row in np.argsort(change[-1], kind="stable")[: run.options["named"]]:
+        if change[-1, row] < 0:
+            name = run.dataset.classes["name"].iloc[present[row]]
+            n = counts[present[row]]
+            yield run.row(sizes[-1], "val", "class_change", change[-1, row], n, class_name=name)

@@ -6,11 +6,28 @@ several times at random; the t interval is that of the mean over these choices, 
 
 from collections.abc import Iterator
 
-from analysis.run import Run
+import numpy as np
+
+from analysis.run import Items, Run
 from analysis.statistics import seed_interval
 
 MEASURES = ("classmeans",)
-OPTIONS = {}
+NAME = "5-shot class means"
+SHOTS = 5  # labelled images per class where methods are compared
+
+
+def items(run: Run) -> Iterator[Items]:
+    """top1 with 5 shots: of each image the share of choices, in which it is tested, that recognise it."""
+    if "v2" not in run.dataset:
+        return
+    outcomes = run.outcomes("classmeans")
+    shots = outcomes["fewshot/shots"].tolist()
+    if SHOTS in shots:
+        hits = outcomes["fewshot/hits"][:, :, shots.index(SHOTS)]  # [draws, sizes, choices, n]
+        tested = (hits >= 0).sum(2)  # the same for every size and draw: the choices are the study's
+        some = (tested > 0).all((0, 1))
+        share = ((hits == 1).sum(2)[..., some] / tested[..., some]).astype(np.float32)
+        yield Items("top1", "v2", outcomes["sizes"], share, keys={"shots": SHOTS}, array="fewshot/top1")
 
 
 def score(run: Run) -> Iterator[dict]:
@@ -21,8 +38,8 @@ def score(run: Run) -> Iterator[dict]:
     hits = outcomes["fewshot/hits"]  # [draws, sizes, shots, choices, n]
     tested = (hits >= 0).sum(-1)
     accuracy = ((hits == 1).sum(-1) / tested).mean(0)  # [sizes, shots, choices]
-    for size, m in enumerate(outcomes["sizes"]):
-        for place, shots in enumerate(outcomes["fewshot/shots"]):
-            value, low, high = seed_interval(accuracy[size, place])
-            n = tested[0, size, place, 0]
+    for place, m in enumerate(outcomes["sizes"]):
+        for at, shots in enumerate(outcomes["fewshot/shots"]):
+            value, low, high = seed_interval(accuracy[place, at])
+            n = tested[0, place, at, 0]
             yield run.row(m, "v2", "top1", value, n, low=float(low), high=float(high), shots=int(shots))

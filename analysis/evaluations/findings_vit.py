@@ -1,47 +1,27 @@
-"""Which of the paper's claims about a vision transformer (JFT ViT) a study shows; rules as in findings.py."""
+"""Which of the paper's claims about a vision transformer (JFT ViT) a study shows (rules: ../findings.py)."""
 
 from collections.abc import Iterator
 
-from analysis.evaluations.findings import READ
-from analysis.findings import Claim, as_good_at_full_size, better_at_every_size, gains_most_when_small, judge
+from analysis.findings import Claim, Outcome, below_full, bounded, decided, each, largest, stands_out
 from analysis.run import Run
+from analysis.statistics import MARGIN
 
-MEASURES = ("predict", "neighbours")
+READS = ("linear", "knn")
 OPTIONS = {
     "seed": 0,  # of the bootstrap
 }
-RANDOM = "random_features"
+LINEAR, KNN = Outcome("linear"), Outcome("knn")
+RANDOM, PLAIN = "random_features", "fixed_feature"
+BEATS, FULL = "MRL beats random features at every size below d", "At d, MRL is as good as the plain ViT"
+as_good = bounded(largest, low=-MARGIN)
 CLAIMS = (
-    Claim(
-        "vit_random",
-        "MRL beats random features at every size below d",
-        better_at_every_size,
-        "mrl",
-        RANDOM,
-        "1-NN top1",
-    ),
-    Claim(
-        "vit_small", "MRL gains most at the smallest size", gains_most_when_small, "mrl", RANDOM, "1-NN top1"
-    ),
-    Claim(
-        "vit_full",
-        "At d, MRL is as good as the plain ViT",
-        as_good_at_full_size,
-        "mrl",
-        "fixed_feature",
-        "1-NN top1",
-    ),
-    Claim(
-        "vit_full_linear",
-        "At d, MRL is as good as the plain ViT",
-        as_good_at_full_size,
-        "mrl",
-        "fixed_feature",
-        "linear top1",
-    ),
+    Claim("vit_random", BEATS, each(below_full, "better"), "mrl", RANDOM, KNN),
+    Claim("vit_small", "MRL gains most at the smallest size", stands_out(below_full, 1), "mrl", RANDOM, KNN),
+    Claim("vit_full", FULL, as_good, "mrl", PLAIN, KNN),
+    Claim("vit_full_linear", FULL, as_good, "mrl", PLAIN, LINEAR),
 )
 
 
 def compare(runs: list[Run]) -> Iterator[dict]:
-    """A row per claim, as in findings.py."""
-    yield from judge(runs, CLAIMS, READ)
+    """A row per claim."""
+    yield from decided(runs, CLAIMS)

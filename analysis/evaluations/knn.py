@@ -6,26 +6,27 @@ of the nearest neighbour, ties to the lowest id (paper, section 4.1; docs/protoc
 
 from collections.abc import Iterator
 
-import numpy as np
-
-from analysis.run import Run
+from analysis.evaluations.retrieval import first_relevant
+from analysis.run import Items, Run
 
 MEASURES = ("neighbours",)
-OPTIONS = {}
+NAME, WORD = "1-NN", "1-NN"
 
 
-def score(run: Run) -> Iterator[dict]:
-    """Rows top1 of val per size; `trained` says whether the size is in the method's nesting."""
+def items(run: Run) -> Iterator[Items]:
+    """top1 of val; `trained` says whether a size is in the method's nesting."""
     outcomes = run.outcomes("neighbours")
-    database, labels = run.dataset.labels("train"), run.dataset.labels("val")
-    for sizes, ids in (("sizes", "val/train/ids"), ("between/sizes", "between/ids")):
-        hits = database[outcomes[ids][..., 0]] == labels  # [draws, sizes, n]
-        for place, m in enumerate(outcomes[sizes]):
-            yield run.mean(m, "val", "top1", hits[:, place], trained=int(m) in run.method.nesting)
-
-
-def hits(run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """(trained sizes, whether the nearest neighbour has the query's label: bool [draws, sizes, n])."""
-    outcomes = run.outcomes("neighbours")
-    nearest = outcomes["val/train/ids"][..., 0]
-    return outcomes["sizes"], run.dataset.labels("train")[nearest] == run.dataset.labels("val")
+    relevant = first_relevant(run, "val", "train")  # [draws, sizes, n, 10]
+    yield Items(
+        "top1",
+        "val",
+        outcomes["sizes"],
+        relevant,
+        lambda relevant: relevant[..., 0],
+        {"trained": True},
+        array="val/train/relevant",
+        main=True,
+    )
+    hits = run.dataset.labels("train")[outcomes["between/ids"][..., 0]] == run.dataset.labels("val")
+    keys = {"trained": False}
+    yield Items("top1", "val", outcomes["between/sizes"], hits, keys=keys, kept=False, compared=False)

@@ -7,26 +7,28 @@ docs/protocols.md, "Linear classification").
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from analysis.metrics import topk_hits
-from analysis.run import Run
+from analysis.run import Items, Run
 
 MEASURES = ("predict",)
-OPTIONS = {}
+NAME, WORD = "linear classification", "linear"
+
+
+def items(run: Run) -> Iterator[Items]:
+    """top1 and top5 of val; a study of fewer classes has no top5."""
+    outcomes, labels = run.outcomes("predict"), run.dataset.labels("val")
+    top5 = outcomes["val/top5"]  # [draws, sizes, n, 5]
+    for k in (k for k in (1, 5) if k <= top5.shape[-1]):
+        hits = topk_hits(top5, labels, k)
+        yield Items(
+            f"top{k}", "val", outcomes["sizes"], hits, array=f"val/top{k}", compared=k == 1, main=k == 1
+        )
 
 
 def score(run: Run) -> Iterator[dict]:
-    """Rows top1 and top5 of val per size; classifier_parameters and classifier_bytes per size and for all."""
-    outcomes = run.outcomes("predict")
-    labels = run.dataset.labels("val")
-    top5 = outcomes["val/top5"]  # [draws, sizes, n, 5]
+    """Rows of the means; classifier_parameters and classifier_bytes per size and for all."""
+    yield from run.means()
     parameters = run.representation.meta["classifier_parameters"]
-    for size, m in enumerate(outcomes["sizes"]):
-        for k in (k for k in (1, 5) if k <= top5.shape[-1]):  # a study may have fewer classes
-            hits = np.stack([topk_hits(draw[size], labels, k) for draw in top5])
-            yield run.mean(m, "val", f"top{k}", hits)
-    for m in (0, *outcomes["sizes"]):
-        count = parameters[str(m)]
-        yield run.row(m, "val", "classifier_parameters", count, 1)
-        yield run.row(m, "val", "classifier_bytes", 4 * count, 1)
+    for m in (0, *run.representation.sizes):
+        yield run.row(m, "val", "classifier_parameters", parameters[str(m)], 1)
+        yield run.row(m, "val", "classifier_bytes", 4 * parameters[str(m)], 1)

@@ -10,15 +10,24 @@ from itertools import pairwise
 
 import numpy as np
 
-from analysis.run import Run
+from analysis.run import Items, Run
 from analysis.statistics import mean_interval
 from suite.errors import UserError
 
 MEASURES = ("classmeans",)
+NAME = "long-tailed stream"
 OPTIONS = {
     "head": 50,  # more examples of a class than this in the stream make it a head class
     "windows": 20,  # parts of the stream whose accuracies show its course
 }
+
+
+def items(run: Run) -> Iterator[Items]:
+    """top1 of every image of the stream, in its order."""
+    if "stream" in run.dataset:
+        outcomes = run.outcomes("classmeans")
+        hits = outcomes["stream/predicted"] == run.dataset.labels("stream")  # [draws, sizes, n]
+        yield Items("top1", "stream", outcomes["sizes"], hits, keys={"group": "all"}, array="stream/top1")
 
 
 def score(run: Run) -> Iterator[dict]:
@@ -31,18 +40,18 @@ def score(run: Run) -> Iterator[dict]:
         return
     if run.options["windows"] < 1:
         raise UserError(f"tasks.longtail.windows is {run.options['windows']}; allowed: whole numbers from 1")
-    outcomes, labels = run.outcomes("classmeans"), run.dataset.labels("stream")
-    hits = outcomes["stream/predicted"] == labels  # [draws, sizes, n]
+    (stream,) = items(run)
+    labels, hits = run.dataset.labels("stream"), stream.stored
     member = groups(labels, run.dataset.num_classes, run.options["head"])
     edges = np.linspace(0, len(labels), min(run.options["windows"], len(labels)) + 1).astype(int)
-    for size, m in enumerate(outcomes["sizes"]):
+    for place, m in enumerate(stream.sizes):
         for group, rows in member.items():
             if rows.any():
-                some = hits[:, size, rows]
+                some = hits[:, place, rows]
                 yield run.mean(m, "stream", "top1", some, group=group)
                 yield class_mean(run, m, some.mean(0), labels[rows], group)
         for start, stop in pairwise(edges):
-            some = hits[:, size, start:stop]
+            some = hits[:, place, start:stop]
             yield run.mean(m, "stream", "top1_along_stream", some, group="all", until=int(stop))
 
 

@@ -9,26 +9,35 @@ from collections.abc import Iterator
 import numpy as np
 
 from analysis.metrics import topk_hits
-from analysis.run import Run, clustered_row
+from analysis.run import Items, Run
 
 MEASURES = ("predict",)
-NEEDS = ("documents",)  # what the data must have beyond images and labels
+NEEDS = ("documents",)
+NAME, WORD = "masked-token accuracy", "masked-token"
 OPTIONS = {
     "frequent": 100,  # so many tokens, the most frequent of train, are reported apart from all others
 }
 
 
-def score(run: Run) -> Iterator[dict]:
-    """Rows top1 and top5 of val per size; `tokens` says of which: all, frequent, or others."""
-    outcomes = run.outcomes("predict")
-    val = run.dataset["val"]
+def items(run: Run) -> Iterator[Items]:
+    """top1 and top5 of val; `tokens` says of which: all, frequent, or others."""
+    outcomes, val = run.outcomes("predict"), run.dataset["val"]
     documents = val.items["document"].to_numpy()
     frequent = run.dataset.classes["count"].nlargest(run.options["frequent"], keep="first").index
     common = np.isin(val.labels, frequent)
     kinds = {"all": np.full(len(common), True), "frequent": common, "others": ~common}
-    kinds = {tokens: some for tokens, some in kinds.items() if some.any()}
-    for size, m in enumerate(outcomes["sizes"]):
-        for k in (1, 5):
-            hits = np.stack([topk_hits(draw[size], val.labels, k) for draw in outcomes["val/top5"]])
-            for tokens, some in kinds.items():
-                yield clustered_row(run, m, "val", f"top{k}", hits[:, some], documents[some], tokens=tokens)
+    for k in (1, 5):
+        hits = topk_hits(outcomes["val/top5"], val.labels, k)
+        for tokens, some in ((tokens, some) for tokens, some in kinds.items() if some.any()):
+            yield Items(
+                f"top{k}",
+                "val",
+                outcomes["sizes"],
+                hits[..., some],
+                keys={"tokens": tokens},
+                groups=documents[some],
+                kept=tokens == "all",
+                compared=tokens == "all" and k == 1,
+                main=tokens == "all" and k == 1,
+                array=f"val/top{k}",
+            )

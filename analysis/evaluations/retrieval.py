@@ -6,6 +6,7 @@ to the lowest id.
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
@@ -19,25 +20,57 @@ from analysis.metrics import (
     relevance,
     top_k,
 )
-from analysis.run import Run
+from analysis.run import Items, Run
 
 MEASURES = ("neighbours",)
+NAME, WORD = "retrieval mAP@10", ""
 OPTIONS = {
     "ks": None,  # null: 1, 5, 10, 25, 50 and 100, as far as neighbours were saved
 }
+FIRST = 10  # neighbours whose relevance is frozen
+
+
+def pairs(run: Run) -> list[tuple[str, str]]:
+    """(query split, database split) that were searched."""
+    names = [name.split("/") for name in run.outcomes("neighbours").files]
+    return [(name[0], name[1]) for name in names if len(name) == 3]
+
+
+def first_relevant(run: Run, query: str, database: str) -> np.ndarray:
+    """Whether each of the first neighbours has its query's label: bool [draws, sizes, n, ≤ 10]."""
+    ids = run.outcomes("neighbours")[f"{query}/{database}/ids"][..., :FIRST]
+    if (ids < 0).any():
+        raise ValueError(f"{query}/{database}/ids has gaps: a size that a view of the method does not serve")
+    return relevance(run.dataset.labels(database)[ids], run.dataset.labels(query))
+
+
+def items(run: Run) -> Iterator[Items]:
+    """map@10 of each pair of splits. AP@10 is not frozen, but its ten relevance bits: exact, and smaller."""
+    for query, database in pairs(run):
+        relevant = first_relevant(run, query, database)
+        if relevant.shape[-1] == FIRST:
+            yield Items(
+                "map@10",
+                query,
+                run.outcomes("neighbours")["sizes"],
+                relevant,
+                partial(average_precision, k=FIRST),
+                {"database": database},
+                array=f"{query}/{database}/relevant",
+                main=query != "v2",
+            )
 
 
 def score(run: Run) -> Iterator[dict]:
     """Rows per size and k: top, p@, map@, map@_standard, recall@, recall@_reference; key: database."""
     outcomes = run.outcomes("neighbours")
-    for name in (name for name in outcomes.files if name.count("/") == 2):
-        query, database, _ = name.split("/")
-        labels, items = run.dataset.labels(query), run.dataset.labels(database)
-        counts = np.bincount(items, minlength=labels.max() + 1)[labels]
-        ids = outcomes[name]  # [draws, sizes, n, k]
+    for query, database in pairs(run):
+        labels, found = run.dataset.labels(query), run.dataset.labels(database)
+        counts = np.bincount(found, minlength=labels.max() + 1)[labels]
+        ids = outcomes[f"{query}/{database}/ids"]  # [draws, sizes, n, k]
         ks = run.options["ks"] or [k for k in KS if k <= ids.shape[-1]]
         for place, m in enumerate(outcomes["sizes"]):
-            rel = np.stack([relevance(items[found], labels) for found in ids[:, place]])
+            rel = relevance(found[ids[:, place]], labels)
             for metric, values in scores(rel, counts, ks):
                 yield run.mean(m, query, metric, values, database=database)
 

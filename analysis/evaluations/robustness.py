@@ -9,30 +9,31 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from analysis.measures.predict import RESTRICTED, SPLITS, hits, restricted_rows
-from analysis.run import Run
+from analysis.measures.predict import RESTRICTED, SPLITS, restricted_rows
+from analysis.run import Items, Run
 
 MEASURES = ("predict",)
-OPTIONS = {}
+NAME = "classification"
 
 
-def score(run: Run) -> Iterator[dict]:
-    """Rows top1 per size and split; `classes` is the number of classes the argmax was taken over.
+def items(run: Run) -> Iterator[Items]:
+    """top1 per split; `classes` is the number of classes the argmax was taken over.
 
     r and a come restricted to their own classes and, for comparison, with all classes.
     """
     outcomes, dataset = run.outcomes("predict"), run.dataset
-    splits = [name for name in SPLITS if name in dataset]
-    restricted = {}
-    for name in (name for name in RESTRICTED if name in dataset):
+    sizes, every = outcomes["sizes"], dataset.num_classes
+    limited = {name: len(np.unique(dataset.labels(name))) for name in RESTRICTED if name in dataset}
+    for split in (name for name in SPLITS if name in dataset):
+        hits = outcomes[f"{split}/top5"][..., 0] == dataset.labels(split)
+        compared = split != "val" and limited.get(split, every) == every  # val is linear's
+        yield Items(
+            "top1", split, sizes, hits, keys={"classes": every}, array=f"{split}/top1", compared=compared
+        )
+    for name, classes in limited.items():
         for split in (name, f"val@{name}"):
             base, rows = restricted_rows(dataset, split)
-            right = outcomes[f"{split}/restricted"] == dataset.labels(base)[rows]
-            classes = len(np.unique(dataset.labels(name)))
-            if split != name or classes < dataset.num_classes:  # else nothing is restricted
-                restricted[split] = right, classes
-    everything = {split: (hits(run, split), dataset.num_classes) for split in splits}
-    for size, m in enumerate(outcomes["sizes"]):
-        for found in (everything, restricted):
-            for split, (right, classes) in found.items():
-                yield run.mean(m, split, "top1", right[:, size], classes=classes)
+            hits = outcomes[f"{split}/restricted"] == dataset.labels(base)[rows]
+            if split != name or classes < every:  # else nothing is restricted
+                keys, own, array = {"classes": classes}, split == name, f"{split}/restricted"
+                yield Items("top1", split, sizes, hits, keys=keys, array=array, kept=own, compared=own)

@@ -13,7 +13,6 @@ import numpy as np
 from analysis.run import Run
 
 MEASURES = ("predict",)
-OPTIONS = {}
 REJECT = "reject"
 
 
@@ -32,19 +31,19 @@ def score(run: Run) -> Iterator[dict]:
     same = names[predicted] == names[labels]
     placed = names[labels] != ""
     sizes = outcomes["sizes"]
-    for size, m in enumerate(sizes):
+    for place, m in enumerate(sizes):
         keys = {"superclass": "all", "reject": False}
-        yield run.mean(m, "val", "superclass_top1", same[:, size, placed], **keys)
+        yield run.mean(m, "val", "superclass_top1", same[:, place, placed], **keys)
         if not placed.all():
-            yield run.mean(m, "val", "superclass_top1", same[:, size], superclass="all", reject=True)
-        yield from errors_within(run, m, predicted[:, size, placed], same[:, size, placed], labels[placed])
+            yield run.mean(m, "val", "superclass_top1", same[:, place], superclass="all", reject=True)
+        yield from errors_within(run, m, predicted[:, place, placed], same[:, place, placed], labels[placed])
     for superclass in np.unique(names[labels]):
         rows = names[labels] == superclass
         keys = {"superclass": superclass or REJECT, "reject": superclass == ""}
-        for size, m in enumerate(sizes):
-            yield run.mean(m, "val", "superclass_top1", same[:, size, rows], **keys)
-        for (before, _), (size, m) in pairwise(enumerate(sizes)):
-            gain = same[:, size, rows].astype(float) - same[:, before, rows]
+        for place, m in enumerate(sizes):
+            yield run.mean(m, "val", "superclass_top1", same[:, place, rows], **keys)
+        for (before, _), (place, m) in pairwise(enumerate(sizes)):
+            gain = same[:, place, rows].astype(float) - same[:, before, rows]
             yield run.mean(m, "val", "superclass_gain", gain, **keys)
 
 

@@ -12,17 +12,17 @@ import numpy as np
 
 from analysis.evaluations.zero_shot import CLASSES
 from analysis.metrics import average_precision_standard, relevance, topk_hits
-from analysis.run import Run, clustered_row
+from analysis.run import Items, Run
 
 MEASURES = ("cross_modal",)
-NEEDS = ("captions",)  # what the data must have beyond images and labels
-OPTIONS = {}
+NEEDS = ("captions",)
 KS = (1, 5, 10)
 
 
-def score(run: Run) -> Iterator[dict]:
-    """Rows per split, `direction` and size; intervals over classes."""
+def items(run: Run) -> Iterator[Items]:
+    """Per split and `direction`; images of a class are alike, so the intervals of images are over classes."""
     outcomes = run.outcomes("cross_modal")
+    sizes, table = outcomes["sizes"], {"kept": False, "compared": False}
     for split, classes in CLASSES.items():
         if f"{split}/to_text" not in outcomes:
             continue
@@ -30,14 +30,13 @@ def score(run: Run) -> Iterator[dict]:
         texts, images = outcomes[f"{split}/to_text"], labels[outcomes[f"{split}/to_image"]]
         relevant = np.bincount(labels, minlength=captions.max() + 1)[captions]
         asked = relevant > 0  # a caption whose images were all left out cannot be answered
-        for size, m in enumerate(outcomes["sizes"]):
-            keys = {"classes": classes, "direction": "image_to_text"}
-            for k in (k for k in KS if k <= texts.shape[-1]):
-                hits = np.stack([topk_hits(draw[size], labels, k) for draw in texts])
-                yield clustered_row(run, m, split, f"recall@{k}", hits, labels, **keys)
-            keys["direction"] = "text_to_image"
-            rel = [relevance(draw[size][asked], captions[asked]) for draw in images]
-            k = rel[0].shape[1]
-            precision = np.stack([average_precision_standard(r, k, relevant[asked]) for r in rel])
-            yield run.mean(m, split, "top1", np.stack([r[:, 0] for r in rel]), **keys)
-            yield run.mean(m, split, f"map@{k}_standard", precision, **keys)
+        keys = {"classes": classes, "direction": "image_to_text"}
+        for k in (k for k in KS if k <= texts.shape[-1]):
+            hits = topk_hits(texts, labels, k)
+            yield Items(f"recall@{k}", split, sizes, hits, keys=keys, groups=labels, **table)
+        keys = {"classes": classes, "direction": "text_to_image"}
+        rel = relevance(images[:, :, asked], captions[asked])
+        k = rel.shape[-1]
+        precision = average_precision_standard(rel, k, relevant[asked])
+        yield Items("top1", split, sizes, rel[..., 0], keys=keys, **table)
+        yield Items(f"map@{k}_standard", split, sizes, precision, keys=keys, **table)

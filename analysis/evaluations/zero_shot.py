@@ -6,26 +6,32 @@ images that were not (paper, 4.1: ALIGN). Images of a class are alike, so the in
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from analysis.metrics import topk_hits
-from analysis.run import Run, clustered_row
+from analysis.run import Items, Run
 
 MEASURES = ("cross_modal",)
-NEEDS = ("captions",)  # what the data must have beyond images and labels
-OPTIONS = {}
+NEEDS = ("captions",)
+NAME, WORD = "zero-shot classification", "zero-shot"
 CLASSES = {"query": "unseen", "val": "seen"}
 
 
-def score(run: Run) -> Iterator[dict]:
-    """Rows top1 and top5 per split and size, with `classes` (seen, unseen) and how many `candidates`."""
+def items(run: Run) -> Iterator[Items]:
+    """top1 and top5 per split, with `classes` (seen, unseen) and how many `candidates`."""
     outcomes = run.outcomes("cross_modal")
     for split, classes in CLASSES.items():
         if f"{split}/to_text" not in outcomes:
             continue
         labels, found = run.dataset.labels(split), outcomes[f"{split}/to_text"]
         keys = {"classes": classes, "candidates": len(outcomes[f"{split}/captions"])}
-        for size, m in enumerate(outcomes["sizes"]):
-            for k in (k for k in (1, 5) if k <= found.shape[-1]):  # a handful of candidates has no top 5
-                hits = np.stack([topk_hits(draw[size], labels, k) for draw in found])
-                yield clustered_row(run, m, split, f"top{k}", hits, labels, **keys)
+        for k in (k for k in (1, 5) if k <= found.shape[-1]):  # a handful of candidates has no top 5
+            yield Items(
+                f"top{k}",
+                split,
+                outcomes["sizes"],
+                topk_hits(found, labels, k),
+                keys=keys,
+                groups=labels,
+                kept=k == 1,
+                compared=k == 1,
+                array=f"{split}/zero_shot",
+            )

@@ -7,8 +7,8 @@ method that is named.
 import numpy as np
 from matplotlib.figure import Figure
 
+from analysis.measures import read_outcomes
 from analysis.plotting.pictures import class_title, spread
-from analysis.run import read_outcomes
 
 TABLES = ()
 INPUTS = ("data",)

@@ -16,7 +16,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from analysis.run import empty
+from analysis.measures import empty
 from baselines.representation import Representation, check_finite
 from suite.errors import UserError
 

@@ -15,8 +15,8 @@ cut, then normalised. Saves per split
 
 import numpy as np
 
+from analysis.measures import empty
 from analysis.measures.neighbours import nearest_rows
-from analysis.run import empty
 from baselines.representation import Representation
 
 SPLITS = {"val": True, "query": False}  # whether its classes were trained on

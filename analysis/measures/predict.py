@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from analysis.run import empty
+from analysis.measures import empty
 from baselines.representation import Representation
 
 SPLITS = ("val", "v2", "sketch", "r", "a")
@@ -101,8 +101,3 @@ def best(scores: np.ndarray, k: int) -> np.ndarray:
         found[:, rank] = scores.argmax(1)
         scores[rows, found[:, rank]] = -np.inf
     return found
-
-
-def hits(run, split: str = "val") -> np.ndarray:
-    """Whether the classifier's first answer is right: bool [draws, sizes, n]. run: analysis.run.Run."""
-    return run.outcomes("predict")[f"{split}/top5"][..., 0] == run.dataset.labels(split)
