@@ -1,14 +1,18 @@
-"""What a representation is worth.
+"""What a representation is worth; the commands in the order in which a study needs them.
 
-Two steps, so that a new k or a new statistic never needs a new forward pass or search:
+    measure       raw outcomes per test item, of one method: python -m analysis.measure
+    measures/     a file for each: predict, neighbours, reranking, …
+    tabulate      one tidy table from them: python -m analysis.tabulate
+    evaluations/  a file for each, which reads like its protocol (docs/protocols.md)
+    draw          one figure from the tables: python -m analysis.draw
+    figures/      a file for each
+    findings      the paper's claims, by rule; as Markdown: python -m analysis.findings
+    compare/      a new method against frozen baselines: python -m analysis.compare; saved: freezes them
 
-    measure   MEASURE = "…"    measure(representation, dataset, study, options) -> raw outcomes per test item
-    score     MEASURES = (…)   score(run) -> rows of the tidy table, from the raw outcomes of one method
-                               compare(runs) -> rows about methods against each other; either or both
+Outcomes are saved once, so that a new k or a new statistic needs no new forward pass or search. Beneath:
 
-A measure that starts from what others saved names them in READS and gets their outcomes as arguments of
-these names; one that takes times sets ALONE, and no other job runs beside it.
-
-A file of analysis/ that sets MEASURE is a measure, one that sets MEASURES is an evaluation ("task"), and a
-file of analysis/figures/ that sets TABLES is a figure. OPTIONS holds defaults; a study's file overrides.
+    run           one method and seed while it is evaluated, and the columns of every table
+    metrics, statistics, plotting    values per item, intervals and tests, the look of figures
+    search/       exact neighbours of all prefixes in one pass
+    benchmark/    speed and memory of all this: python -m analysis.benchmark
 """

@@ -1,4 +1,4 @@
-"""SVD of a fixed-feature network, twice (paper, section 4.1; PROTOCOLS of the reference code).
+"""SVD of a fixed-feature network, twice (paper, section 4.1; docs/protocols.md, "Training").
 
 Linear classification: the rank-m factorisation of FF-d's classifier, Ŵ = U_m S_m V_mᵀ, bias kept. It reads
 the whole embedding, so its cost is m·(C + d); for m ≥ min(C, d) it is the classifier itself.

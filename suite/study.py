@@ -286,7 +286,7 @@ class Study:
                 return module, ""
             if figure.startswith(module + "_"):
                 return module, figure.removeprefix(module + "_")
-        raise unknown("figure", figure, FIGURE.names(), "analysis/figures/")
+        raise unknown("figure", figure, FIGURE.names(), f"{FIGURE.folder}/")
 
     def _check_figure(self, figure: str) -> None:
         """Raise UserError unless the study has what a figure is drawn from, as far as its module says."""

@@ -1,8 +1,8 @@
 """Adaptive retrieval: a shortlist at a small size, re-ranked at a larger one, against one search.
 
 All pairs shortlist_dim <= rerank_dim with K neighbours in the shortlist, and other K for one pair (paper,
-section 4.3.1; PROTOCOLS "Adaptive retrieval"). Compute is counted, in multiply-accumulates per query; what it
-comes to in seconds is measured by index_retrieval.
+section 4.3.1; docs/protocols.md, "Adaptive retrieval"). Compute is counted, in multiply-accumulates per
+query; what it comes to in seconds is measured by index_retrieval.
 """
 
 from collections.abc import Iterator

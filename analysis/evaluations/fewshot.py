@@ -1,7 +1,7 @@
 """Few-shot classification: nearest class mean on v2 images, n labelled images per class, all classes.
 
-The rest of v2 is the test (paper, appendix G; PROTOCOLS "Few-shot"). The labelled images are chosen several
-times at random; the t interval is that of the mean over these choices, not of a single one.
+The rest of v2 is the test (paper, appendix G; docs/protocols.md, "Few-shot"). The labelled images are chosen
+several times at random; the t interval is that of the mean over these choices, not of a single one.
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """Funnel retrieval: shortlists that shrink while the size they are ordered by doubles.
 
-Cascades A, B and C from every size below the full one (paper, section 4.3.1 and appendix E; PROTOCOLS "Funnel
-retrieval").
+Cascades A, B and C from every size below the full one (paper, section 4.3.1 and appendix E;
+docs/protocols.md, "Funnel retrieval").
 """
 
 from collections.abc import Iterator

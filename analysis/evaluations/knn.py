@@ -1,7 +1,7 @@
 """1-NN accuracy at every size, trained or in between.
 
 Database = training split, queries = validation split; slice z[:, :m], then normalise, L2 distance, label
-of the nearest neighbour, ties to the lowest id (paper, section 4.1; PROTOCOLS "1-NN and k-NN").
+of the nearest neighbour, ties to the lowest id (paper, section 4.1; docs/protocols.md, "1-NN").
 """
 
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
 """Linear classification: top-1 and top-5 of each method's own classifier at every size.
 
 No test-time augmentation. Parameters and bytes of the classifier stand beside the accuracy, by size and,
-for all sizes together, as dim 0: there MRL-E halves MRL's, d·C against Σ m·C (paper, section 3; PROTOCOLS
-"Linear classification").
+for all sizes together, as dim 0: there MRL-E halves MRL's, d·C against Σ m·C (paper, section 3;
+docs/protocols.md, "Linear classification").
 """
 
 from collections.abc import Iterator

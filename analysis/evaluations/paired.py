@@ -1,8 +1,8 @@
 """Every method against a baseline on the same test items: differences, intervals, tests and verdicts.
 
 Outcomes 0 or 1 get the exact McNemar test, means over draws or seeds the paired bootstrap; p is Holm-adjusted
-over sizes, and "equivalent" is only said from two one-sided tests with a margin of half a point (PROTOCOLS
-"Statistics").
+over sizes, and "equivalent" is only said from two one-sided tests with a margin of half a point
+(docs/protocols.md, "Statistics").
 """
 
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
 """Retrieval at every size: do the nearest neighbours have the query's label, and how high do they stand?
 
 Queries of val and v2 against train, of unseen classes against a database of unseen classes (paper, section
-4.3 and appendix E; PROTOCOLS "Retrieval metrics"). Prefixes are cut, then normalised; cosine, ties to the
-lowest id.
+4.3 and appendix E; docs/protocols.md, "Retrieval metrics"). Prefixes are cut, then normalised; cosine, ties
+to the lowest id.
 """
 
 from collections.abc import Iterator

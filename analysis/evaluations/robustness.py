@@ -1,7 +1,7 @@
 """Accuracy under shift: re-collected images (v2), outlines (sketch), renditions (r), naturally hard (a).
 
 r and a hold some of the classes: logits are restricted to these before the argmax (paper, appendix H;
-PROTOCOLS "Robustness"). Their fair reference is the clean split with the same classes and the same
+docs/protocols.md, "Robustness"). Their fair reference is the clean split with the same classes and the same
 restriction, `val@r` and `val@a`; that of v2 and sketch is val itself.
 """
 

@@ -2,10 +2,10 @@
 
 Saves per split: `<split>/top5` int64 [draws, sizes, n, ≤ 5], best first, and `<split>/confidence` float32
 [draws, sizes, n], the softmax of the best. Where a study has splits of some classes only (r, a), their
-logits are also restricted to these classes before the argmax (PROTOCOLS "Robustness"), and so are those of
-the clean images of the same classes, the fair reference: `r/restricted` and `val@r/restricted`, int64
-[draws, sizes, n]. Where val was embedded mirrored as well, `val+flip/…` are the predictions of the two logits
-summed.
+logits are also restricted to these classes before the argmax (docs/protocols.md, "Robustness"), and so are
+those of the clean images of the same classes, the fair reference: `r/restricted` and `val@r/restricted`,
+int64 [draws, sizes, n]. Where val was embedded mirrored as well, `val+flip/…` are the predictions of the two
+logits summed.
 
 Logits are made from embeddings and classifiers in blocks and never kept: at ImageNet's size they would take
 more room than the embeddings.
