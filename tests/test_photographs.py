@@ -93,7 +93,7 @@ def test_tiny_imagenet_images_are_averaged_photographs(tiny, archive):
     assert np.abs(tiny["val"].images[4] - average).max() <= 1
 
 
-def test_an_archive_with_fewer_images_gives_the_same_world(tiny, archive, tmp_path):
+def test_an_archive_with_fewer_images_gives_the_same_data(tiny, archive, tmp_path):
     half = tmp_path / "half.zip"
     with zipfile.ZipFile(archive) as whole, zipfile.ZipFile(half, "w") as out:
         for name in whole.namelist():

@@ -248,7 +248,7 @@ def test_images_do_not_depend_on_the_number_of_processes(catalogue):
     assert np.array_equal(*drawn)
 
 
-def test_another_seed_is_another_world(catalogue, monkeypatch):
+def test_another_seed_is_another_dataset(catalogue, monkeypatch):
     monkeypatch.setattr(typefaces, "catalogue", lambda: catalogue)
     tables = [glyphs.choose_classes(TINY_GLYPHS | {"seed": seed})[0] for seed in (0, 0, 1)]
     assert tables[0].equals(tables[1])
