@@ -86,7 +86,7 @@ def fit_map(
     x: float32 [n, d], standardised; labels: int64 [n]; start: the map to begin from, [m, d].
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    features, y = torch.from_numpy(x).to(device), torch.from_numpy(labels).to(device)
+    features, y = torch.from_numpy(x).to(device), torch.tensor(labels, device=device)
     mapping = torch.tensor(np.ascontiguousarray(start), device=device, requires_grad=True)
     weight = torch.zeros(num_classes, len(start), device=device, requires_grad=True)
     bias = torch.zeros(num_classes, device=device, requires_grad=True)

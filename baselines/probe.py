@@ -23,7 +23,7 @@ def fit_probe(
     std = features.std(0, dtype=np.float64)
     scale = np.where(std > 1e-8, 1 / np.maximum(std, 1e-8), 0.0)
     x = torch.from_numpy(((features - mean) * scale).astype(np.float32)).to(device)
-    y = torch.from_numpy(labels).to(device)
+    y = torch.tensor(labels, device=device)
     weight = torch.zeros(num_classes, x.shape[1], device=device, requires_grad=True)
     bias = torch.zeros(num_classes, device=device, requires_grad=True)
     minimise(

@@ -12,7 +12,7 @@ from PIL import Image
 from small import TRAINING, build, finished, tables_and_figures
 
 from splits.sources import image_captions
-from splits.store import DatasetWriter
+from splits.store import DatasetWriter, class_table
 from splits.words import captions
 from suite.errors import UserError
 from suite.modules import ROOT
@@ -219,9 +219,7 @@ def test_bad_webdatasets_are_refused(tmp_path):
 def test_captions_are_learned_from_seen_classes_alone(tmp_path):
     writer = DatasetWriter(tmp_path, "test", {})
     names = ["red square", "blue square", "zebra"]
-    writer.classes(
-        pd.DataFrame({"label": range(3), "name": names, "superclass": "", "seen": [True, True, False]})
-    )
+    writer.classes(class_table(names, "", 2))
     captions.write(writer, names, 2, vocabulary=100, length=8)
     pieces = (tmp_path / "vocabulary.txt").read_text().split("\n")
     assert "square" in pieces and "zebra" not in pieces

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from splits.store import ROLES, Dataset
+from splits.store import Dataset
+from suite.roles import ROLES
 
 TABLES = ()
 INPUTS = ("data",)
