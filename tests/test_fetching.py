@@ -69,24 +69,33 @@ def test_a_missing_file_is_named_with_address_folder_and_variable(folder, tmp_pa
         assert part in str(error.value)
 
 
-def unreachable(self):
-    raise RuntimeError("Error downloading")
+def fails(*args, **options):
+    raise OSError("no network")
+
+
+def omniglot_files():
+    return omniglot.build(None, omniglot.OPTIONS, threads=1)
+
+
+def tiny_imagenet_file():
+    return tiny_imagenet.find(tiny_imagenet.OPTIONS)
+
+
+def cifar100_folder():
+    return cifar100.find(cifar100.OPTIONS)
 
 
 @pytest.mark.parametrize(
     ("find", "file", "address"),
     [
-        (lambda: omniglot.build(None, omniglot.OPTIONS, 1), "images_background.zip", omniglot.ADDRESS),
-        (lambda: tiny_imagenet.find({"file": None}), tiny_imagenet.ARCHIVE, tiny_imagenet.ADDRESS),
-        (lambda: cifar100.find({"root": None}), cifar100.FOLDER, cifar100.ADDRESS),
+        (omniglot_files, "images_background.zip", omniglot.ADDRESS),
+        (tiny_imagenet_file, tiny_imagenet.ARCHIVE, tiny_imagenet.ADDRESS),
+        (cifar100_folder, cifar100.FOLDER, cifar100.ADDRESS),
     ],
 )
 def test_every_source_with_files_looks_there(find, file, address, folder, monkeypatch):
-    def fail(*args, **options):
-        raise OSError("no network")
-
-    monkeypatch.setattr(fetching.urllib.request, "urlopen", fail)
-    monkeypatch.setattr("torchvision.datasets.CIFAR100.download", unreachable)
+    monkeypatch.setattr(fetching.urllib.request, "urlopen", fails)
+    monkeypatch.setattr("torchvision.datasets.CIFAR100.download", fails)
     with pytest.raises(UserError, match="could not be fetched") as error:
         find()
     for part in (file, address, str(folder), "MATRYOSHKA_DATA"):

@@ -512,13 +512,29 @@ def trained_and_unseen(root):
         (unknown_val_class, "bat not among the classes of train/"),
         (single_image, "class eel has one image"),
         (trained_and_unseen, "dog in both train/ and unseen/"),
-        (lambda root: {"val_fraction": 1.5}, "val_fraction is 1.5"),
-        (lambda root: {"channels": 2}, "with 2 channels"),
-        (lambda root: {"size": "a"}, "size is 'a'"),
-        (lambda root: {"superclasses": "super.csv"}, "no table of superclasses .*mine/super.csv"),
     ],
 )
 def test_image_folder_errors_name_what_is_wrong(user_root, spoil, message):
     given = spoil(user_root) or {}
     with pytest.raises(UserError, match=message):
         build_folder(user_root, **given)
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"val_fraction": 1.5}, "val_fraction is 1.5"),
+        ({"channels": 2}, "with 2 channels"),
+        ({"size": "a"}, "size is 'a'"),
+        ({"superclasses": "super.csv"}, "no table of superclasses .*mine/super.csv"),
+    ],
+)
+def test_image_folder_options_that_make_no_data_are_errors(user_root, given, message):
+    with pytest.raises(UserError, match=message):
+        build_folder(user_root, **given)
+
+
+def test_files_that_only_look_like_images_are_left_out(user_root):
+    """macOS keeps ._0.png beside 0.png."""
+    (user_root / "train" / "cat" / "._0.png").write_bytes(b"no image")
+    assert len(build_folder(user_root)["train"]) == 9
