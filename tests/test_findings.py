@@ -4,21 +4,23 @@ import numpy as np
 import pytest
 
 from analysis import findings
-from analysis.findings import Evidence
+from analysis.findings import Claim, Evidence, Outcome, below_full, every, large, largest
+from analysis.statistics import MARGIN
+
+as_good = findings.bounded(largest, low=-MARGIN)
+behind = findings.bounded(every, high=0)
+better = findings.each(below_full, "better")
+within = findings.each(every, "equivalent")
+accurate = findings.equivalent(large)
+most_when_small = findings.stands_out(below_full, 1)
+least_when_small = findings.stands_out(every, -1)
 
 
-class Given:
-    """Evidence with the outcomes it is given: method → size → [n]."""
+class Given(Evidence):
+    """Evidence with the outcomes it is given: `runs` are method → size → [n]."""
 
-    def __init__(self, **outcomes):
-        self.given = outcomes
-        self.evidence = Evidence({}, 0, {})
-
-    def outcomes(self, method, metric):
-        return self.given[method]
-
-    def __getattr__(self, name):
-        return getattr(self.evidence, name)
+    def outcomes(self, method, outcome):
+        return self.runs[method]
 
 
 def shares(*values, n=2000):
@@ -33,19 +35,30 @@ def shares(*values, n=2000):
 @pytest.mark.parametrize(
     "rule, new, base, shown",
     [
-        (findings.better_at_every_size, (0.5, 0.7, 0.8), (0.2, 0.5, 0.8), True),
-        (findings.better_at_every_size, (0.5, 0.5, 0.8), (0.2, 0.5, 0.8), False),
-        (findings.gains_most_when_small, (0.5, 0.6, 0.8), (0.2, 0.5, 0.8), True),
-        (findings.gains_most_when_small, (0.3, 0.8, 0.8), (0.2, 0.5, 0.8), False),
-        (findings.as_good_at_full_size, (0.1, 0.1, 0.9), (0.2, 0.5, 0.8), True),
-        (findings.as_good_at_full_size, (0.1, 0.1, 0.8), (0.2, 0.5, 0.82), False),
-        (findings.within_margin_at_every_size, (0.5, 0.7, 0.8), (0.5, 0.7, 0.8), True),
-        (findings.within_margin_at_every_size, (0.5, 0.7, 0.8), (0.5, 0.72, 0.8), False),
+        (better, (0.5, 0.7, 0.8), (0.2, 0.5, 0.8), True),
+        (better, (0.5, 0.5, 0.8), (0.2, 0.5, 0.8), False),
+        (most_when_small, (0.5, 0.6, 0.8), (0.2, 0.5, 0.8), True),
+        (most_when_small, (0.3, 0.8, 0.8), (0.2, 0.5, 0.8), False),
+        (least_when_small, (0.2, 0.5, 0.8), (0.3, 0.5, 0.8), True),
+        (least_when_small, (0.3, 0.5, 0.8), (0.2, 0.5, 0.8), False),
+        (as_good, (0.1, 0.1, 0.9), (0.2, 0.5, 0.8), True),
+        (as_good, (0.1, 0.1, 0.8), (0.2, 0.5, 0.82), False),
+        (behind, (0.4, 0.6, 0.7), (0.5, 0.7, 0.8), True),
+        (behind, (0.5, 0.7, 0.8), (0.5, 0.7, 0.8), False),
+        (accurate, (0.5, 0.7, 0.8), (0.5, 0.7, 0.8), True),
+        (accurate, (0.6, 0.8, 0.9), (0.5, 0.7, 0.8), False),
+        (within, (0.5, 0.7, 0.8), (0.5, 0.7, 0.8), True),
+        (within, (0.5, 0.7, 0.8), (0.5, 0.72, 0.8), False),
         (findings.ahead_at_every_size, (0.6, 0.7, 0.9), (0.5, 0.69, 0.8), True),
         (findings.ahead_at_every_size, (0.6, 0.69, 0.9), (0.5, 0.7, 0.8), False),
+        (findings.collapses, (0.2, 0.5, 0.8), (), True),
+        (findings.collapses, (0.5, 0.6, 0.8), (), False),
+        (findings.not_monotone, (0.6, 0.4, 0.8), (), True),
+        (findings.not_monotone, (0.4, 0.6, 0.8), (), False),
     ],
 )
 def test_rules_decide_as_they_say(rule, new, base, shown):
-    found = rule(Given(new=shares(*new), base=shares(*base)), "new", "base", "top1")
+    claim = Claim("name", "text", rule, "new", "base", Outcome("knn"))
+    found = rule(Given({"new": shares(*new), "base": shares(*base)}, 0), claim)
     assert bool(found["shown"]) is shown
     assert found["low"] <= found["value"] <= found["high"] and found["numbers"]
