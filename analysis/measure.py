@@ -33,7 +33,7 @@ def measure(
     read = {name: read_outcomes(layout, method, seed, name) for name in facts.READS}
     representation = Representation(layout.embeddings(method, seed))
     # Embeddings from outside the suite may lack splits that the study has.
-    dataset = Dataset(layout.data).only(representation.splits)
+    dataset = Dataset(layout.data).subset(representation.splits)
     if facts.SEARCHES:
         read |= {"device": cli.device(device), "resume_dir": resume_dir}
     return MEASURE.load(measure).measure(representation, dataset, study.measure_options(measure), **read)

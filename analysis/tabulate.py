@@ -21,7 +21,7 @@ def tabulate(study: Study, task: str, layout: Layout) -> pd.DataFrame:
     def run(method: Method, seed: int) -> Run:
         # Embeddings from outside the suite may lack splits that the study has.
         splits = Representation(layout.embeddings(method.name, seed)).splits
-        return Run(study, dataset.only(splits), method, seed, task, study.tasks[task], layout)
+        return Run(study, dataset.subset(splits), method, seed, task, study.tasks[task], layout)
 
     runs = [run(method, seed) for method in study.task_methods(task) for seed in study.seeds]
     score = getattr(module, "score", Run.means if hasattr(module, "items") else lambda run: ())

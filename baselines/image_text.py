@@ -59,7 +59,7 @@ class TwoTowers(Learner):
         self.register_buffer("captions", captions)
         self.from_image = nn.Linear(backbone.dim, backbone.dim, bias=False)
         self.token_embedding = nn.Embedding(vocabulary, backbone.dim)
-        self.text_encoder = TextEncoder(0, backbone.dim, depth, heads)
+        self.text_encoder = TextEncoder(backbone.dim, depth, heads, None)
         self.from_text = nn.Linear(backbone.dim, backbone.dim, bias=False)
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
         self.check_tokens(captions)

@@ -13,8 +13,7 @@ database and 50 query images of each, and writes
     manifest.json   root, source, rule, seed, counts, SHA-256 of the files; written last
 
 Two rules: `published` gives the 4,202 classes of the published list, `stated` the 6,167 that the
-rule printed beside that list gives (splits/facts/README.md). `draw` draws the images of other data,
-too: those of CIFAR-100 and Tiny ImageNet (splits/holdout.py).
+rule printed beside that list gives (splits/facts/README.md).
 """
 
 import argparse
@@ -34,106 +33,18 @@ from tqdm import tqdm
 
 from splits import facts
 from splits.images.listing import INSIDE, Listing, Source, list_images, open_source, read_bytes
+from splits.sampling import NOT_DRAWN, REASONS, RULES, item_keys, place_rows, select_classes
 from suite import cli, files
 from suite.errors import UserError, unknown
 
-# What a class must be to be chosen. "images" needs a count, the others a column of the same name.
-RULES = {
-    "published": ("images", "unseen", "leaf"),
-    "stated": ("images", "unseen"),
-}
-REASONS = {"images": "too few images", "unseen": "seen in training", "leaf": "not a leaf"}
 PUBLISHED_SHA256 = "25b3a993e3f08880b6058b871e591c0995e9a69a73db699d1b8d6527c2b25f7d"
 PUBLISHED_MIN_IMAGES = 1050
 PER_CLASS = {"query": 50, "database": 1000}
-NOT_DRAWN = -1
 CHECKS = ("read", "decode")
 COUNTS = ("published", "found")
 CLASSES = ["label", "wnid", "name", "images_published", "images_listed"]
 FAULTS = ["wnid", "path", "fault", "detail"]
 FAULTS_SHOWN = 20
-
-
-# -- The two steps, for any data ------------------------------------------------------------
-
-
-def select_classes(
-    candidates: pd.DataFrame, rule: str, min_images: int, reasons: dict[str, str] = REASONS
-) -> pd.DataFrame:
-    """One row per candidate, by class id: `kept` (bool) and `reason` (all of them; "" when kept).
-
-    candidates: indexed by class id, with `images` (count) and, where the rule asks for it,
-    `unseen` and `leaf` (bool). Raises UserError for a rule that does not exist.
-    """
-    if rule not in RULES:
-        raise unknown("rule", rule, RULES, "RULES in splits/imagenet4k.py")
-    candidates = candidates.sort_index()
-    refused = pd.DataFrame(
-        {
-            reasons[condition]: candidates["images"] < min_images
-            if condition == "images"
-            else ~candidates[condition].astype(bool)
-            for condition in RULES[rule]
-        },
-        index=candidates.index,
-    )
-    why = ["; ".join(refused.columns[row]) for row in refused.to_numpy(dtype=bool)]
-    return pd.DataFrame({"kept": ~refused.any(axis=1), "reason": why}, index=candidates.index)
-
-
-def draw(items: pd.DataFrame, per_class: dict[str, int], seed: int) -> pd.DataFrame:
-    """The drawn rows of `items` and their `split`: for each split so many of every class.
-
-    items: `class_id` and `item` (str, unique within its class). Rows come by split, class and
-    rank. A draw depends on the seed and the names alone, not on the order of the rows nor on other
-    classes; and asking more of the *last* split leaves what the others have as it is. Raises
-    UserError naming every class that has too few items, and ValueError for an item that occurs
-    twice.
-    """
-    codes, classes = pd.factorize(items["class_id"], sort=True)
-    keys = item_keys(items["item"].to_numpy(dtype=object), seed)
-    order = np.lexsort((keys, codes))
-    codes, keys = codes[order], keys[order]
-    twice = (np.diff(codes) == 0) & (keys[1:] == keys[:-1])
-    if twice.any():
-        row = items.iloc[order[np.argmax(twice)]]
-        raise ValueError(f"item {row['item']!r} of class {row['class_id']} occurs twice")
-    needed = sum(per_class.values())
-    found = np.bincount(codes, minlength=len(classes))
-    short = [f"{classes[c]} ({found[c]})" for c in np.flatnonzero(found < needed)]
-    if short:
-        raise UserError(f"each class needs {needed} items; too few: {', '.join(short)}")
-    place = _place(codes, np.ones(len(codes), bool), per_class)
-    chosen = np.concatenate([np.flatnonzero(place == s) for s in range(len(per_class))])
-    drawn = items.iloc[order[chosen]].copy()
-    drawn["split"] = np.array(list(per_class), dtype=object)[place[chosen]]
-    return drawn
-
-
-def item_keys(names: np.ndarray, seed: int) -> np.ndarray:
-    """uint64 [n]: the SipHash-2-4 of each name (str objects [n]), keyed by the seed and mixed.
-
-    Sorting by it is a random order that every machine and every listing agrees on.
-    """
-    if not 0 <= seed < 10**16:
-        raise UserError(f"seed {seed} is not between 0 and 10^16")
-    return pd.util.hash_array(names, hash_key=f"{seed:016d}", categorize=False)
-
-
-def _place(codes: np.ndarray, usable: np.ndarray, per_class: dict[str, int]) -> np.ndarray:
-    """int8 [n]: which split of `per_class` each row goes to (an index), or NOT_DRAWN.
-
-    Rows are sorted by class (codes: int [n]) and rank; those that are not usable (bool [n]) are
-    passed over.
-    """
-    _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
-    before = np.cumsum(usable) - usable
-    rank = before - before[first][inverse]
-    place = np.searchsorted(np.cumsum(list(per_class.values())), rank, side="right")
-    return np.where(usable & (place < len(per_class)), place, NOT_DRAWN).astype(np.int8)
-
-
-# -- ImageNet-4K ----------------------------------------------------------------------------
 
 
 def imagenet_candidates() -> pd.DataFrame:
@@ -180,14 +91,40 @@ def build(
     Raises UserError when a class of the list has too few usable images. It names them; all of
     them, and every fault, are written to `<out>.missing.csv`, and `out` stays as it was.
     """
-    out = Path(out)
-    source = open_source(images)
-    candidates = imagenet_candidates()
-    needed = sum(per_class.values())
+    out, source = Path(out), open_source(images)
     if counts not in COUNTS:
         raise unknown("counts", counts, COUNTS, "--counts")
-    # Classes that the rule refuses for another reason than the images found need not be opened.
+    candidates, needed = imagenet_candidates(), sum(per_class.values())
+    selection, listing, codes, paths, faults = choose(source, candidates, rule, counts, needed, seed)
+    chosen = selection.index[selection["kept"]]
+    labels = chosen.get_indexer(pd.Index(listing.classes))[codes]
+    labels, paths = labels[labels >= 0], paths[labels >= 0]
+    place, usable, failed = place_images(source, labels, paths, chosen, per_class, check, threads)
+    faults = pd.DataFrame(faults + failed, columns=FAULTS).sort_values(FAULTS, ignore_index=True)
+    listed = pd.Series(listing.listed, listing.classes, dtype="Int64")
+    listed = listed.mask(listed < 0)
+    classes = class_list(candidates, chosen, listed)
+    report_missing(out, classes, usable, needed, faults)
+
+    report = class_report(candidates, selection, listed)
+    tables = {"classes": classes, "report": report, "faults": faults}
+    for index, split in enumerate(per_class):
+        rows = np.flatnonzero(place == index)
+        columns = {"path": paths[rows], "wnid": chosen[labels[rows]], "label": labels[rows]}
+        tables[split] = pd.DataFrame(columns)
+    settings = {"rule": rule, "counts": counts, "seed": seed, "per_class": per_class, "checked": check}
+    return write_build(out, describe(source, settings, chosen), tables)
+
+
+def choose(
+    source: Source, candidates: pd.DataFrame, rule: str, counts: str, needed: int, seed: int
+) -> tuple[pd.DataFrame, Listing, np.ndarray, np.ndarray, list[tuple]]:
+    """(selection, listing, codes, paths, faults): which classes are kept, and their images by rank.
+
+    codes, paths and faults are those of `rank_images`. Raises UserError when no class is kept.
+    """
     if counts == "found":
+        # Classes that the rule refuses for another reason than the images found need not be opened.
         selection = select_imagenet(candidates.assign(images=needed), rule, needed)
     else:
         selection = select_imagenet(candidates, rule)
@@ -199,51 +136,35 @@ def build(
         # Unopened classes are refused already: whether they have enough is not known.
         found[~selection["kept"]] = needed
         selection = select_imagenet(candidates.assign(images=found), rule, needed)
-    chosen = selection.index[selection["kept"]]
-    if chosen.empty:
+    if not selection["kept"].any():
         broken = "".join(f"; {path}: {detail}" for _, path, detail in listing.broken)
         raise UserError(f"no class in {source.path} has the {needed} images {rule} needs{broken}")
+    unreadable = [(wnid, path, "unreadable", detail) for wnid, path, detail in listing.broken]
+    return selection, listing, codes, paths, unreadable + faults
 
-    labels = chosen.get_indexer(pd.Index(listing.classes))[codes]
-    labels, paths = labels[labels >= 0], paths[labels >= 0]
-    place, usable, failed = place_images(source, labels, paths, chosen, per_class, check, threads)
-    broken = [(wnid, path, "unreadable", detail) for wnid, path, detail in listing.broken]
-    faults = pd.DataFrame(broken + faults + failed, columns=FAULTS)
-    faults = faults.sort_values(FAULTS, ignore_index=True)
-    listed = pd.Series(listing.listed, listing.classes, dtype="Int64")
-    listed = listed.mask(listed < 0)
-    classes = candidates.loc[chosen, ["name"]].assign(
-        images_published=candidates["images"], images_listed=listed.reindex(chosen)
+
+def class_list(candidates: pd.DataFrame, chosen: pd.Index, listed: pd.Series) -> pd.DataFrame:
+    """The table classes.csv: one row per class, in the order of its label."""
+    table = candidates.loc[chosen, ["name"]].assign(
+        label=np.arange(len(chosen), dtype=np.int64),
+        images_published=candidates["images"],
+        images_listed=listed.reindex(chosen),
     )
-    report_missing(out, classes, usable, needed, faults)
+    return table.rename_axis("wnid").reset_index()[CLASSES]
 
-    classes.insert(0, "label", np.arange(len(classes), dtype=np.int64))
-    tables = {
-        "classes": classes.reset_index()[CLASSES],
-        "report": class_report(candidates, selection, listed),
-        "faults": faults,
-    }
-    for index, split in enumerate(per_class):
-        drawn = place == index
-        wnids = chosen.to_numpy(dtype=object)[labels[drawn]]
-        tables[split] = pd.DataFrame(
-            {"path": paths[drawn], "wnid": wnids, "label": labels[drawn].astype(np.int64)}
-        )
+
+def describe(source: Source, settings: dict, chosen: pd.Index) -> dict:
+    """What manifest.json says, but for the files."""
     digest = classes_sha256(list(chosen))
-    manifest = {
+    return {
         "builder": "imagenet4k",
         **identity(source),
         "layout": source.layout,
-        "rule": rule,
-        "counts": counts,
-        "seed": seed,
-        "per_class": per_class,
-        "checked": check,
+        **settings,
         "classes": len(chosen),
         "classes_sha256": digest,
         "is_published_list": digest == PUBLISHED_SHA256,
     }
-    return write_build(out, manifest, tables)
 
 
 def identity(source: Source) -> dict:
@@ -303,7 +224,7 @@ def place_images(
     check: str | None,
     threads: int,
 ) -> tuple[np.ndarray, np.ndarray, list[tuple]]:
-    """(place int8 [n], usable images per class [classes], faults); see `_place`.
+    """(place int8 [n], usable images per class [classes], faults); see `place_rows`.
 
     labels: int [n] and paths [n] by class and rank. An image that fails `check` gives its place to
     the next in rank, which is checked in its turn.
@@ -313,7 +234,7 @@ def place_images(
     faults: list[tuple] = []
     first_with: dict[bytes, str] = {}
     while True:
-        place = _place(labels, usable, per_class)
+        place = place_rows(labels, usable, per_class)
         rows = np.flatnonzero((place != NOT_DRAWN) & pending)
         if not len(rows):
             return place, np.bincount(labels[usable], minlength=len(chosen)), faults
@@ -388,7 +309,7 @@ def report_missing(
         return
     rows = [
         (wnid, "", "too few images", f"{name}: {found} usable of the {needed} needed")
-        for wnid, name, found in zip(short.index, short["name"], usable[usable < needed])
+        for wnid, name, found in zip(short["wnid"], short["name"], usable[usable < needed])
     ]
     with files.write_aside(path) as aside:
         pd.concat([pd.DataFrame(rows, columns=FAULTS), faults]).to_csv(
@@ -420,46 +341,18 @@ def write_build(out: Path, manifest: dict, tables: dict[str, pd.DataFrame]) -> d
     return manifest
 
 
-def synthesise_manifest(path: str | os.PathLike, shuffle_seed: int | None = None) -> int:
-    """Write a manifest of the published counts and return how many lines it has (14,197,114).
-
-    It measures the builder at full size without the images. Lines are shuffled when a seed is
-    given.
-    """
-    counts = facts.synsets()["images"]
-    counts = counts[counts > 0]
-    wnids = counts.index.to_numpy(dtype=object)
-    order = np.arange(counts.sum())
-    codes = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-    first = np.cumsum(counts.to_numpy()) - counts.to_numpy()
-    if shuffle_seed is not None:
-        np.random.default_rng(shuffle_seed).shuffle(order)
-    with files.write_aside(path) as aside, aside.open("w", encoding="utf-8") as file:
-        file.write("path,wnid\n")
-        for rows in np.array_split(order, 30):
-            numbers = rows - first[codes[rows]]
-            file.writelines(
-                f"{wnid}/{wnid}_{i}.JPEG,{wnid}\n" for wnid, i in zip(wnids[codes[rows]], numbers)
-            )
-    return len(order)
-
-
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--images", help="folder of class folders, folder of tars, or a manifest")
-    what.add_argument(
-        "--synthesise-manifest",
-        metavar="PATH.csv",
-        help="only write a manifest of the published counts, to measure the builder with",
+    parser.add_argument(
+        "--images", required=True, help="folder of class folders, folder of tars, or a manifest"
     )
     parser.add_argument("--out", default="results/imagenet4k", help="folder to write to")
     parser.add_argument("--rule", default="published", help=f"{' or '.join(RULES)}; default %(default)s")
     parser.add_argument("--database", type=int, default=PER_CLASS["database"], help="per class")
     parser.add_argument("--query", type=int, default=PER_CLASS["query"], help="per class")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw, or of --shuffle")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw")
     parser.add_argument(
         "--counts",
         choices=COUNTS,
@@ -476,12 +369,7 @@ def main(argv: list[str] | None = None) -> None:
         "the same file as another; without it the listing is trusted",
     )
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="for --check-images")
-    parser.add_argument("--shuffle", action="store_true", help="lines of --synthesise-manifest")
     args = parser.parse_args(argv)
-    if args.synthesise_manifest:
-        lines = synthesise_manifest(args.synthesise_manifest, args.seed if args.shuffle else None)
-        print(f"{args.synthesise_manifest}: {lines} lines")
-        return
     if args.database < 1 or args.query < 1:
         raise UserError("--database and --query are numbers of images per class, at least 1")
     manifest = build(

@@ -5,16 +5,17 @@
                                                 of text: int32 [n, length], token ids
     results/data/<study>/<split>/labels.npy     int64 [n]
     results/data/<study>/<split>/items.csv      one row per image: id, and what else a source knows
-    results/data/<study>/<split>/digests.npy    of large splits: a digest per image (splits/images/cache.py)
+    results/data/<study>/<split>/digests.npy    of large splits: one of each image (images/pictures.py)
     results/data/<study>/manifest.json          counts, checksums, source options; written last
 
 Nothing downstream knows where an image came from. Row order is part of the data: the `stream` split is in
 the order in which it is to be seen.
 """
 
+import copy
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -58,6 +59,8 @@ class Dataset:
     def __init__(self, folder: Path):
         self.folder = Path(folder)
         self.manifest = files.read_last(self.folder / "manifest.json", "data")
+        self._opened: dict[str, Split] = {}
+        self._labels: dict[str, np.ndarray] = {}
 
     @property
     def splits(self) -> list[str]:
@@ -85,31 +88,47 @@ class Dataset:
         return self.manifest["checksum"]
 
     def __getitem__(self, name: str) -> Split:
-        if name not in self.manifest["splits"]:
-            raise unknown("split", name, self.splits, self.folder / "manifest.json")
-        folder = self.folder / name
-        return Split(
-            name,
-            folder,
-            np.load(folder / "images.npy", mmap_mode="r"),
-            np.load(folder / "labels.npy"),
-        )
+        labels = self.labels(name)
+        if name not in self._opened:
+            folder = self.folder / name
+            images = np.load(folder / "images.npy", mmap_mode="r")
+            self._opened[name] = Split(name, folder, images, labels)
+        return self._opened[name]
 
     def labels(self, name: str) -> np.ndarray:
-        """int64 [n], without opening the images."""
-        if name not in self.manifest["splits"]:
+        """int64 [n], without opening the images; read once, so it cannot be written to."""
+        if name not in self:
             raise unknown("split", name, self.splits, self.folder / "manifest.json")
-        return np.load(self.folder / name / "labels.npy")
+        if name not in self._labels:
+            labels = np.load(self.folder / name / "labels.npy")
+            labels.flags.writeable = False
+            self._labels[name] = labels
+        return self._labels[name]
 
-    def only(self, splits: Iterable[str]) -> "Dataset":
+    def subset(self, splits: Iterable[str]) -> "Dataset":
         """This dataset with some of its splits: those that a method was embedded for, say."""
-        chosen = Dataset(self.folder)
-        kept = {name: facts for name, facts in self.manifest["splits"].items() if name in set(splits)}
-        chosen.manifest = self.manifest | {"splits": kept}
+        kept = set(splits)
+        chosen = copy.copy(self)
+        chosen.manifest = self.manifest | {
+            "splits": {name: facts for name, facts in self.manifest["splits"].items() if name in kept}
+        }
         return chosen
 
     def __contains__(self, name: str) -> bool:
         return name in self.manifest["splits"]
+
+
+def class_table(
+    names: Sequence[str], superclasses: str | Sequence[str], seen: int, **more: Sequence
+) -> pd.DataFrame:
+    """The table that `DatasetWriter.classes` takes: labels 0, 1, … in the order of the names.
+
+    seen: how many classes are trained on; they come first. superclasses: "" for a class that has none.
+    more: the source's own columns.
+    """
+    labels = np.arange(len(names))
+    columns = {"label": labels, "name": names, "superclass": superclasses, "seen": labels < seen}
+    return pd.DataFrame(columns | more)
 
 
 class DatasetWriter:
@@ -269,8 +288,3 @@ def refuse(overlap: list[Pair]) -> None:
 def count_pairs(overlap: list[Pair]) -> dict[str, int]:
     """How many images of a split are also in an earlier one: {"val in train": 3}."""
     return dict(Counter(f"{name} in {other}" for (name, _), (other, _) in overlap))
-
-
-def check_disjoint(digests: dict[str, np.ndarray]) -> None:
-    """Raise UserError if one image occurs in two splits. digests: per split, DIGEST [n]."""
-    refuse(shared_images(digests))

@@ -93,6 +93,10 @@ class Study:
         self.backbone: dict = config["backbone"]
         contracts.backbone_options(self.backbone)
         check_nesting(self.nesting, self.dim, f"{self.path}: nesting")
+        # Evaluated though no method was trained for them: 1-NN needs no classifier.
+        self.interpolated: tuple[int, ...] = tuple(config.get("interpolated", ()))
+        if self.interpolated:
+            check_nesting(self.interpolated, self.dim, f"{self.path}: interpolated")
         self.check()
 
     def check(self) -> None:
@@ -128,14 +132,6 @@ class Study:
     def dim(self) -> int:
         """Width d of the full embedding."""
         return self.backbone["dim"]
-
-    @cached_property
-    def interpolated(self) -> tuple[int, ...]:
-        """Sizes that are evaluated though no method was trained for them; 1-NN needs no classifier."""
-        sizes = tuple(self.config.get("interpolated", ()))
-        if sizes:
-            check_nesting(sizes, self.dim, f"{self.path}: interpolated")
-        return sizes
 
     @property
     def source(self) -> str:

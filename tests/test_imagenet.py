@@ -17,9 +17,9 @@ from baselines.training import one_cycle
 from baselines.training.batches import Normalise, augment, crop_side, draw_crops, random_crop
 from baselines.training.networks import build_learner
 from splits import build, facts
-from splits.images import cache
+from splits.images import pictures
 from splits.sources import imagenet
-from splits.store import Dataset, DatasetWriter
+from splits.store import Dataset, DatasetWriter, class_table, image_digests
 from suite.contracts import MEASURE, METHOD
 from suite.errors import UserError
 from suite.layout import Layout
@@ -223,8 +223,8 @@ def table_of(folder: Path, n: int) -> pd.DataFrame:
 
 
 def test_a_stopped_decoding_goes_on_where_it_was(tmp_path, monkeypatch):
-    table, target = table_of(tmp_path / "images", 10), imagenet.Format(16, 3, draft=True)
-    monkeypatch.setattr(cache, "CHUNK", 2)
+    table, target = table_of(tmp_path / "images", 10), pictures.Format(16, 3, draft=True)
+    monkeypatch.setattr(pictures, "CHUNK", 2)
     decoded = []
 
     def counted(name, file, form, limit=5):
@@ -233,31 +233,29 @@ def test_a_stopped_decoding_goes_on_where_it_was(tmp_path, monkeypatch):
         decoded.append(name)
         return whole(name, file, form)
 
-    whole = cache.decode
+    whole = pictures.decode
     writer = DatasetWriter(tmp_path / "data", "test", {})
-    monkeypatch.setattr(cache, "decode", counted)
+    monkeypatch.setattr(pictures, "decode", counted)
     with pytest.raises(KeyboardInterrupt):
-        cache.write_split(writer, "train", table, tmp_path / "images", target, 1)
+        pictures.write_split(writer, "train", table, tmp_path / "images", target, 1)
     assert not (tmp_path / "data" / "train" / "images.npy").exists()
-    monkeypatch.setattr(cache, "decode", lambda *job: counted(*job, limit=99))
-    cache.write_split(writer, "train", table, tmp_path / "images", target, 1)
+    monkeypatch.setattr(pictures, "decode", lambda *job: counted(*job, limit=99))
+    pictures.write_split(writer, "train", table, tmp_path / "images", target, 1)
     assert len(decoded) == 5 + 6  # two chunks were whole; the fifth image is decoded again
     images = np.load(tmp_path / "data" / "train" / "images.npy")
     for row in range(10):
         path = tmp_path / "images" / f"{row}.JPEG"
         np.testing.assert_array_equal(images[row], whole(str(path), path.read_bytes(), target))
-    cache.write_split(writer, "train", table, tmp_path / "images", target, 1)
+    pictures.write_split(writer, "train", table, tmp_path / "images", target, 1)
     assert len(decoded) == 11  # it was whole
-    cache.write_split(writer, "train", table[:8], tmp_path / "images", target, 1)
+    pictures.write_split(writer, "train", table[:8], tmp_path / "images", target, 1)
     assert len(decoded) == 19  # another plan
 
 
 def test_digests_made_while_decoding_are_those_of_the_file(tmp_path):
-    from splits.store import image_digests
-
     table = table_of(tmp_path / "images", 5)
     writer = DatasetWriter(tmp_path / "data", "test", {})
-    cache.write_split(writer, "train", table, tmp_path / "images", imagenet.Format(16, 3), 2)
+    pictures.write_split(writer, "train", table, tmp_path / "images", pictures.Format(16, 3), 2)
     folder = tmp_path / "data" / "train"
     assert (np.load(folder / "digests.npy") == image_digests(folder / "images.npy")).all()
     assert not (folder / "unfinished").exists()
@@ -265,12 +263,12 @@ def test_digests_made_while_decoding_are_those_of_the_file(tmp_path):
 
 def test_official_sets_may_share_photographs_and_the_manifest_says_how_many(tmp_path):
     table = table_of(tmp_path / "images", 4)
-    classes = pd.DataFrame({"label": [0, 1], "name": ["a", "b"], "superclass": "", "seen": True})
+    classes = class_table(["a", "b"], "", 2)
     for keep in (True, False):
         writer = DatasetWriter(tmp_path / "data", "test", {})
         writer.classes(classes)
         for name, rows in (("train", table[:3]), ("val", table[2:])):
-            cache.write_split(writer, name, rows, tmp_path / "images", imagenet.Format(16, 3), 1)
+            pictures.write_split(writer, name, rows, tmp_path / "images", pictures.Format(16, 3), 1)
         if keep:
             writer.keep_overlap("as published")
             writer.finish()

@@ -1,4 +1,4 @@
-"""The ImageNet-4K builder: its two rules, its draw, the three layouts, and planted faults."""
+"""The ImageNet-4K builder: its two rules, the three layouts, and planted faults."""
 
 import gzip
 import io
@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from splits import facts, imagenet4k
-from splits.imagenet4k import PUBLISHED_SHA256, build, classes_sha256, draw, select_classes
+from splits import benchmark, facts, imagenet4k
+from splits.imagenet4k import PUBLISHED_SHA256, build, classes_sha256
 from splits.images.listing import list_images, open_source, read_bytes, read_image
 from splits.sources import imagenet
 from suite import files
@@ -107,96 +107,6 @@ def test_the_stated_rule_gives_6167_classes():
 def test_1048_images_give_the_4214_of_the_lists_own_text():
     candidates = imagenet4k.imagenet_candidates()
     assert imagenet4k.select_imagenet(candidates, "published", 1048)["kept"].sum() == 4214
-
-
-def test_every_reason_is_given():
-    candidates = pd.DataFrame(
-        {"images": [9, 3, 9, 3], "unseen": [True, True, True, False], "leaf": [1, 1, 0, 0]},
-        index=["good", "few", "inner", "all"],
-    )
-    selection = select_classes(candidates, "published", 4)
-    assert selection["reason"].to_dict() == {
-        "good": "",
-        "few": "too few images",
-        "inner": "not a leaf",
-        "all": "too few images; seen in training; not a leaf",
-    }
-    assert selection.index[selection["kept"]].tolist() == ["good"]
-    assert select_classes(candidates, "stated", 4)["kept"].sum() == 2
-
-
-def test_an_unknown_rule_is_named():
-    with pytest.raises(UserError, match=r"did you mean 'stated'\?.*published, stated"):
-        select_classes(pd.DataFrame({"images": [1]}), "state", 1)
-
-
-# -- The draw --------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def items() -> pd.DataFrame:
-    return pd.DataFrame({"class_id": list("ab") * 50, "item": [f"{i}.png" for i in range(100)]})
-
-
-def test_a_draw_has_its_numbers_and_no_item_twice(items):
-    result = draw(items, {"query": 3, "database": 20}, seed=0)
-    counts = result.groupby(["split", "class_id"]).size()
-    assert counts.to_dict() == {
-        ("database", "a"): 20,
-        ("database", "b"): 20,
-        ("query", "a"): 3,
-        ("query", "b"): 3,
-    }
-    assert not result.duplicated(["class_id", "item"]).any()
-
-
-def test_a_draw_does_not_depend_on_row_order_or_other_classes(items):
-    result = draw(items, {"query": 3, "database": 20}, seed=0).reset_index(drop=True)
-    shuffled = items.sample(frac=1, random_state=1)
-    again = draw(shuffled, {"query": 3, "database": 20}, seed=0).reset_index(drop=True)
-    pd.testing.assert_frame_equal(result, again)
-    alone = draw(items[items["class_id"] == "b"], {"query": 3, "database": 20}, seed=0)
-    assert alone["item"].tolist() == result.loc[result["class_id"] == "b", "item"].tolist()
-
-
-def test_a_larger_database_keeps_the_queries_and_another_seed_does_not(items):
-    def queries(database, seed):
-        result = draw(items, {"query": 10, "database": database}, seed)
-        return result.loc[result["split"] == "query", "item"].tolist()
-
-    assert queries(5, 0) == queries(30, 0)
-    assert queries(5, 0) != queries(5, 1)
-
-
-def test_a_draw_is_uniform(items):
-    first = [draw(items, {"query": 1}, seed)["item"].tolist() for seed in range(400)]
-    counts = np.bincount([int(a.partition(".")[0]) // 2 for a, _ in first], minlength=50)
-    chi_square = ((counts - 8) ** 2 / 8).sum()
-    assert chi_square < 85.4  # the 0.999 quantile at 49 degrees of freedom
-
-
-def test_a_draw_names_every_class_that_is_short(items):
-    items = pd.concat([items, pd.DataFrame({"class_id": ["c", "d"], "item": ["x", "y"]})])
-    with pytest.raises(UserError, match=r"needs 4 items; too few: c \(1\), d \(1\)"):
-        draw(items, {"query": 4}, seed=0)
-    with pytest.raises(ValueError, match="'x' of class c occurs twice"):
-        draw(pd.concat([items, items.tail(2)]), {"query": 1}, seed=0)
-
-
-def test_item_keys_are_siphash():
-    """SipHash-2-4's published vector (key 00…0f, message 00…0e), finished as SplitMix64 does.
-
-    A pandas that hashed otherwise would draw other images from the same seed.
-    """
-    message = np.array(["".join(map(chr, range(15)))], dtype=object)
-    key = "".join(map(chr, range(16)))
-    expected = 0xA129CA6149BE45E5
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
-        expected = (expected ^ expected >> shift) * factor % 2**64
-    assert pd.util.hash_array(message, hash_key=key, categorize=False) == expected
-    assert imagenet4k.item_keys(message, 1) != imagenet4k.item_keys(message, 2)
-    with pytest.raises(UserError, match="seed -1"):
-        imagenet4k.item_keys(message, -1)
 
 
 # -- The build -------------------------------------------------------------------------------
@@ -503,9 +413,9 @@ def test_a_changed_manifest_is_another_source(tmp_path, images):
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_a_synthetic_manifest_has_the_published_counts(tmp_path, monkeypatch, shuffle):
     few = facts.synsets().loc[[KEPT[0], TENCH, DOG]]
-    monkeypatch.setattr(imagenet4k.facts, "synsets", lambda: few)
+    monkeypatch.setattr(benchmark.facts, "synsets", lambda: few)
     path = tmp_path / "made.csv"
-    imagenet4k.main(["--synthesise-manifest", str(path), *(["--shuffle"] if shuffle else [])])
+    benchmark.main([str(path), *(["--shuffle"] if shuffle else [])])
     table = pd.read_csv(path)
     assert table["wnid"].value_counts().to_dict() == few["images"].to_dict()
     assert not table["path"].duplicated().any()

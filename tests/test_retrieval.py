@@ -472,7 +472,7 @@ def test_an_index_has_known_keys(given):
 
 def test_splits_of_the_indexes_must_exist(finished):
     study, layout = finished
-    dataset = Dataset(layout.data).only(["train", "val"])
+    dataset = Dataset(layout.data).subset(["train", "val"])
     representation = Representation(layout.embeddings("mrl", 0))
     options = study.measure_options("indexes") | {"splits": ["query", "database"]}
     with pytest.raises(UserError, match="asks for query and database; the study has train, val"):

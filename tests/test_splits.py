@@ -12,10 +12,11 @@ from PIL import Image
 
 from analysis.figures.contact_sheet import contact_sheet
 from splits.glyphs import reference_network, rendering, typefaces
-from splits.images import fetching, pictures
+from splits.images import pictures
 from splits.sources import glyphs, image_folder, omniglot
-from splits.store import ROLES, Dataset, DatasetWriter, check_disjoint, image_digests
+from splits.store import Dataset, DatasetWriter, class_table
 from suite.errors import UserError
+from suite.roles import ROLES
 
 TINY_GLYPHS = glyphs.OPTIONS | {
     "classes": 20,
@@ -173,11 +174,30 @@ def test_contact_sheets_of_every_split_are_drawn(dataset):
 
 def test_an_overlap_is_an_error(tmp_path):
     image = np.arange(16, dtype=np.uint8).reshape(1, 4, 4, 1)
-    np.save(tmp_path / "one.npy", image)
-    np.save(tmp_path / "two.npy", np.concatenate([image + 1, image]))
+    writer = DatasetWriter(tmp_path, "test", {})
+    writer.classes(class_table(["a"], "", 1))
+    for name, images in (("train", image), ("val", np.concatenate([image + 1, image]))):
+        ids = [f"{name}-{row}" for row in range(len(images))]
+        writer.split(name, images, np.zeros(len(images), np.int64), pd.DataFrame({"id": ids}))
     with pytest.raises(UserError, match="val row 1 is the same image as train row 0"):
-        digests = {"train": tmp_path / "one.npy", "val": tmp_path / "two.npy"}
-        check_disjoint({name: image_digests(path) for name, path in digests.items()})
+        writer.finish()
+    assert not (tmp_path / "manifest.json").exists()
+
+
+def test_labels_are_read_once_and_cannot_be_written_to(folder_dataset):
+    labels = folder_dataset.labels("train")
+    assert folder_dataset.labels("train") is labels is folder_dataset["train"].labels
+    with pytest.raises(ValueError, match="read-only"):
+        labels[0] = 1
+
+
+def test_a_subset_has_some_of_the_splits_and_leaves_the_whole_alone(folder_dataset):
+    part = folder_dataset.subset(["query", "train", "v2"])
+    assert part.splits == ["train", "query"] and "val" not in part and "val" in folder_dataset
+    assert part.checksum == folder_dataset.checksum and part.num_classes == folder_dataset.num_classes
+    for read in (part.labels, part.__getitem__):
+        with pytest.raises(UserError, match="unknown split 'val'"):
+            read("val")
 
 
 # Glyphs
@@ -248,7 +268,7 @@ def test_images_do_not_depend_on_the_number_of_processes(catalogue):
     assert np.array_equal(*drawn)
 
 
-def test_another_seed_is_another_world(catalogue, monkeypatch):
+def test_another_seed_is_another_dataset(catalogue, monkeypatch):
     monkeypatch.setattr(typefaces, "catalogue", lambda: catalogue)
     tables = [glyphs.choose_classes(TINY_GLYPHS | {"seed": seed})[0] for seed in (0, 0, 1)]
     assert tables[0].equals(tables[1])
@@ -364,8 +384,9 @@ def test_copies_stay_in_the_first_split_only(tmp_path, capsys):
         }
     )
     writer = DatasetWriter(tmp_path, "test", {})
-    assert pictures.write_splits(writer, table, pictures.Format(4, 1), threads=1) == 1
-    writer.classes(pd.DataFrame({"label": [0], "name": ["x"], "superclass": [""], "seen": [True]}))
+    pictures.write_splits(writer, table, pictures.Format(4, 1), threads=1)
+    assert "test: 1 images left out, the same in an earlier split" in capsys.readouterr().err
+    writer.classes(class_table(["x"], "", 1))
     dataset = finish(writer)
     assert dataset["train"].items["id"].tolist() == ["b", "d"]
     assert dataset["val"].items["id"].tolist() == ["c"]
@@ -387,42 +408,6 @@ def test_copies_stay_in_the_first_split_only(tmp_path, capsys):
 def test_omniglot_options_that_empty_a_split_are_errors(given):
     with pytest.raises(UserError, match=next(iter(given))):
         omniglot.check(omniglot.OPTIONS | given)
-
-
-# Finding and fetching
-
-
-def test_a_file_is_found_or_fetched_and_checked(tmp_path, capsys):
-    content = b"some data"
-    digest = hashlib.sha256(content).hexdigest()
-    served = tmp_path / "served.zip"
-    served.write_bytes(content)
-    folders = (tmp_path / "data", tmp_path / "other")
-    path = fetching.locate("x.zip", served.as_uri(), digest, folders)
-    assert path == tmp_path / "data" / "x.zip" and path.read_bytes() == content
-    assert "fetching x.zip: 100%" in capsys.readouterr().err  # though it is no terminal
-    served.unlink()
-    assert fetching.locate("x.zip", served.as_uri(), digest, folders) == path  # no second fetch
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "y.zip").write_bytes(content)
-    assert fetching.locate("y.zip", None, None, folders) == tmp_path / "other" / "y.zip"
-
-
-def test_a_wrong_file_is_an_error(tmp_path):
-    (tmp_path / "x.zip").write_bytes(b"other data")
-    with pytest.raises(UserError, match="expected 00ff"):
-        fetching.locate("x.zip", None, "00ff", (tmp_path,))
-    with pytest.raises(UserError, match="holds another file"):
-        fetching.locate("y.zip", (tmp_path / "x.zip").as_uri(), "00ff", (tmp_path,))
-    assert not (tmp_path / "y.zip").exists()
-
-
-def test_a_missing_file_names_file_address_and_folder(tmp_path):
-    address = (tmp_path / "nowhere.zip").as_uri()
-    with pytest.raises(UserError) as error:
-        fetching.locate("x.zip", address, "00ff", (tmp_path / "data",))
-    for part in ("x.zip", address, str(tmp_path / "data")):
-        assert part in str(error.value)
 
 
 # The user's own images
@@ -527,13 +512,29 @@ def trained_and_unseen(root):
         (unknown_val_class, "bat not among the classes of train/"),
         (single_image, "class eel has one image"),
         (trained_and_unseen, "dog in both train/ and unseen/"),
-        (lambda root: {"val_fraction": 1.5}, "val_fraction is 1.5"),
-        (lambda root: {"channels": 2}, "with 2 channels"),
-        (lambda root: {"size": "a"}, "size is 'a'"),
-        (lambda root: {"superclasses": "super.csv"}, "no table of superclasses .*mine/super.csv"),
     ],
 )
 def test_image_folder_errors_name_what_is_wrong(user_root, spoil, message):
     given = spoil(user_root) or {}
     with pytest.raises(UserError, match=message):
         build_folder(user_root, **given)
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"val_fraction": 1.5}, "val_fraction is 1.5"),
+        ({"channels": 2}, "with 2 channels"),
+        ({"size": "a"}, "size is 'a'"),
+        ({"superclasses": "super.csv"}, "no table of superclasses .*mine/super.csv"),
+    ],
+)
+def test_image_folder_options_that_make_no_data_are_errors(user_root, given, message):
+    with pytest.raises(UserError, match=message):
+        build_folder(user_root, **given)
+
+
+def test_files_that_only_look_like_images_are_left_out(user_root):
+    """macOS keeps ._0.png beside 0.png."""
+    (user_root / "train" / "cat" / "._0.png").write_bytes(b"no image")
+    assert len(build_folder(user_root)["train"]) == 9

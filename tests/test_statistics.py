@@ -17,10 +17,12 @@ from analysis.statistics import (
     average_over_seeds,
     bootstrap_deviations,
     bootstrap_mean_interval,
+    clustered_interval,
     compare_outcomes,
     compare_paired,
     detectable_difference,
     equivalence,
+    group_totals,
     holm,
     mcnemar_exact,
     mean_interval,
@@ -604,3 +606,29 @@ def test_the_bootstrap_equivalence_p_counts_ties_whatever_the_order_of_the_items
         new[place] = sign * 0.5
         found = compare_paired(new, np.zeros(200), margin=0.005, rng=np.random.default_rng(1))
         assert found.p_equivalence == pytest.approx(expected, abs=0.015)
+
+
+# --- intervals over groups ------------------------------------------------------------------------
+
+
+def test_clustered_interval_with_one_item_a_group_is_the_t_interval():
+    values = np.random.default_rng(0).random(30)
+    np.testing.assert_allclose(clustered_interval(values, np.arange(30)), mean_interval(values))
+
+
+def test_clustered_interval_does_not_shrink_when_items_are_copied():
+    values, groups = np.array([1.0, 0, 0, 1, 1]), np.arange(5)
+    once, copied = (
+        clustered_interval(values, groups),
+        clustered_interval(np.tile(values, 9), np.tile(groups, 9)),
+    )
+    np.testing.assert_allclose(once, copied)
+    with pytest.raises(ValueError, match="two or more"):
+        clustered_interval(values, np.zeros(5))
+
+
+def test_group_totals_keep_the_mean_over_items():
+    values, groups = np.array([[1.0, 0, 1, 1], [0, 0, 0, 1]]), np.array(["b", "a", "b", "b"])
+    totals = group_totals(values, groups)
+    np.testing.assert_allclose(totals, [[0, 1.5], [0, 0.5]])
+    np.testing.assert_allclose(totals.mean(1), values.mean(1))

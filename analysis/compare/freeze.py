@@ -39,7 +39,7 @@ SOURCES = ("fixed_feature", "mrl")  # methods whose full-size network others sta
 def run_of(study: Study, layout: Layout, dataset: Dataset, method: Method, seed: int) -> Run:
     """A finished run, to ask what any evaluation measured on each test item."""
     splits = Representation(layout.embeddings(method.name, seed)).splits
-    return Run(study, dataset.only(splits), method, seed, "", {}, layout)
+    return Run(study, dataset.subset(splits), method, seed, "", {}, layout)
 
 
 def kept_items(run: Run, measures: Iterable[str]) -> Iterator[Items]:

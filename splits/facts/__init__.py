@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from suite.errors import unknown
-
 FOLDER = Path(__file__).parent
 
 
@@ -35,17 +33,12 @@ def _synsets() -> pd.DataFrame:
 
 
 @cache
-def _superclasses30() -> pd.DataFrame:
-    table = pd.read_csv(FOLDER / "superclasses30.csv", dtype=str, keep_default_na=False)
-    table["superclass30"] = table["superclass30"].astype(np.int64)
-    table = table.set_index("superclass30")
-    table["unique_name"] = _unique_names(table["name"], table["wnid"])
-    return table
-
-
 def superclasses30() -> pd.DataFrame:
     """The reference's superclasses, indexed 0 (reject) … 30: wnid, name, unique_name."""
-    return _superclasses30().copy(deep=False)
+    table = pd.read_csv(FOLDER / "superclasses30.csv", dtype=str, keep_default_na=False)
+    table["superclass30"] = table["superclass30"].astype(np.int64)
+    table["unique_name"] = _unique_names(table["name"], table["wnid"])
+    return table.set_index("superclass30")
 
 
 def imagenet1k_classes() -> pd.DataFrame:
@@ -58,52 +51,29 @@ def imagenet1k_classes() -> pd.DataFrame:
     table = table[table["index_1k"] >= 0].reset_index().sort_values("index_1k", ignore_index=True)
     table.index.name = "label"
     table["unique_name"] = _unique_names(table["name"], table["wnid"])
-    table["superclass"] = table["superclass30"].map(_superclasses30()["unique_name"])
+    table["superclass"] = table["superclass30"].map(superclasses30()["unique_name"])
     return table[["wnid", "name", "unique_name", "superclass30", "superclass", "in_a", "in_r"]]
-
-
-def restricted_classes(which: str) -> np.ndarray:
-    """ImageNet-1K labels of ImageNet-A ("a") or ImageNet-R ("r"): int64 [200], sorted.
-
-    Raises UserError for another name.
-    """
-    if which not in ("a", "r"):
-        raise unknown("restricted class list", which, ("a", "r"), "splits/facts/README.md")
-    classes = imagenet1k_classes()
-    return classes.index[classes[f"in_{which}"]].to_numpy(dtype=np.int64)
-
-
-def descendants(wnid: str) -> list[str]:
-    """All hyponyms of a synset among the table's, itself not included, sorted."""
-    found: set[str] = set()
-    waiting = [wnid]
-    while waiting:
-        new = [child for child in _children().get(waiting.pop(), ()) if child not in found]
-        found.update(new)
-        waiting.extend(new)
-    return sorted(found)
 
 
 def leaves(among: Iterable[str]) -> set[str]:
     """Those of `among` that have no descendant in `among`; paths may run through other synsets."""
     among = set(among)
-    parents = _synsets()["parents"].to_dict()
-    above: set[str] = set()
-    waiting = list(among)
+    return among - ancestors(among)
+
+
+def ancestors(wnids: Iterable[str]) -> set[str]:
+    """Every hypernym of any of the synsets, up to the root."""
+    parents, above, waiting = _parents(), set(), list(wnids)
     while waiting:
         new = [parent for parent in parents[waiting.pop()] if parent not in above]
         above.update(new)
         waiting.extend(new)
-    return among - above
+    return above
 
 
 @cache
-def _children() -> dict[str, list[str]]:
-    children: dict[str, list[str]] = {}
-    for wnid, parents in _synsets()["parents"].items():
-        for parent in parents:
-            children.setdefault(parent, []).append(wnid)
-    return children
+def _parents() -> dict[str, tuple[str, ...]]:
+    return _synsets()["parents"].to_dict()
 
 
 def _unique_names(names: pd.Series, wnids: pd.Series) -> pd.Series:

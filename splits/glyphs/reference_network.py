@@ -55,7 +55,7 @@ def train(images: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> nn
     torch.set_num_threads(1)
     try:
         net = network(classes, generator)
-        y = torch.from_numpy(labels)
+        y = torch.tensor(labels)
         steps = EPOCHS * (len(y) // BATCH)
         optimiser = torch.optim.SGD(net.parameters(), PEAK_RATE, momentum=0.9, weight_decay=DECAY)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, PEAK_RATE, total_steps=steps)

@@ -1,9 +1,8 @@
-"""Finds a data set's files: in a folder where the user put them, or fetched once from their address."""
+"""Finds a data set's files: in the folder where the user put them, or fetched once from their address."""
 
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
 from pathlib import Path
 
 from tqdm import tqdm
@@ -12,43 +11,38 @@ from suite import files
 from suite.errors import UserError
 from suite.modules import ROOT
 
-# Where a user's copies are looked for, in this order; what is fetched goes into the first.
-FOLDERS = (ROOT / "data", ROOT.parent / "shared" / "data")
+VARIABLE = "MATRYOSHKA_DATA"
+ELSEWHERE = f"where data lie elsewhere, name their folder in the environment variable {VARIABLE}"
 TIMEOUT = 30  # seconds without an answer from the server
 BLOCK = 1 << 20
 
 
-def locate(
-    filename: str,
-    address: str | None,
-    sha256: str | None,
-    folders: Iterable[str | os.PathLike] = FOLDERS,
-) -> Path:
-    """Path of a data file, checked: the user's copy in one of `folders`, or fetched into the first.
+def data_folder() -> Path:
+    """Where a user's copies lie and fetched files go: the folder that VARIABLE names, else data/."""
+    return Path(os.environ.get(VARIABLE) or ROOT / "data").expanduser()
 
-    address: where the file can be fetched, None if it cannot; sha256: hex digest, None if it is not known.
-    Raises UserError naming the file, its address and the folder when the file is neither there nor to be
-    had, or is not the file that was meant.
+
+def locate(filename: str, address: str, sha256: str) -> Path:
+    """Path of a data file, checked: the user's copy in `data_folder`, or fetched into it.
+
+    address: where the file can be fetched; sha256: hex digest. Raises UserError naming the file, its address,
+    the folder and the variable when the file is neither there nor to be had, or is not the one meant.
     """
-    folders = [Path(folder) for folder in folders]
-    for folder in folders:
-        if (folder / filename).is_file():
-            check(folder / filename, sha256, f"delete it, or put the right one into {folders[0]}")
-            return folder / filename
-    path = folders[0] / filename
-    if address is None:
-        raise UserError(f"{filename} is missing: it has no public address; put your copy into {folders[0]}")
+    path = data_folder() / filename
+    if path.is_file():
+        check(path, sha256, f"delete it, or put the file of {address} in its place; {ELSEWHERE}")
+        return path
     try:
         fetch(address, path, sha256)
     except (OSError, urllib.error.URLError) as error:  # no network, no such page, no space
         raise UserError(
             f"{filename} is missing and could not be fetched ({error}). Get it from {address} and put it "
-            f"into {folders[0]}"
+            f"into {path.parent}; {ELSEWHERE}"
         ) from error
     return path
 
 
-def fetch(address: str, path: Path, sha256: str | None) -> None:
+def fetch(address: str, path: Path, sha256: str) -> None:
     """Download a file aside, with progress; it becomes `path` when it is whole and its digest right."""
     with (
         files.write_aside(path) as aside,
@@ -69,7 +63,7 @@ def fetch(address: str, path: Path, sha256: str | None) -> None:
         check(aside, sha256, f"{address} holds another file than the one this suite was written for")
 
 
-def check(path: Path, sha256: str | None, advice: str) -> None:
+def check(path: Path, sha256: str, advice: str) -> None:
     """Raise UserError unless the file has the digest."""
-    if sha256 is not None and (found := files.sha256(path)) != sha256:
+    if (found := files.sha256(path)) != sha256:
         raise UserError(f"{path} has SHA-256 {found}, expected {sha256}: {advice}")

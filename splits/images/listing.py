@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from suite.errors import UserError
 
-IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 INSIDE = "::"  # between a tar and its member
 MANIFEST_SUFFIXES = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t"}
 CHUNK = 500_000  # manifest lines in memory as text at a time, about 100 MB
@@ -215,16 +215,16 @@ def _class_entries(source: Source) -> list[tuple[str, Path]]:
 def _paths_in(entry: Path, layout: str) -> list[str]:
     """Paths, relative to the root, of the images in one class's folder or tar."""
     if layout == "tars":
-        return [f"{entry.name}{INSIDE}{name}" for name in _members(entry) if _names_image(name)]
+        return [f"{entry.name}{INSIDE}{name}" for name in _members(entry) if names_image(name)]
     with os.scandir(entry) as files:
         # A link that leads nowhere is listed: its image is missing, and named as such when it is read.
-        names = [file.name for file in files if _names_image(file.name) and not file.is_dir()]
+        names = [file.name for file in files if names_image(file.name) and not file.is_dir()]
     return [f"{entry.name}/{name}" for name in names]
 
 
-def _names_image(name: str) -> bool:
+def names_image(name: str) -> bool:
     """Whether a file's name is an image's; `._1.JPEG` is what macOS keeps beside one."""
-    return name.lower().endswith(IMAGE_SUFFIXES) and not posixpath.basename(name).startswith(".")
+    return name.lower().endswith(SUFFIXES) and not posixpath.basename(name).startswith(".")
 
 
 @lru_cache(maxsize=64)  # images are read class by class, so a few tars at a time are enough

@@ -1,10 +1,23 @@
-"""From image files to splits: decoding in parallel, one size for all, and no image in two splits."""
+"""From image files to splits: decoded in parallel, to one size, and continued where it was stopped.
 
+`write_splits` leaves out images that an earlier split has. `write_split` is for millions of files: what is
+done is noted job by job beside the file,
+
+    results/data/<study>/<split>/unfinished/{images,digests,done}.npy, plan.json
+
+and when everything is, `images.npy`, `digests.npy` and `plan.json` take their place in the split: what the
+same plan has made is not made again.
+"""
+
+import hashlib
 import io
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +25,18 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from splits.store import ROLES, DatasetWriter, digest
+from splits.images.listing import read_bytes
+from splits.store import DIGEST, DatasetWriter, digest
 from suite import files
 from suite.errors import UserError
+from suite.roles import ROLES
 
-CHUNK = 256  # files per job
+CHUNK = 64  # files per job: some seconds of work are lost when a build is stopped
+WAITING = 4  # jobs per process that are handed out at a time, so that memory stays bounded
 MODES = {1: "L", 3: "RGB"}
+
+File = Path | str | bytes  # a file; a path as listing.read_bytes takes it, so of a tar's member too; content
+Job = tuple[slice, list[str], list[File]]  # rows, and the names and files of the images that become them
 
 
 @dataclass(frozen=True)
@@ -46,12 +65,14 @@ class Format:
         return (self.size, self.size, self.channels)
 
 
-def decode(name: str, file: Path | bytes, target: Format) -> np.ndarray:
+def decode(name: str, file: File, target: Format) -> np.ndarray:
     """The centre square of an image file, averaged over areas: uint8 [size, size, channels].
 
     Raises UserError naming the file when it cannot be read, or its values have no range to scale by.
     """
     try:
+        if isinstance(file, str):
+            file = read_bytes(file)
         with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as opened:
             if target.draft:
                 opened.draft(MODES[target.channels], (target.size, target.size))
@@ -81,27 +102,21 @@ def eight_bit(name: str, image: Image.Image) -> Image.Image:
     return image
 
 
-def decode_chunk(job: tuple[list[str], list[Path | bytes], Format]) -> np.ndarray:
-    """Images of one job: uint8 [n, size, size, channels]."""
-    names, contents, target = job
-    return np.stack([decode(name, file, target) for name, file in zip(names, contents)])
+def write_splits(writer: DatasetWriter, table: pd.DataFrame, target: Format, threads: int) -> None:
+    """Decode every file and write its split, leaving out copies as `write_arrays` does.
 
-
-def write_splits(writer: DatasetWriter, table: pd.DataFrame, target: Format, threads: int) -> int:
-    """Decode every file and write its split; returns how many were left out as copies.
-
-    table: one row per image with split, label, id, file (a path, or the file's bytes) and further columns
-    for items.csv. An image that is pixel for pixel in an earlier split (in the order of ROLES) is left out:
-    at a small size two simple drawings can coincide. Raises UserError if that leaves a split without images.
+    table: one row per image with split, label, id, file (see File) and further columns for items.csv.
     """
-    scratch = writer.folder / "decoded.npy"
     table = in_order_of_roles(table)
+    names, contents = table["id"].tolist(), table["file"].tolist()
+    jobs = [(rows, names[rows], contents[rows]) for rows in chunks(len(table))]
+    scratch, digests = writer.folder / "decoded.npy", []
     with files.create_npy(scratch, (len(table), *target.shape), np.uint8) as decoded:
-        copies = write_arrays(
-            writer, table.drop(columns="file"), decoded, decode_all(table, target, threads, decoded)
-        )
+        bar = tqdm(total=len(table), desc="decoding", unit="image", mininterval=2)
+        for _, found in decode_all(jobs, decoded.filename, target, threads, bar):
+            digests += found
+        write_arrays(writer, table.drop(columns="file"), decoded, digests)
     scratch.unlink()
-    return copies
 
 
 def in_order_of_roles(table: pd.DataFrame) -> pd.DataFrame:
@@ -110,11 +125,15 @@ def in_order_of_roles(table: pd.DataFrame) -> pd.DataFrame:
     return table.iloc[np.argsort(table["split"].map(order.index), kind="stable")]
 
 
-def write_arrays(writer: DatasetWriter, table: pd.DataFrame, images: np.ndarray, digests: list[bytes]) -> int:
-    """Write splits from images in memory or a scratch file; returns how many were left out as copies.
+def write_arrays(
+    writer: DatasetWriter, table: pd.DataFrame, images: np.ndarray, digests: list[bytes]
+) -> None:
+    """Write splits from images in memory or a scratch file, and say how many were left out as copies.
 
-    table: as in `write_splits`, in the order of ROLES; images: uint8 [n, size, size, channels]. A column that
-    is "" throughout a split (`group`, but for the stream) is not among its items.
+    An image that is pixel for pixel in an earlier split (in the order of ROLES) is left out: at a small size
+    two simple drawings can coincide. table: as in `write_splits`, in the order of ROLES; images: uint8 [n,
+    size, size, channels]. A column that is "" throughout a split (`group`, but for the stream) is not among
+    its items. Raises UserError if a split is left without images.
     """
     kept = first_split_only(table["split"].tolist(), digests)
     for split, rows in table.groupby("split", sort=False).indices.items():
@@ -126,24 +145,10 @@ def write_arrays(writer: DatasetWriter, table: pd.DataFrame, images: np.ndarray,
         items = items.loc[:, (items != "").any()]
         shape, labels = (len(chosen), *images.shape[1:]), part["label"].to_numpy(np.int64)
         with writer.create(split, shape, labels, items) as out:
-            for start in range(0, len(chosen), CHUNK):
-                out[start : start + CHUNK] = images[chosen[start : start + CHUNK]]
-    return int((~kept).sum())
-
-
-def decode_all(table: pd.DataFrame, target: Format, threads: int, out: np.ndarray) -> list[bytes]:
-    """Fill `out` [n, size, size, channels] with the table's images; returns a digest of each."""
-    jobs = []
-    for start in range(0, len(table), CHUNK):
-        part = table.iloc[start : start + CHUNK]
-        jobs.append((part["id"].tolist(), part["file"].tolist(), target))
-    digests = []
-    with pool(threads) as run:
-        done = tqdm(run(decode_chunk, jobs), total=len(jobs), desc="decoding", unit="chunk", mininterval=2)
-        for images in done:
-            out[len(digests) : len(digests) + len(images)] = images
-            digests += [digest(image) for image in images]
-    return digests
+            for some in chunks(len(chosen)):
+                out[some] = images[chosen[some]]
+    if copies := int((~kept).sum()):
+        print(f"{writer.source}: {copies} images left out, the same in an earlier split", file=sys.stderr)
 
 
 def first_split_only(splits: list[str], digests: list[bytes]) -> np.ndarray:
@@ -152,11 +157,131 @@ def first_split_only(splits: list[str], digests: list[bytes]) -> np.ndarray:
     return np.array([owner.setdefault(d, split) == split for split, d in zip(splits, digests)])
 
 
+def write_split(
+    writer: DatasetWriter, name: str, table: pd.DataFrame, root: Path, target: Format, threads: int
+) -> None:
+    """Decode every file of `table` and write the split `name`, starting where an earlier call stopped.
+
+    table: one row per image with label, id, path (relative to `root`, see listing.read_bytes) and further
+    columns for items.csv. Raises UserError naming a file that cannot be decoded; what is done is kept.
+    """
+    labels = table["label"].to_numpy(np.int64)
+    with writer.filled(name, (len(table), *target.shape), labels, table.drop(columns=["label", "path"])):
+        fill(writer.folder / name, table["path"].tolist(), root, target, threads)
+
+
+def fill(folder: Path, paths: list[str], root: Path, target: Format, threads: int) -> None:
+    """Write folder/images.npy [n, size, size, channels] and folder/digests.npy [n]."""
+    work = folder / "unfinished"
+    plan = {"format": repr(target), "root": str(root), "paths": hash_of(paths)}
+    if follows(folder, plan) and (folder / "images.npy").exists():
+        return
+    if not follows(work, plan):
+        begin(work, len(paths), target, plan)
+    done = np.load(work / "done.npy", mmap_mode="r+")
+    digests = np.load(work / "digests.npy", mmap_mode="r+")
+
+    def jobs() -> Iterator[Job]:
+        for rows in chunks(len(paths)):
+            if not done[rows].all():
+                named = [f"{root}/{path}" for path in paths[rows]]
+                yield rows, named, named
+
+    bar = tqdm(total=len(paths), initial=int(done.sum()), desc=f"decoding {folder.name}", unit="image")
+    for rows, found in decode_all(jobs(), work / "images.npy", target, threads, bar):
+        digests[rows] = np.array(found, DIGEST)
+        done[rows] = True  # after the images: what is noted as done is there
+    for array in (digests, done):
+        array.flush()
+    (folder / "plan.json").unlink(missing_ok=True)  # it must not vouch for half-renamed files
+    for name in ("images.npy", "digests.npy", "plan.json"):
+        (work / name).replace(folder / name)
+    (work / "done.npy").unlink()
+    work.rmdir()
+
+
+def follows(folder: Path, plan: dict) -> bool:
+    """Whether what lies in `folder` was made to this plan."""
+    return (folder / "plan.json").exists() and files.read_json(folder / "plan.json") == plan
+
+
+def begin(work: Path, n: int, target: Format, plan: dict) -> None:
+    """Lay out the files of a new filling; the plan, which makes them count, last."""
+    (work / "plan.json").unlink(missing_ok=True)
+    for name, shape, dtype in (
+        ("images", (n, *target.shape), np.uint8),
+        ("digests", (n,), DIGEST),
+        ("done", (n,), bool),
+    ):
+        with files.create_npy(work / f"{name}.npy", shape, dtype):
+            pass  # zeros, and on most file systems no bytes, until something is written
+    files.write_json(work / "plan.json", plan)
+
+
+def hash_of(lines: list[str]) -> str:
+    """SHA-256 of lines of text."""
+    overall = hashlib.sha256()
+    for line in lines:
+        overall.update(line.encode() + b"\n")
+    return overall.hexdigest()
+
+
+def chunks(n: int) -> list[slice]:
+    """Rows 0 … n − 1, CHUNK at a time."""
+    return [slice(start, min(start + CHUNK, n)) for start in range(0, n, CHUNK)]
+
+
+def decode_all(
+    jobs: Iterable[Job], array: str | Path, target: Format, threads: int, bar: tqdm
+) -> Iterator[tuple[slice, list[bytes]]]:
+    """Decode images into an .npy file [n, size, size, channels]; yields each job's rows and a digest of each.
+
+    Workers write into the file themselves: neither do images pass between processes, nor are hundreds of
+    gigabytes read again to compare splits.
+    """
+    opened.cache_clear()  # another array may have had the same name
+    with bar, pool(threads) as run:
+        for rows, digests in run(decode_into, ((str(array), target, job) for job in jobs)):
+            bar.update(len(digests))
+            yield rows, digests
+    opened.cache_clear()
+
+
+def decode_into(job: tuple[str, Format, Job]) -> tuple[slice, list[bytes]]:
+    """Decode the files of one job into their rows of the array; returns the rows and the images' digests."""
+    array, target, (rows, names, contents) = job
+    out, digests = opened(array), []
+    for row, name, file in zip(range(rows.start, rows.stop), names, contents):
+        out[row] = image = decode(name, file, target)
+        digests.append(digest(image))
+    return rows, digests
+
+
+@lru_cache(maxsize=1)
+def opened(path: str) -> np.ndarray:
+    """The array a worker writes to, mapped once."""
+    return np.load(path, mmap_mode="r+")
+
+
 @contextmanager
-def pool(threads: int) -> Iterator:
-    """Yield a `map` that keeps the order, over `threads` processes."""
+def pool(threads: int) -> Iterator[Callable]:
+    """Yield a `map` over so many processes that keeps the order and takes few jobs at a time."""
     if threads == 1:
         yield map
         return
     with ProcessPoolExecutor(threads) as executor:
-        yield executor.map
+
+        def run(work: Callable, jobs: Iterable) -> Iterator:
+            waiting: deque[Future] = deque()
+            try:
+                for job in jobs:
+                    waiting.append(executor.submit(work, job))
+                    if len(waiting) >= WAITING * threads:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+        yield run

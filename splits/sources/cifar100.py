@@ -7,16 +7,14 @@ training images, all test images, no unseen classes and no stream.
 """
 
 import pickle
-import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from splits import holdout
+from splits import sampling
 from splits.images import fetching, pictures
-from splits.store import DatasetWriter, digest
+from splits.store import DatasetWriter, class_table, digest
 from suite.errors import UserError
 
 OPTIONS = {
@@ -40,21 +38,19 @@ def build(writer: DatasetWriter, options: dict, threads: int) -> None:
     """
     root = find(options)
     images, labels, official, names, superclass = read(root)
-    classes = class_table(names, superclass, options)
+    classes = choose_classes(names, superclass, options)
     writer.classes(classes)
     items = pd.DataFrame({"official": official, "class_id": [names[label] for label in labels]})
     items["item"] = [f"{part}-{row:05d}" for part, row in zip(official, items.groupby("official").cumcount())]
     items["row"] = np.arange(len(items))
     rows = items.merge(classes[["name", "label", "seen"]], left_on="class_id", right_on="name")
-    table = pictures.in_order_of_roles(holdout.assign(rows, options))
+    table = pictures.in_order_of_roles(sampling.assign(rows, options))
     images = images[table["row"].to_numpy()]
     table = table.rename(columns={"item": "id"})[["split", "label", "id", "group"]]
-    copies = pictures.write_arrays(writer, table, images, [digest(image) for image in images])
-    if copies:
-        print(f"cifar100: {copies} images left out, the same in an earlier split", file=sys.stderr)
+    pictures.write_arrays(writer, table, images, [digest(image) for image in images])
 
 
-def find(options: dict, folders: Iterable[Path] = fetching.FOLDERS) -> Path:
+def find(options: dict) -> Path:
     """Folder that holds cifar-100-python/: the one that was named, a user's copy, or fetched."""
     from torchvision.datasets import CIFAR100
 
@@ -63,18 +59,16 @@ def find(options: dict, folders: Iterable[Path] = fetching.FOLDERS) -> Path:
         if not (root / FOLDER).is_dir():
             raise UserError(f"cifar100: no folder {root / FOLDER} (data.root); the data are at {ADDRESS}")
         return root
-    folders = [Path(folder) for folder in folders]
-    for folder in folders:
-        if (folder / FOLDER).is_dir():
-            return folder
-    try:
-        CIFAR100(folders[0], download=True)
-    except (OSError, RuntimeError) as error:  # no network; a file with another checksum
-        raise UserError(
-            f"cifar100 is missing and could not be fetched ({error}). Get {ADDRESS} and unpack it into "
-            f"{folders[0]}, so that there is {folders[0] / FOLDER}/train"
-        ) from error
-    return folders[0]
+    root = fetching.data_folder()
+    if not (root / FOLDER).is_dir():
+        try:
+            CIFAR100(root, download=True)
+        except (OSError, RuntimeError) as error:  # no network; a file with another checksum
+            raise UserError(
+                f"cifar100 is missing and could not be fetched ({error}). Get {ADDRESS} and unpack it into "
+                f"{root}, so that there is {root / FOLDER}/train; {fetching.ELSEWHERE}"
+            ) from error
+    return root
 
 
 def read(root: Path) -> tuple[np.ndarray, list[int], list[str], list[str], list[str]]:
@@ -103,7 +97,7 @@ def read(root: Path) -> tuple[np.ndarray, list[int], list[str], list[str], list[
     return np.concatenate(images), labels, official, names, superclass
 
 
-def class_table(names: list[str], superclass: list[str], options: dict) -> pd.DataFrame:
+def choose_classes(names: list[str], superclass: list[str], options: dict) -> pd.DataFrame:
     """The class table, seen classes first; unseen ones are drawn evenly from the superclasses."""
     groups: dict[str, list[str]] = {}
     for name, group in zip(names, superclass):
@@ -111,14 +105,7 @@ def class_table(names: list[str], superclass: list[str], options: dict) -> pd.Da
     each, rest = divmod(options["unseen"], len(groups))
     unseen = []
     for i, members in enumerate(groups[group] for group in sorted(groups)):
-        unseen += holdout.divide(members, each + (i < rest), options["seed"])[1]
+        unseen += sampling.divide(members, each + (i < rest), options["seed"])[1]
     order = [*sorted(set(names) - set(unseen)), *sorted(unseen)]
     of = dict(zip(names, superclass))
-    return pd.DataFrame(
-        {
-            "label": np.arange(len(order)),
-            "name": order,
-            "superclass": [of[name] for name in order],
-            "seen": np.arange(len(order)) < len(order) - len(unseen),
-        }
-    )
+    return class_table(order, [of[name] for name in order], len(order) - len(unseen))

@@ -6,11 +6,11 @@ names, are the zero-shot test: `query` and `database`.
 
 import numpy as np
 
+from splits.checks import check_whole
 from splits.images import pictures
 from splits.sources.glyphs import Artist, choose_classes
 from splits.store import DatasetWriter
 from splits.words import captions
-from suite.errors import UserError
 
 PROVIDES = ("captions",)
 OPTIONS = {
@@ -25,15 +25,12 @@ OPTIONS = {
     "vocabulary": 4096,  # word pieces of the captions at most
     "length": 32,  # tokens of a caption at most
 }
-LEAST = {"classes": 2, "unseen": 2}  # captions are told apart
+LEAST = {"seed": 0, "classes": 2, "unseen": 2}  # two classes: captions are told apart
 
 
 def build(writer: DatasetWriter, options: dict, threads: int) -> None:
     """Write train, val, database, query and captions. Raises UserError for options that make no dataset."""
-    for name, value in options.items():
-        least = LEAST.get(name, 1)
-        if name != "seed" and (not isinstance(value, int) or value < least):
-            raise UserError(f"glyph_captions: {name} is {value}, allowed: whole numbers from {least}")
+    check_whole("glyph_captions", options, **dict.fromkeys(options, 1) | LEAST)
     classes, characters = choose_classes(options)
     writer.classes(classes)
     seen, unseen = np.flatnonzero(classes["seen"]), np.flatnonzero(~classes["seen"])

@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from splits import sampling
 from splits.checks import check_whole
 from splits.glyphs import reference_network, rendering, typefaces
 from splits.glyphs.typefaces import Character
 from splits.images import pictures
-from splits.store import DatasetWriter
+from splits.store import DatasetWriter, class_table
 from suite.errors import UserError
 
 OPTIONS = {
@@ -172,21 +173,13 @@ def check(options: dict) -> None:
 
 
 def plan_stream(artist: "Artist", seen: np.ndarray, unseen: np.ndarray, options: dict) -> pd.DataFrame:
-    """Rows of the stream in the order they arrive, with `group` pretrain or novel.
-
-    Classes are ranked at random and counts fall geometrically with the rank, from `stream_head` to
-    `stream_tail`: a few frequent classes of either group, many rare ones.
-    """
-    rng = np.random.default_rng([options["seed"], zlib.crc32(b"stream")])
-    parts = []
-    for labels, size in ((seen, options["stream_seen"]), (unseen, options["stream_unseen"])):
-        parts.append(rng.choice(labels, size, replace=False))
-    ranked = rng.permutation(np.concatenate(parts))
-    counts = np.geomspace(options["stream_head"], options["stream_tail"], len(ranked))
-    plan = pd.concat(
-        artist.plan("stream", [label], int(count))
-        for label, count in zip(ranked, np.round(counts), strict=True)
-    ).iloc[rng.permutation(int(np.round(counts).sum()))]
+    """Rows of the stream in the order they arrive, with `group` pretrain or novel."""
+    rng = sampling.stream_generator(options["seed"])
+    groups = ((seen, options["stream_seen"]), (unseen, options["stream_unseen"]))
+    chosen = np.concatenate([rng.choice(labels, size, replace=False) for labels, size in groups])
+    counts = sampling.long_tail(chosen, options, rng)
+    plan = pd.concat(artist.plan("stream", [label], count) for label, count in counts.items())
+    plan = plan.iloc[rng.permutation(len(plan))]
     plan["id"] = ids("stream", len(plan))
     plan["group"] = np.where(np.isin(plan["label"], seen), "pretrain", "novel")
     return plan.reset_index(drop=True)
@@ -281,18 +274,15 @@ def choose_classes(options: dict) -> tuple[pd.DataFrame, list[Character]]:
     unseen = [rest[i] for i in np.sort(rng.choice(len(rest), options["unseen"], replace=False))]
     chosen = base + unseen
     codepoints = [character.codepoint for character in chosen]
-    table = pd.DataFrame(
-        {
-            "label": np.arange(len(chosen)),
-            "name": [unicodedata.name(chr(c)) for c in codepoints],
-            "superclass": [superclass(c) for c in codepoints],
-            "seen": np.arange(len(chosen)) < len(base),
-            "codepoint": [f"U+{c:04X}" for c in codepoints],
-            "category": [unicodedata.category(chr(c)) for c in codepoints],
-            "base": [base_letter(c) for c in codepoints],
-            "caption": [caption(c) for c in codepoints],
-            "faces": [len(character.faces) for character in chosen],
-        }
+    table = class_table(
+        [unicodedata.name(chr(c)) for c in codepoints],
+        [superclass(c) for c in codepoints],
+        len(base),
+        codepoint=[f"U+{c:04X}" for c in codepoints],
+        category=[unicodedata.category(chr(c)) for c in codepoints],
+        base=[base_letter(c) for c in codepoints],
+        caption=[caption(c) for c in codepoints],
+        faces=[len(character.faces) for character in chosen],
     )
     return table, chosen
 

@@ -10,7 +10,6 @@ out of the test. Images become squares: the centre of the longer side is kept an
 """
 
 import lzma
-import sys
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
@@ -18,9 +17,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
+from splits.checks import check_share, check_whole
 from splits.images import pictures
-from splits.sources.image_folder import SUFFIXES
-from splits.store import DatasetWriter
+from splits.images.listing import names_image
+from splits.store import DatasetWriter, class_table
 from splits.words import captions, wordpieces
 from suite.errors import UserError
 
@@ -42,25 +42,13 @@ def build(writer: DatasetWriter, options: dict, threads: int) -> None:
     Raises UserError for a missing file, table or column, pairs that lack one side, captions that are not
     text, an image that cannot be read, and fewer than two captions on either side.
     """
-    if not 0 < options["held_out"] < 1:
-        raise UserError(f"image_captions: held_out is {options['held_out']}, allowed: between 0 and 1")
+    check_whole("image_captions", options, seed=0, size=1, channels=1)
+    check_share("image_captions", options, "held_out")
     pairs = read_pairs(Path(options["root"]).expanduser())
     pairs, names, seen = divide(pairs, options["held_out"], options["seed"])
-    writer.classes(
-        pd.DataFrame(
-            {
-                "label": np.arange(len(names)),
-                "name": names,
-                "superclass": "",
-                "seen": np.arange(len(names)) < seen,
-                "caption": names,
-            }
-        )
-    )
+    writer.classes(class_table(names, "", seen, caption=names))
     target = pictures.Format(options["size"], options["channels"])
-    copies = pictures.write_splits(writer, pairs, target, threads)
-    if copies:
-        print(f"{options['root']}: {copies} images left out, the same in train", file=sys.stderr)
+    pictures.write_splits(writer, pairs, target, threads)
     if len(np.unique(np.load(writer.folder / "query" / "labels.npy"))) < 2:
         raise UserError(
             f"{options['root']}: the images of all captions held out but one are also in train; raise "
@@ -111,12 +99,11 @@ def read_webdataset(path: Path) -> pd.DataFrame:
             for member in (member for member in archive if member.isfile()):
                 name = PurePosixPath(member.name)
                 key = str(name.parent / name.name.partition(".")[0])
-                suffix = name.suffix.lower()
-                if suffix in SUFFIXES:
+                if names_image(name.name):
                     if key in images:
                         raise UserError(f"{path}: {images[key][0]} and {member.name} are images of one key")
                     images[key] = member.name, archive.extractfile(member).read()
-                elif suffix == ".txt":
+                elif name.suffix.lower() == ".txt":
                     texts[key] = archive.extractfile(member).read().decode("utf-8")
     except FileNotFoundError as error:
         raise UserError(f"no file {path} (data.root)") from error

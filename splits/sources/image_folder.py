@@ -8,7 +8,6 @@
 Images become squares: the centre of the longer side is kept and the result averaged down to `size`.
 """
 
-import sys
 import zlib
 from pathlib import Path
 
@@ -17,7 +16,8 @@ import pandas as pd
 
 from splits.checks import check_share, check_whole
 from splits.images import pictures
-from splits.store import DatasetWriter
+from splits.images.listing import SUFFIXES, names_image
+from splits.store import DatasetWriter, class_table
 from suite.errors import UserError
 from suite.files import config_hash
 
@@ -33,7 +33,6 @@ OPTIONS = {
 }
 
 SUPERCLASSES = "superclasses.csv"
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 def build(writer: DatasetWriter, options: dict, threads: int) -> None:
@@ -54,16 +53,7 @@ def build(writer: DatasetWriter, options: dict, threads: int) -> None:
     label = {name: number for number, name in enumerate(names)}
     table = superclass_table(root, options)
     superclass = read_superclasses(table, names) if table else {}
-    writer.classes(
-        pd.DataFrame(
-            {
-                "label": np.arange(len(names)),
-                "name": names,
-                "superclass": [superclass.get(name, "") for name in names],
-                "seen": [name in train for name in names],
-            }
-        )
-    )
+    writer.classes(class_table(names, [superclass.get(name, "") for name in names], len(train)))
     rng = np.random.default_rng([options["seed"], zlib.crc32(b"image_folder")])
     chosen = {"train": train}
     if (root / "val").exists():
@@ -82,9 +72,7 @@ def build(writer: DatasetWriter, options: dict, threads: int) -> None:
             for path in paths
         ]
     )
-    copies = pictures.write_splits(writer, table, target, threads)
-    if copies:
-        print(f"{root}: {copies} images left out, the same in an earlier split", file=sys.stderr)
+    pictures.write_splits(writer, table, target, threads)
 
 
 def list_classes(folder: Path) -> dict[str, list[Path]]:
@@ -120,7 +108,7 @@ def listing(root: Path) -> str:
 
 def is_image(path: Path) -> bool:
     """Whether a file's name says that it is an image."""
-    return path.suffix.lower() in SUFFIXES and path.is_file()
+    return names_image(path.name) and path.is_file()
 
 
 def superclass_table(root: Path, options: dict) -> Path | None:

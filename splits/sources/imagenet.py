@@ -24,10 +24,9 @@ import numpy as np
 import pandas as pd
 
 from splits import facts, imagenet4k
-from splits.images import cache
 from splits.images.listing import Source, list_images, open_source
-from splits.images.pictures import Format
-from splits.store import DatasetWriter
+from splits.images.pictures import Format, write_split
+from splits.store import DatasetWriter, class_table
 from suite import files
 from suite.errors import UserError
 
@@ -105,15 +104,19 @@ def build(writer: DatasetWriter, options: dict, threads: int) -> None:
     unseen = None
     if "imagenet21k" in paths:
         unseen = unseen_images(paths["imagenet21k"], writer.folder / "imagenet4k", options, threads)
-    writer.classes(class_table(seen, unseen))
+    # Rejected classes have no superclass; nor have those of ImageNet-4K.
+    superclasses = seen["superclass"].where(seen["superclass30"] > 0, "").tolist()
+    more = pd.DataFrame({"name": [], "wnid": []}) if unseen is None else unseen["classes"]
+    names, wnids = [*seen["unique_name"], *more["name"]], [*seen["wnid"], *more["wnid"]]
+    writer.classes(class_table(names, superclasses + [""] * len(more), len(seen), wnid=wnids))
     writer.keep_overlap(OVERLAP)
     target = Format(options["size"], channels=3, draft=True)
     for name, (table, root) in listed.items():
-        cache.write_split(writer, name, table, root, target, threads)
+        write_split(writer, name, table, root, target, threads)
     if unseen is not None:
         for name in ("database", "query"):
             table = unseen[name].assign(label=unseen[name]["label"] + len(seen), id=unseen[name]["path"])
-            cache.write_split(writer, name, table[["label", "path", "id"]], unseen["root"], target, threads)
+            write_split(writer, name, table[["label", "path", "id"]], unseen["root"], target, threads)
 
 
 def find(options: dict) -> dict[str, Path]:
@@ -245,23 +248,3 @@ def made_with(out: Path, path: Path, asked: dict) -> bool:
     manifest = files.read_json(out / "manifest.json")
     made = {key: manifest["checked" if key == "check" else key] for key in asked}
     return made == asked and imagenet4k.identity(open_source(path)).items() <= manifest.items()
-
-
-def class_table(seen: pd.DataFrame, unseen: dict | None) -> pd.DataFrame:
-    """The class table: ImageNet-1K, then ImageNet-4K. Rejected classes have no superclass."""
-    table = pd.DataFrame(
-        {
-            "name": seen["unique_name"],
-            "superclass": seen["superclass"].where(seen["superclass30"] > 0, ""),
-            "seen": True,
-            "wnid": seen["wnid"],
-        }
-    )
-    if unseen is not None:
-        classes = unseen["classes"]
-        more = pd.DataFrame(
-            {"name": classes["name"], "superclass": "", "seen": False, "wnid": classes["wnid"]}
-        )
-        table = pd.concat([table, more], ignore_index=True)
-    table.insert(0, "label", np.arange(len(table)))
-    return table

@@ -10,7 +10,6 @@ Lake, Salakhutdinov and Tenenbaum, "Human-level concept learning through probabi
 Science 2015; https://github.com/brendenlake/omniglot.
 """
 
-import sys
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
@@ -21,7 +20,7 @@ import pandas as pd
 from splits.checks import check_share, check_whole
 from splits.images import pictures
 from splits.images.fetching import locate
-from splits.store import DatasetWriter
+from splits.store import DatasetWriter, class_table
 from suite.errors import UserError
 
 OPTIONS = {
@@ -54,14 +53,13 @@ def build_from(
     drawings = pd.concat([read(background, True, options), read(evaluation, False, options)])
     drawings["label"] = pd.factorize(drawings["name"])[0]
     classes = drawings.drop_duplicates("label")
-    writer.classes(classes[["label", "name", "superclass", "seen"]])
+    names, alphabets = classes["name"].tolist(), classes["superclass"].tolist()
+    writer.classes(class_table(names, alphabets, classes["seen"].sum()))
     drawings["split"] = assign(drawings, options)
     drawings["id"] = drawings["member"]
     table = drawings[["split", "label", "id", "drawer", "file"]]
     target = pictures.Format(options["size"], channels=1, inverted=True)
-    copies = pictures.write_splits(writer, table, target, threads)
-    if copies:
-        print(f"omniglot: {copies} drawings left out, the same in an earlier split", file=sys.stderr)
+    pictures.write_splits(writer, table, target, threads)
 
 
 def check(options: dict) -> None:

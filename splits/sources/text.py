@@ -26,7 +26,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from splits.store import DatasetWriter
+from splits.checks import check_share, check_whole
+from splits.store import DatasetWriter, class_table
 from splits.words import wordpieces
 from splits.words.wordpieces import CLS, MASK, PAD, SEP, WordPieces
 from suite import files
@@ -57,7 +58,8 @@ def build(writer: DatasetWriter, options: dict, threads: int) -> None:
 
     Raises UserError for a folder without text, text that is not UTF-8, and a corpus too small to divide.
     """
-    check(options)
+    check_whole("text", options, seed=0, length=SHORTEST + 2, questions=1)
+    check_share("text", options, "val_fraction", "masked")
     documents = read_folder(Path(options["root"]).expanduser()) if options["root"] else python_text()
     documents = without_copies(documents)
     chosen = divide(sorted(documents), options["val_fraction"], options["seed"])
@@ -76,7 +78,8 @@ def build(writer: DatasetWriter, options: dict, threads: int) -> None:
     for name, (tokens, _) in sequences.items():
         if not len(tokens):
             raise UserError(f"the documents of {name} hold no sequence of {SHORTEST} tokens; give more text")
-    writer.classes(class_table(vocabulary, sequences["train"][0]))
+    count = np.bincount(sequences["train"][0].ravel(), minlength=len(vocabulary))
+    writer.classes(class_table(vocabulary, list(map(kind, vocabulary)), len(vocabulary), count=count))
     write(writer, "train", *ask_once(*sequences["train"], options))
     write(writer, "val", *ask_masked(*sequences["val"], options))
     joined = "".join(f"{name}\0{documents[name]}\0" for name in sorted(documents))
@@ -92,16 +95,6 @@ def build(writer: DatasetWriter, options: dict, threads: int) -> None:
             - sum(len(p) for ps in parts["val"].values() for p in ps),
         },
     )
-
-
-def check(options: dict) -> None:
-    """Raise UserError for options with which no text can be divided or masked."""
-    for name in ("val_fraction", "masked"):
-        if not 0 < options[name] < 1:
-            raise UserError(f"text: {name} is {options[name]}, allowed: between 0 and 1")
-    for name, least in (("length", SHORTEST + 2), ("questions", 1)):
-        if not isinstance(options[name], int) or options[name] < least:
-            raise UserError(f"text: {name} is {options[name]}, allowed: whole numbers from {least}")
 
 
 def python_text(library: Path = LIBRARY) -> dict[str, str]:
@@ -250,22 +243,10 @@ def write(writer: DatasetWriter, name: str, rows: np.ndarray, labels: np.ndarray
     writer.split(name, rows.astype(np.int32), labels, items)
 
 
-def class_table(vocabulary: list[str], tokens: np.ndarray) -> pd.DataFrame:
-    """A class per piece: superclass special, word, character or continuation; count in train's sequences."""
-    kind = {True: "continuation", False: "word"}
-    return pd.DataFrame(
-        {
-            "label": np.arange(len(vocabulary)),
-            "name": vocabulary,
-            "superclass": [
-                "special"
-                if piece in wordpieces.SPECIAL
-                else "character"
-                if len(piece) == 1
-                else kind[piece.startswith("##") and len(piece) > 2]
-                for piece in vocabulary
-            ],
-            "seen": True,
-            "count": np.bincount(tokens.ravel(), minlength=len(vocabulary)),
-        }
-    )
+def kind(piece: str) -> str:
+    """What a piece is, as its superclass: special, character, continuation or word."""
+    if piece in wordpieces.SPECIAL:
+        return "special"
+    if len(piece) == 1:
+        return "character"
+    return "continuation" if piece.startswith("##") and len(piece) > 2 else "word"

@@ -16,17 +16,15 @@ Official layout, below tiny-imagenet-200/ in tiny-imagenet-200.zip:
 Le and Yang, "Tiny ImageNet Visual Recognition Challenge", Stanford CS 231N, 2015.
 """
 
-import sys
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-import numpy as np
 import pandas as pd
 
-from splits import facts, holdout
+from splits import facts, sampling
 from splits.images import fetching, pictures
-from splits.store import DatasetWriter
+from splits.store import DatasetWriter, class_table
 from suite.errors import UserError
 
 OPTIONS = {
@@ -45,10 +43,7 @@ OPTIONS = {
 ARCHIVE = "tiny-imagenet-200.zip"
 ADDRESS = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 SHA256 = "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821"
-# The first 250 training images of every class and all validation images: as good as the whole where no more
-# are asked for, since the images of a class are taken by number.
 VAGUE = 0.25  # a synset above a larger share of the classes ("artifact") says little: no superclass
-HALF, HALF_IMAGES = "tiny-imagenet-200-half.zip", 250
 
 
 def build(writer: DatasetWriter, options: dict, threads: int) -> None:
@@ -62,31 +57,24 @@ def build(writer: DatasetWriter, options: dict, threads: int) -> None:
     with zipfile.ZipFile(path) as archive:
         members = read_members(archive, path)
         photographs = members[members["number"] < options["images"]]
-        classes = class_table(sorted(members["wnid"].unique()), options)
+        classes = choose_classes(sorted(members["wnid"].unique()), options)
         writer.classes(classes)
         rows = photographs.merge(classes[["wnid", "label", "seen"]], on="wnid")
         rows = rows.assign(class_id=rows["wnid"], item=rows["id"].str.rpartition("/")[2])
-        table = holdout.assign(rows, options)[["split", "label", "id", "wnid", "group"]]
+        table = sampling.assign(rows, options)[["split", "label", "id", "wnid", "group"]]
         table["file"] = [archive.read(member) for member in table["id"]]
     target = pictures.Format(options["size"], channels=3)
-    copies = pictures.write_splits(writer, table, target, threads)
-    if copies:
-        print(f"tiny_imagenet: {copies} images left out, the same in an earlier split", file=sys.stderr)
+    pictures.write_splits(writer, table, target, threads)
 
 
-def find(options: dict, folders: Iterable[Path] = fetching.FOLDERS) -> Path:
-    """The archive: the one that was named, the user's copy, the half where it is enough, or fetched."""
+def find(options: dict) -> Path:
+    """The archive: the one that was named, the user's copy, or fetched."""
     if options["file"] is not None:
         path = Path(options["file"]).expanduser()
         if not path.is_file():
             raise UserError(f"tiny_imagenet: no file {path} (data.file); the archive is at {ADDRESS}")
         return path
-    whole_is_there = any((Path(folder) / ARCHIVE).is_file() for folder in folders)
-    if options["images"] <= HALF_IMAGES and not whole_is_there:
-        for folder in folders:
-            if (Path(folder) / HALF).is_file():
-                return Path(folder) / HALF
-    return fetching.locate(ARCHIVE, ADDRESS, SHA256, folders)
+    return fetching.locate(ARCHIVE, ADDRESS, SHA256)
 
 
 def read_members(archive: zipfile.ZipFile, path: Path) -> pd.DataFrame:
@@ -125,21 +113,14 @@ def read_members(archive: zipfile.ZipFile, path: Path) -> pd.DataFrame:
     return table
 
 
-def class_table(wnids: list[str], options: dict) -> pd.DataFrame:
+def choose_classes(wnids: list[str], options: dict) -> pd.DataFrame:
     """The class table: seen classes first, either group by wnid."""
-    seen, unseen = holdout.divide(wnids, options["unseen"], options["seed"])
+    seen, unseen = sampling.divide(wnids, options["unseen"], options["seed"])
     order = [*seen, *unseen]
     groups = wordnet_groups(order, options["superclass"])
     names = facts.imagenet1k_classes().set_index("wnid")["unique_name"]
-    return pd.DataFrame(
-        {
-            "label": np.arange(len(order)),
-            "name": names.reindex(order).to_numpy(),
-            "superclass": [groups.get(wnid, "") for wnid in order],
-            "seen": np.arange(len(order)) < len(seen),
-            "wnid": order,
-        }
-    )
+    superclasses = [groups.get(wnid, "") for wnid in order]
+    return class_table(names.reindex(order).tolist(), superclasses, len(seen), wnid=order)
 
 
 def wordnet_groups(wnids: Iterable[str], smallest: int) -> dict[str, str]:
@@ -148,15 +129,10 @@ def wordnet_groups(wnids: Iterable[str], smallest: int) -> dict[str, str]:
     Ancestors are asked in order of how many classes they have (then of their ids), and take those that are
     not taken yet: some dogs are "dog", a lone cat is with the "carnivore".
     """
-    parents, names = facts.synsets()["parents"].to_dict(), facts.synsets()["name"]
+    names = facts.synsets()["name"]
     below: dict[str, set[str]] = {}
     for wnid in wnids:
-        found, waiting = set(), [wnid]
-        while waiting:
-            new = [parent for parent in parents[waiting.pop()] if parent not in found]
-            found.update(new)
-            waiting.extend(new)
-        for ancestor in found:
+        for ancestor in facts.ancestors([wnid]):
             below.setdefault(ancestor, set()).add(wnid)
     left, groups = set(wnids), {}
     for ancestor in sorted(below, key=lambda a: (len(below[a]), a)):
