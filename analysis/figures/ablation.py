@@ -38,25 +38,24 @@ PAPER = {
     ),
     "loss_weights": ("loss_weights", {"mrl": "mrl", "mrl_8boost": "mrl_8boost"}),
     "spacing": ("log_vs_uniform", {"MRL-log": "mrl", "mrl_uniform": "mrl_uniform"}),
-    "smallest_size": (
-        "min_granularity",
-        {"mrl": "mrl", "mrl_min4": "mrl_min4", "mrl_min6": "mrl_min6"},
-    ),
+    "smallest_size": ("min_granularity", {name: name for name in ("mrl", "mrl_min4", "mrl_min6")}),
 }
 
 
 def draw(drawing):
     """Two panels of the study, one of the paper where it has such an ablation."""
     methods = chosen(drawing)
-    looks = figure_looks(drawing, methods)
+    looks = figure_looks(methods)
     rows = paper_rows(drawing.argument)
     panels = 2 + (rows is not None)
     figure, axes = new_figure(panels, height=3.3, width_ratios=(1.2, 1.2, 1)[:panels])
+    sizes = drawing.table("linear", method=methods[0], metric="top1")["dim"]
     for axis, task in zip(axes, TABLES):
         table = drawing.table(task, metric="top1")
+        dims = table.loc[table["method"].isin(methods), "dim"]
         for method in methods:
             variant(axis, table[table["method"] == method], looks[method], drawing.label(method))
-        size_axis(axis, [*drawing.study.nesting, *smaller(table, methods, drawing.study.nesting)])
+        size_axis(axis, [*sizes, *dims[dims < sizes.min()]])
         axis.set_ylabel(metric_of(table).axis)
     axes[0].set_title("bands: 95 % over test items")
     axes[1].set_title("hollow: sizes that were not trained")
@@ -67,7 +66,7 @@ def draw(drawing):
     return figure
 
 
-def figure_looks(drawing, methods: list[str]) -> dict[str, dict]:
+def figure_looks(methods: list[str]) -> dict[str, dict]:
     """Look of each method: its own where it has one in every figure, else colours not taken by those."""
     looks = {name: look(name) for name in methods if name in LOOKS}
     taken = {own["color"] for own in looks.values()}
@@ -81,12 +80,6 @@ def chosen(drawing) -> list[str]:
     variants = [m.name for m in methods if m.group == f"ablation_{drawing.argument}"]
     beside = (REFERENCE, *ALSO.get(drawing.argument, ()))
     return [name for name in beside if name in drawing.study.methods] + variants
-
-
-def smaller(table, methods, nesting) -> list[int]:
-    """Sizes below the study's smallest that some variant serves, for the axis."""
-    sizes = table.loc[table["method"].isin(methods), "dim"].unique()
-    return [int(m) for m in sizes if m < min(nesting)]
 
 
 def variant(axes, table, look: dict, label: str) -> None:

@@ -40,15 +40,8 @@ def pairs(axes: Axes, rows: pd.DataFrame, sizes: list[int], alpha: float = 1.0) 
     colors = dict(zip(sizes, shades(len(sizes))))
     for m, line in rows.groupby("shortlist_dim"):
         line = line.sort_values("rerank_dim")
-        axes.plot(
-            line["mflops"],
-            line["value"],
-            "o-",
-            color=colors[m],
-            markersize=3,
-            alpha=alpha,
-            label=f"shortlist at {m:g}",
-        )
+        look = {"color": colors[m], "markersize": 3, "alpha": alpha}
+        axes.plot(line["mflops"], line["value"], "o-", label=f"shortlist at {m:g}", **look)
 
 
 def other_lengths(axes: Axes, rows: pd.DataFrame, usual: int) -> None:
@@ -60,12 +53,4 @@ def other_lengths(axes: Axes, rows: pd.DataFrame, usual: int) -> None:
     same = rows[(rows[["shortlist_dim", "rerank_dim"]] == pair).all(axis=1)].sort_values("shortlist_k")
     lengths = same["shortlist_k"]
     label = f"{pair['shortlist_dim']:g} to {pair['rerank_dim']:g}, K = {lengths.min():g} … {lengths.max():g}"
-    axes.plot(
-        same["mflops"],
-        same["value"],
-        linestyle=":",
-        marker="x",
-        markersize=4,
-        color="#D55E00",
-        label=label,
-    )
+    axes.plot(same["mflops"], same["value"], "x:", markersize=4, color="#D55E00", label=label)

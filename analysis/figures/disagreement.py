@@ -23,15 +23,9 @@ def draw(drawing):
         look = drawing.look(method)
         shares = first[first["method"] == method]
         curve(drawing, left, method, over_seeds(linear[linear["method"] == method]))
-        left.plot(
-            shares["dim"],
-            shares["value"].cumsum(),
-            color=look["color"],
-            marker=look["marker"],
-            markerfacecolor="white",
-            linestyle=":",
-            label=f"{drawing.label(method)}: right at some size up to this",
-        )
+        label = f"{drawing.label(method)}: right at some size up to this"
+        hollow = look | {"linestyle": ":", "markerfacecolor": "white"}
+        left.plot(shares["dim"], shares["value"].cumsum(), label=label, **hollow)
         values = np.append(shares["value"], never.loc[never["method"] == method, "value"])
         places = np.arange(len(values)) + (place - (len(methods) - 1) / 2) * width
         bars = right.bar(places, values, width, color=look["color"], label=drawing.label(method))

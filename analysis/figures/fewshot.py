@@ -13,7 +13,10 @@ from analysis.plotting import (
 
 TABLES = ("fewshot",)
 INPUTS = ("data",)
-STYLES = {"mrl": ("o", "-"), "fixed_feature": ("D", "--")}  # what is drawn, and how
+STYLES = {  # what is drawn, and how
+    "mrl": {"marker": "o", "linestyle": "-"},
+    "fixed_feature": {"marker": "D", "linestyle": "--"},
+}
 
 
 def draw(drawing):
@@ -24,19 +27,10 @@ def draw(drawing):
     table = over_seeds(table, ("method", "shots", "dim"))
     colors = dict(zip(sorted(table["shots"].unique()), shades(table["shots"].nunique())))
     for (method, shots), rows in table[table["method"].isin(methods)].groupby(["method", "shots"]):
-        marker, line = STYLES[method]
-        axes.errorbar(
-            rows["dim"],
-            rows["value"],
-            yerr=whiskers(rows),
-            color=colors[shots],
-            marker=marker,
-            linestyle=line,
-            elinewidth=0.8,
-        )
+        look = STYLES[method] | {"color": colors[shots], "elinewidth": 0.8}
+        axes.errorbar(rows["dim"], rows["value"], yerr=whiskers(rows), **look)
     for method in methods:
-        marker, line = STYLES[method]
-        axes.plot([], [], color="#444444", marker=marker, linestyle=line, label=drawing.label(method))
+        axes.plot([], [], color="#444444", label=drawing.label(method), **STYLES[method])
     for shots, color in colors.items():
         axes.plot([], [], color=color, label=f"n = {shots}")
     legend_below(figure, axes, columns=len(methods) + len(colors))

@@ -31,15 +31,8 @@ def draw(drawing):
             color, marker = MARKERS[name]
             lengths = ", ".join(map(str, CASCADES[name]))
             line = line.sort_values("mflops")
-            axes.plot(
-                line["mflops"],
-                line["value"],
-                color=color,
-                marker=marker,
-                linestyle="--",
-                markersize=3.5,
-                label=f"cascade {name}: {lengths}",
-            )
+            look = {"color": color, "marker": marker, "linestyle": "--", "markersize": 3.5}
+            axes.plot(line["mflops"], line["value"], label=f"cascade {name}: {lengths}", **look)
     paper_panel(panels[-1])
     legend_below(figure, panels[0], columns=3)
     starts = ", ".join(f"{m:g}" for m in sorted(table["shortlist_dim"].unique()))
@@ -51,15 +44,8 @@ def draw(drawing):
 def reranked(axes: Axes, rows, alpha: float = 1.0) -> None:
     """Shortlists that are ordered once, at the full size. rows: mflops, value, shortlist_k."""
     rows = rows.sort_values("mflops")
-    axes.plot(
-        rows["mflops"],
-        rows["value"],
-        "^-",
-        color="#888888",
-        markersize=3.5,
-        alpha=alpha,
-        label="re-ranked once at the full size",
-    )
+    look = {"color": "#888888", "markersize": 3.5, "alpha": alpha}
+    axes.plot(rows["mflops"], rows["value"], "^-", label="re-ranked once at the full size", **look)
 
 
 def paper_panel(axes: Axes) -> None:

@@ -28,14 +28,8 @@ def draw(drawing):
     means = over_seeds(rows, ("index", "dim", "bytes_per_item"))
     for place, name in enumerate(name for name in colors if name not in WITHOUT_CODES):
         line = means[means["index"] == name].sort_values("dim")
-        right.plot(
-            line["bytes_per_item"],
-            line["value"],
-            color=colors[name],
-            marker=MARKERS[place],
-            markersize=3.5,
-            label=name,
-        )
+        look = {"color": colors[name], "marker": MARKERS[place], "markersize": 3.5}
+        right.plot(line["bytes_per_item"], line["value"], label=name, **look)
         label_points(right, line["bytes_per_item"], line["value"], line["dim"], colors[name])
     log_axis(right, base=2)
     right.set_xlabel(metric("bytes_per_item").axis)

@@ -14,18 +14,11 @@ def draw(drawing):
     means = over_seeds(table, ("method", "dim", "trained"))
     for method in drawing.among(table, METHODS):
         rows = means[means["method"] == method]
-        look = drawing.look(method) | {"marker": None}
-        axes.plot(rows["dim"], rows["value"], label=drawing.label(method), **look)
+        look = drawing.look(method)
+        axes.plot(rows["dim"], rows["value"], label=drawing.label(method), **(look | {"marker": None}))
         for trained, fill in ((True, look["color"]), (False, "white")):
             some = rows[rows["trained"] == trained]
-            axes.plot(
-                some["dim"],
-                some["value"],
-                linestyle="none",
-                marker=drawing.look(method)["marker"],
-                color=look["color"],
-                markerfacecolor=fill,
-            )
+            axes.plot(some["dim"], some["value"], **(look | {"linestyle": "none", "markerfacecolor": fill}))
     size_axis(axes, means.loc[means["trained"] & means["method"].isin(METHODS), "dim"])
     axes.set_ylabel(metric_of(table).axis)
     axes.set_title("filled: trained sizes, hollow: sizes in between")

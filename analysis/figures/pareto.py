@@ -24,11 +24,9 @@ def draw(drawing):
     values = points[["compute", "accuracy"]].to_numpy()
     front = pareto_front(values, (compute.direction, accuracy.direction))
     for point, best in zip(points.itertuples(), front):
-        look = drawing.look(point.method)
         edge = {"markeredgecolor": "black", "markeredgewidth": 1.2} if best else {}
-        axes.plot(
-            point.compute, point.accuracy, color=look["color"], marker=look["marker"], markersize=6, **edge
-        )
+        look = drawing.look(point.method) | {"linestyle": "none", "markersize": 6} | edge
+        axes.plot(point.compute, point.accuracy, **look)
     axes.margins(y=0.1)
     log_axis(axes)
     low, high = points["compute"].min(), points["compute"].max()

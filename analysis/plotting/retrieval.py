@@ -112,15 +112,9 @@ def timed_curves(drawing: Drawing, axes: Axes, rows: pd.DataFrame, precision: st
     for name in rows.loc[rows["refined"], "index"].unique():
         for refined, line in rows[rows["index"] == name].groupby("refined"):
             line = line.sort_values("dim")
-            axes.plot(
-                line["milliseconds"],
-                line[precision],
-                color=colors[name],
-                marker="^" if refined else "o",
-                linestyle="--" if refined else "-",
-                markersize=3.5,
-                label=f"{name}, re-ranked at the full size" if refined else name,
-            )
+            look = {"color": colors[name], "markersize": 3.5}
+            label = f"{name}, re-ranked at the full size" if refined else name
+            axes.plot(line["milliseconds"], line[precision], "^--" if refined else "o-", label=label, **look)
             named = line[:1] if refined else line  # refined, all have nearly the same value
             label_points(axes, named["milliseconds"], named[precision], named["dim"], colors[name])
     log_axis(axes)
