@@ -29,6 +29,19 @@ class Constant:
     default: object = REQUIRED
     allowed: tuple = ()
 
+    def fault(self, value: object) -> str | None:
+        """What is allowed, where the value is not."""
+        if value is self.default:
+            return None
+        if self.allowed and isinstance(value, str):
+            return None if value in self.allowed else ", ".join(map(repr, self.allowed))
+        if isinstance(value, (tuple, list)) and not all(isinstance(name, str) for name in value):
+            return "names"
+        kinds = self.type if isinstance(self.type, tuple) else (self.type,)
+        if isinstance(value, (*kinds, *((list,) if tuple in kinds else ()))):
+            return None
+        return " or ".join(kind.__name__ for kind in kinds)
+
 
 def texts(default: object = REQUIRED) -> Constant:
     """Names: ("val", "train")."""
@@ -212,47 +225,34 @@ def stated(path: Path) -> dict[str, tuple[int, ast.expr | None]]:
 def checked(contract: Contract, path: Path) -> SimpleNamespace:
     """The constants of a file by its contract. Raises UserError with file and line."""
     found, facts = stated(path), {}
-    where = "docs/extend.md"
+
+    def refusal(line: int, what: str) -> UserError:
+        return UserError(f"{shown(path)}, line {line}: {what}; see docs/extend.md")
+
     for name, (line, _) in found.items():
         near = get_close_matches(name, contract.constants, n=1, cutoff=0.85)
         if name not in contract.constants and near and near[0] not in found:
-            raise UserError(
-                f"{shown(path)}, line {line}: {name} is no constant of a {contract.kind}; is {near[0]} "
-                f"meant? See {where}"
-            )
+            raise refusal(line, f"no {contract.kind} states {name}; is {near[0]} meant?")
     for name, constant in contract.constants.items():
-        if name not in found:
-            if constant.default is REQUIRED:
-                raise UserError(
-                    f"{shown(path)}, line 1: a {contract.kind} states {name}, which is missing; see {where}"
-                )
+        line, node = found.get(name, (1, None))
+        if name in found:
+            try:
+                value = ast.literal_eval(node)
+            except ValueError as error:
+                reason = "is computed, but it is read without running the file: write it out"
+                raise refusal(line, f"{name} {reason}") from error
+            if fault := constant.fault(value):
+                raise refusal(line, f"{name} is {value!r}, allowed: {fault}")
+            facts[name] = tuple(value) if isinstance(value, list) else value
+        elif constant.default is REQUIRED:
+            raise refusal(line, f"every {contract.kind} states {name}, which is missing")
+        else:
             facts[name] = constant.default
-            continue
-        line, node = found[name]
-        value = literal(node, f"{shown(path)}, line {line}: {name}", where)
-        value = tuple(value) if isinstance(value, list) else value
-        limited = constant.allowed and isinstance(value, str)
-        if not isinstance(value, constant.type) or (limited and value not in constant.allowed):
-            allowed = ", ".join(map(repr, constant.allowed)) or f"a {constant.type.__name__}"
-            raise UserError(
-                f"{shown(path)}, line {line}: {name} is {value!r}, allowed: {allowed}; see {where}"
-            )
-        facts[name] = value
     facts = SimpleNamespace(**facts)
     for functions in contract.defines(facts):
         if not set(functions) & defined(path):
-            raise UserError(f"{shown(path)}: a {contract.kind} defines {' or '.join(functions)}; see {where}")
+            raise refusal(1, f"every {contract.kind} defines {' or '.join(functions)}")
     return facts
-
-
-def literal(node: ast.expr | None, what: str, where: str) -> object:
-    """The value of a constant; raises UserError where it is computed."""
-    try:
-        return ast.literal_eval(node)
-    except ValueError as error:
-        raise UserError(
-            f"{what} is computed; it is read without running the file, so write it out; see {where}"
-        ) from error
 
 
 def defined(path: Path) -> set[str]:

@@ -91,6 +91,9 @@ class Study:
         self.figures: tuple[str, ...] = tuple(config["figures"])
         self.training: dict = config["training"]
         self.backbone: dict = config["backbone"]
+        self.source: str = config["data"]["source"]
+        given = {key: value for key, value in config["data"].items() if key != "source"}
+        self.source_options: dict = SOURCE.options(self.source, given)
         contracts.backbone_options(self.backbone)
         check_nesting(self.nesting, self.dim, f"{self.path}: nesting")
         # Evaluated though no method was trained for them: 1-NN needs no classifier.
@@ -132,17 +135,6 @@ class Study:
     def dim(self) -> int:
         """Width d of the full embedding."""
         return self.backbone["dim"]
-
-    @property
-    def source(self) -> str:
-        """Module of splits/sources/ the data come from."""
-        return self.config["data"]["source"]
-
-    @cached_property
-    def source_options(self) -> dict:
-        """Options of the data source, defaults filled in."""
-        given = {key: value for key, value in self.config["data"].items() if key != "source"}
-        return SOURCE.options(self.source, given)
 
     @cached_property
     def methods(self) -> dict[str, Method]:

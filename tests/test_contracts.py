@@ -95,6 +95,15 @@ def test_a_constant_counts_with_and_without_an_annotation(text, tmp_path):
     assert (facts.OPTIONS, facts.NEEDS, facts.READY) == ({}, (), False)
 
 
+def test_a_default_may_be_stated(tmp_path):
+    assert method(tmp_path, "SOURCE = None\n").SOURCE is None
+
+
+def test_several_constants_may_stand_in_a_line(tmp_path):
+    facts = method(tmp_path, 'READY, SOURCE = True, "mrl"\n')
+    assert facts.READY and facts.SOURCE == "mrl"
+
+
 def test_lists_and_tuples_of_names_are_the_same(tmp_path):
     assert method(tmp_path, 'NEEDS = ["captions"]\n').NEEDS == ("captions",)
 
@@ -104,15 +113,17 @@ def test_lists_and_tuples_of_names_are_the_same(tmp_path):
     [
         ('SOURCE = "m" + "rl"\n', "line 4: SOURCE is computed"),
         ("SOURCE: str\n", "line 4: SOURCE is computed"),
+        ('READY, SOURCE = (True, "mrl")[::-1]\n', "line 4: SOURCE is computed"),
         ("OPTIONS = dict(rho=1)\n", "line 4: OPTIONS is computed"),
         ('NEEDS = ("captions",)\nNEEDS += ("documents",)\n', "line 5: NEEDS is computed"),
-        ('STARTS_FORM = "mrl"\n', "line 4: STARTS_FORM is no constant of a method; is STARTS_FROM meant?"),
-        ("OPTION = {}\n", "line 4: OPTION is no constant of a method; is OPTIONS meant?"),
-        ('NEEDS = "captions"\n', "line 4: NEEDS is 'captions', allowed: a tuple"),
-        ("READY = 1\n", "line 4: READY is 1, allowed: a bool"),
-        ("LABEL = 3\n", "line 4: LABEL is 3, allowed: a str"),
+        ('STARTS_FORM = "mrl"\n', "line 4: no method states STARTS_FORM; is STARTS_FROM meant?"),
+        ("OPTION = {}\n", "line 4: no method states OPTION; is OPTIONS meant?"),
+        ('NEEDS = "captions"\n', "line 4: NEEDS is 'captions', allowed: tuple"),
+        ("NEEDS = (1,)\n", "line 4: NEEDS is (1,), allowed: names"),
+        ("READY = 1\n", "line 4: READY is 1, allowed: bool"),
+        ("LABEL = 3\n", "line 4: LABEL is 3, allowed: str"),
         ('KIND = "fited"\n', "line 4: KIND is 'fited', allowed: 'trained', 'fitted', 'control', 'folder'"),
-        ('KIND = "trained"\n', "a method defines build"),
+        ('KIND = "trained"\n', "every method defines build"),
         ("def broken(:\n", "line 4: "),
     ],
 )
@@ -125,11 +136,11 @@ def test_what_breaks_a_contract_is_told_with_its_file_and_line(text, message, tm
 @pytest.mark.parametrize(
     ("contract", "text", "message"),
     [
-        (METHOD, 'KIND = "trained"\ndef build(): ...\n', "a method states LABEL, which is missing"),
-        (SOURCE, "def build(): ...\n", "a data source states OPTIONS, which is missing"),
-        (SOURCE, "OPTIONS = {}\nOUTSIDE = True\ndef build(): ...\n", "a data source defines outside"),
-        (EVALUATION, "MEASURES = ()\n", "evaluation defines items or score or compare"),
-        (FIGURE, "def draw(): ...\n", "a figure states TABLES, which is missing"),
+        (METHOD, 'KIND = "trained"\ndef build(): ...\n', "every method states LABEL, which is missing"),
+        (SOURCE, "def build(): ...\n", "every data source states OPTIONS, which is missing"),
+        (SOURCE, "OPTIONS = {}\nOUTSIDE = True\ndef build(): ...\n", "every data source defines outside"),
+        (EVALUATION, "MEASURES = ()\n", "every evaluation defines items or score or compare"),
+        (FIGURE, "def draw(): ...\n", "every figure states TABLES, which is missing"),
         (FIGURE, 'TABLES = ()\nARGUMENT = "splits"\ndef draw(): ...\n', "'split', 'group', 'method'"),
     ],
 )

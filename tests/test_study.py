@@ -78,9 +78,12 @@ def test_only_what_decides_the_weights_is_in_the_settings_of_a_network():
         ({"methods__mrl": {"tasks": ["liner"]}}, "unknown evaluation 'liner' \\(did you mean 'linear'"),
         ({"tasks__adaptive_retrieval": {"methods": ["mlr"]}}, "unknown method 'mlr' \\(did you mean 'mrl'"),
         ({"backbone__name": "small_resnt"}, "unknown backbone 'small_resnt' \\(did you mean 'small_resnet'"),
-        ({"backbone__width": 4}, "unknown key of backbone small_resnet 'width' \\(did you mean 'widths'"),
+        ({"backbone__width": 4}, "unknown option of backbone small_resnet 'width' \\(did you mean 'widths'"),
         ({"backbone": {"name": "vit", "dim": 8, "image": 32}}, "backbone vit needs patch, depth, heads"),
-        ({"figures": ["contact_sheet_trian"]}, "unknown split 'trian' \\(did you mean 'train'"),
+        (
+            {"figures": ["contact_sheet_trian"]},
+            "unknown figure 'contact_sheet_trian' \\(did you mean 'contact_sheet_train'",
+        ),
         ({"tasks": {"knn": {}}}, "figure linear is drawn from the table of linear, which is not among"),
     ],
 )

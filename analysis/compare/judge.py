@@ -15,9 +15,9 @@ import pandas as pd
 
 from analysis.compare.freeze import collect, describe, kept_items, run_of
 from analysis.compare.saved import Saved, SavedRun, source_of
-from analysis.metrics import METRICS, normalised_area
+from analysis.metrics import metric_in_table, normalised_area
 from analysis.run import Items
-from analysis.statistics import MARGIN, RESAMPLES, compare_outcomes, compare_paired, verdict
+from analysis.statistics import MARGIN, RESAMPLES, compare_outcomes
 from baselines.representation import Representation
 from splits.store import Dataset
 from suite.contracts import MEASURE
@@ -167,14 +167,14 @@ def judge(
             keys = {"task": what.task, "split": what.split, "metric": what.metric, "baseline": base.name}
             by_seed = [np.stack([side[m] for m in dims]) for side in (mine, its)]  # [S, seeds, n]
             pair = [side.mean(1) for side in by_seed]
-            table = compare_outcomes(*pair, dims, margin, rng=generator(keys), resamples=resamples)
-            table["verdict"] = table["verdict"].map(lambda said, what=what: directed(said, what.metric))
+            direction = metric_in_table(what.metric, what.task).direction
+            how = {"margin": margin, "direction": direction, "resamples": resamples}
+            table = compare_outcomes(*pair, dims, rng=generator(keys), **how)
             table.insert(1, "new", pair[0].mean(1))
             table.insert(2, "base", pair[1].mean(1))
             differences.append(with_seeds(table, *by_seed).assign(**keys))
             if len(dims) > 1:
-                area = compare_areas(*pair, dims, margin, generator(keys), resamples)
-                areas.append(keys | area | {"verdict": directed(area["verdict"], what.metric)})
+                areas.append(keys | compare_areas(*pair, dims, rng=generator(keys), **how))
     if not differences:
         raise UserError(
             f"nothing of {new.label} can be compared: "
@@ -190,12 +190,6 @@ def judge(
         pd.DataFrame(curves(new, baselines, seeds, allowed)),
         refused,
     )
-
-
-def directed(verdict: str, metric: str) -> str:
-    """A verdict on a difference, where METRICS says that less is better turned round."""
-    less = metric in METRICS and METRICS[metric].direction < 0
-    return {"better": "worse", "worse": "better"}.get(verdict, verdict) if less else verdict
 
 
 def with_seeds(table: pd.DataFrame, new: np.ndarray, base: np.ndarray) -> pd.DataFrame:
@@ -228,32 +222,16 @@ def generator(keys: dict) -> np.random.Generator:
     return np.random.default_rng(zlib.crc32("/".join(keys.values()).encode()))
 
 
-def compare_areas(
-    new: np.ndarray,
-    base: np.ndarray,
-    dims: list[int],
-    margin: float,
-    rng: np.random.Generator,
-    resamples: int,
-) -> dict:
+def compare_areas(new: np.ndarray, base: np.ndarray, dims: list[int], **how: object) -> dict:
     """Normalised area under the curve against log₂ size, new − base. new, base: [S, n].
 
     The area is linear in the outcomes, so each item has one, and areas are paired like anything else.
+    how: as `compare_outcomes` takes it.
     """
     mine, its = normalised_area(dims, new.T), normalised_area(dims, base.T)
-    found = compare_paired(mine, its, margin, rng=rng, resamples=resamples)
-    return {
-        "sizes": f"{dims[0]}–{dims[-1]}",
-        "new": float(mine.mean()),
-        "base": float(its.mean()),
-        "difference": float(found.difference),
-        "low": float(found.low),
-        "high": float(found.high),
-        "p": float(found.p),
-        "verdict": verdict(
-            found.low, found.high, found.p, found.p_equivalence, identical=bool(found.discordant == 0)
-        ),
-    }
+    (row,) = compare_outcomes(mine[None], its[None], dims[:1], **how).to_dict("records")
+    kept = {key: row[key] for key in ("difference", "low", "high", "p", "verdict")}
+    return {"sizes": f"{dims[0]}–{dims[-1]}", "new": float(mine.mean()), "base": float(its.mean()), **kept}
 
 
 def curves(

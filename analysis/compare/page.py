@@ -18,8 +18,7 @@ from matplotlib.figure import Figure
 from analysis.compare.judge import Verdicts
 from analysis.compare.saved import SavedRun
 from analysis.evaluations.cost import costs
-from analysis.metrics import METRICS, metric
-from analysis.plotting import LOOKS, MARKERS, SEQUENCE, new_figure, size_axis, use_style
+from analysis.plotting import legend_below, look, metric_of, new_figure, size_axis, use_style
 from analysis.run import Items
 from analysis.statistics import MARGIN, VERDICTS, detectable_difference
 from suite.files import write_aside
@@ -164,16 +163,11 @@ def difference_table(rows: pd.DataFrame, verdicts: Verdicts) -> Table:
     dims = sorted(rows["dim"].unique())
     labels = {base.name: base.label for base in verdicts.baselines}
     own = rows.drop_duplicates("dim").set_index("dim")["new"]
-    lines = [[axis(rows["metric"].iloc[0]), *(f"{100 * own[m]:.1f}" for m in dims)]]
+    lines = [[metric_of(rows).axis, *(f"{100 * own[m]:.1f}" for m in dims)]]
     for name, part in rows.groupby("baseline", sort=False):
         cells = {row.dim: cell(row) for row in part.itertuples()}
         lines.append([f"− {labels[name]}", *(cells.get(m, "—") for m in dims)])
     return Table(["size", *map(str, dims)], lines)
-
-
-def axis(name: str) -> str:
-    """Label of a metric; an evaluation of one's own may have one that METRICS does not list."""
-    return metric(name).axis if name in METRICS else f"{name} (%)"
 
 
 def cell(row) -> str:
@@ -295,25 +289,17 @@ def draw(verdicts: Verdicts) -> Figure:
         rows = where(verdicts.curves, what)
         for place, each in enumerate([*verdicts.baselines, verdicts.new]):
             mine = rows[rows["method"] == each.name].sort_values("dim")
-            look = look_of(each.name, place) if each is not verdicts.new else NEW
-            panel.plot(mine["dim"], 100 * mine["value"], label=each.label, **look)
+            style = look(each.name, place) if each is not verdicts.new else NEW
+            panel.plot(mine["dim"], 100 * mine["value"], label=each.label, **style)
         size_axis(panel, rows["dim"])
         panel.tick_params(axis="x", rotation=45)
         panel.set_title(what.name)
-        panel.set_ylabel(axis(what.metric))
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)))
+        panel.set_ylabel(metric_of(rows).axis)
+    legend_below(figure, axes[0][0], min(6, 1 + len(verdicts.baselines)))
     return figure
 
 
 NEW = {"color": "black", "marker": "*", "linestyle": "-", "linewidth": 2.0, "markersize": 7, "zorder": 5}
-
-
-def look_of(method: str, place: int) -> dict:
-    """A baseline's colour, marker and line: its own in every figure, where it has them."""
-    fallback = (SEQUENCE[place % len(SEQUENCE)], MARKERS[place % len(MARKERS)], "-")
-    color, marker, line = LOOKS.get(method, fallback)
-    return {"color": color, "marker": marker or None, "linestyle": line}
 
 
 # --- the two forms --------------------------------------------------------------------------------
