@@ -3,7 +3,6 @@
 import argparse
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 from suite.errors import UserError
 from suite.study import Study, load_study
@@ -11,11 +10,8 @@ from suite.study import Study, load_study
 
 def add_study(parser: argparse.ArgumentParser) -> None:
     """Add --study."""
-    parser.add_argument(
-        "--study",
-        required=True,
-        help="a name in config/studies/ (glyphs) or the path of a study file (my/study.yaml)",
-    )
+    where = "a name in config/studies/ (glyphs) or the path of a study file (my/study.yaml)"
+    parser.add_argument("--study", required=True, help=where)
 
 
 def add_seeds(parser: argparse.ArgumentParser) -> None:
@@ -31,11 +27,8 @@ def study(args: argparse.Namespace) -> Study:
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Add --seed and --device."""
     parser.add_argument("--seed", type=int, default=0, help="seed of the run (default 0)")
-    parser.add_argument(
-        "--device",
-        default="auto",
-        help="cpu, cuda, cuda:1 …; auto (default) takes a GPU if there is one",
-    )
+    which = "cpu, cuda, cuda:1 …; auto (default) takes a GPU if there is one"
+    parser.add_argument("--device", default="auto", help=which)
 
 
 def device(asked: str) -> str:
@@ -45,11 +38,6 @@ def device(asked: str) -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def has_gpu() -> bool:
-    """Whether this machine has an NVIDIA GPU, asked without importing torch."""
-    return Path("/dev/nvidia0").exists()
 
 
 def run(main: Callable[[], None]) -> None:

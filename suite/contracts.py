@@ -16,7 +16,7 @@ from types import ModuleType, SimpleNamespace
 
 from suite import modules
 from suite.errors import UserError, unknown
-from suite.modules import ROOT
+from suite.modules import ROOT, shown
 
 REQUIRED = object()
 
@@ -41,11 +41,6 @@ class Constant:
         if isinstance(value, (*kinds, *((list,) if tuple in kinds else ()))):
             return None
         return " or ".join(kind.__name__ for kind in kinds)
-
-
-def texts(default: object = REQUIRED) -> Constant:
-    """Names: ("val", "train")."""
-    return Constant(tuple, default)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,16 +100,15 @@ class Contract:
 
 
 OPTIONS = Constant(dict, {})
+NAMES = Constant(tuple, ())
 KINDS = {"trained": "build", "fitted": "fit", "control": "embed", "folder": "Folder"}
 SOURCE = Contract(
     "data source",
     "splits/sources",
     {
         "OPTIONS": Constant(dict),
-        "PROVIDES": texts(()),  # what its data have beyond images and labels
-        "OUTSIDE": Constant(
-            bool, False
-        ),  # defines outside(options): what decides its data beside the options
+        "PROVIDES": NAMES,  # what its data have beyond images and labels
+        "OUTSIDE": Constant(bool, False),  # defines outside(options): what else decides its data
     },
     lambda facts: [("build",), ("outside",)][: 1 + facts.OUTSIDE],
 )
@@ -129,7 +123,7 @@ METHOD = Contract(
         "STARTS_FROM": Constant(str, None),  # trained: the method whose full-size network it starts from
         "NETWORK_PER_SIZE": Constant(bool, False),
         "READY": Constant(bool, False),  # trained: elsewhere, its weights lie at the option `path`
-        "NEEDS": texts(()),  # what the data must have beyond images and labels
+        "NEEDS": NAMES,  # what the data must have beyond images and labels
     },
     lambda facts: [(KINDS[facts.KIND],)],
     marker="KIND",
@@ -137,10 +131,8 @@ METHOD = Contract(
 BACKBONE = Contract(
     "backbone",
     "baselines/backbones",
-    {
-        "OPTIONS": Constant(dict),
-        "NAMES": texts(()),
-    },  # several architectures in one file; else the file's name
+    # NAMES: several architectures in one file; else the file's name.
+    {"OPTIONS": Constant(dict), "NAMES": NAMES},
     lambda facts: [("build",)],
 )
 MEASURE = Contract(
@@ -148,7 +140,7 @@ MEASURE = Contract(
     "analysis/measures",
     {
         "OPTIONS": OPTIONS,
-        "READS": texts(()),  # measures whose outcomes it starts from
+        "READS": NAMES,  # measures whose outcomes it starts from
         "SEARCHES": Constant(bool, False),  # takes a device and a folder to go on from
         "ALONE": Constant(bool, False),  # takes times: no other job runs beside it
         "STUDY_SIZES": Constant(bool, False),  # takes the study's sizes, trained or not, as an option
@@ -160,10 +152,10 @@ EVALUATION = Contract(
     "analysis/evaluations",
     {
         "OPTIONS": OPTIONS,
-        "MEASURES": texts(()),  # whose outcomes it is computed from
+        "MEASURES": NAMES,  # whose outcomes it is computed from
         # Evaluations whose items it is computed from; a text is the name of the option that lists them.
         "READS": Constant((tuple, str), ()),
-        "NEEDS": texts(()),  # what the data must have beyond images and labels
+        "NEEDS": NAMES,  # what the data must have beyond images and labels
         "NAME": Constant(str, None),  # for people, on the page of a comparison
         "WORD": Constant(str, None),  # in front of its metrics in a sentence: "1-NN top1"
     },
@@ -173,9 +165,9 @@ FIGURE = Contract(
     "figure",
     "analysis/figures",
     {
-        "TABLES": texts(),  # evaluations whose tables it is drawn from
-        "INPUTS": texts(()),  # what else it reads: data, logs
-        "MEASURES": texts(()),  # measures whose outcomes it reads
+        "TABLES": Constant(tuple),  # evaluations whose tables it is drawn from
+        "INPUTS": NAMES,  # what else it reads: data, logs
+        "MEASURES": NAMES,  # measures whose outcomes it reads
         # What follows the file's name in the figure's: a split, a group of methods, a method or none, a list.
         "ARGUMENT": Constant((str, tuple), (), allowed=("split", "group", "method")),
     },
@@ -204,21 +196,20 @@ def stated(path: Path) -> dict[str, tuple[int, ast.expr | None]]:
     found = {}
     for node in modules.parse(path).body:
         match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                found[name] = node.lineno, value
-            case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=values)):
-                both = zip(names, values)
-                found |= {name.id: (node.lineno, value) for name, value in both if isinstance(name, ast.Name)}
-            case ast.AnnAssign(target=ast.Name(id=name), value=value):
-                found[name] = node.lineno, value
-            case ast.Assign(targets=targets):  # of several at once, or of what is unpacked
-                names = [
-                    name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)
-                ]
-                found |= dict.fromkeys(names, (node.lineno, None))
-            case ast.AugAssign(target=ast.Name(id=name)):
-                found[name] = node.lineno, None
-    return {name: place for name, place in found.items() if name.isupper()}
+            case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=values)):
+                pairs = zip(targets, values)
+            case ast.Assign(targets=[ast.Name() as target]) | ast.AnnAssign(target=target):
+                pairs = [(target, node.value)]
+            case ast.Assign() | ast.AugAssign():  # of several at once, of what is unpacked, to what was there
+                written = (
+                    each for each in ast.walk(node) if isinstance(getattr(each, "ctx", None), ast.Store)
+                )
+                pairs = [(target, None) for target in written]
+            case _:
+                continue
+        named = [(target.id, value) for target, value in pairs if isinstance(target, ast.Name)]
+        found |= {name: (node.lineno, value) for name, value in named if name.isupper()}
+    return found
 
 
 @cache
@@ -269,19 +260,11 @@ def defined(path: Path) -> set[str]:
     return found
 
 
-def shown(path: Path) -> str:
-    """A path as people know it: from the root of the suite if it lies inside."""
-    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
-
-
-def backbones() -> dict[str, str]:
-    """Name in a study's `backbone` section → the module that builds it."""
-    return {name: module for module in BACKBONE.names() for name in BACKBONE.facts(module).NAMES or (module,)}
-
-
 def backbone_module(name: str) -> str:
     """The module that builds a backbone; raises UserError with the names there are."""
-    known = backbones()
+    known = {
+        name: module for module in BACKBONE.names() for name in BACKBONE.facts(module).NAMES or (module,)
+    }
     if name not in known:
         raise unknown("backbone", name, known, f"{BACKBONE.folder}/")
     return known[name]
@@ -289,5 +272,5 @@ def backbone_module(name: str) -> str:
 
 def backbone_options(backbone: dict) -> dict:
     """Options of a study's `backbone` section, defaults filled in; raises UserError for wrong keys."""
-    given = {key: value for key, value in backbone.items() if key != "name"}
-    return BACKBONE.options(backbone_module(backbone["name"]), given)
+    given = dict(backbone)
+    return BACKBONE.options(backbone_module(given.pop("name")), given)

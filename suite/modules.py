@@ -35,13 +35,9 @@ def imported(path: Path) -> tuple[Path, ...]:
             named |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     inside = (ROOT / name.replace(".", "/") for name in named if name.partition(".")[0] in PACKAGES)
     # A package below these is its __init__.py; their own say what they hold and nothing else.
-    files = (
-        file
-        for place in inside
-        for file in (place.with_suffix(".py"), place / "__init__.py")
-        if place.parent != ROOT and file.is_file()
-    )
-    return tuple(files)
+    below = (place for place in inside if place.parent != ROOT)
+    files = (file for place in below for file in (place.with_suffix(".py"), place / "__init__.py"))
+    return tuple(filter(Path.is_file, files))
 
 
 def closure(*files: str | Path) -> list[str]:
@@ -53,11 +49,15 @@ def closure(*files: str | Path) -> list[str]:
     waiting = [ROOT / file for file in files]
     while waiting:
         path = waiting.pop()
-        name = str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
-        if name not in found:
-            found.add(name)
+        if shown(path) not in found:
+            found.add(shown(path))
             waiting += imported(path)
     return sorted(found)
+
+
+def shown(path: Path) -> str:
+    """A path as people know it: from the root of the suite if it lies inside."""
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
 def locate(package: str, name: str) -> Path:

@@ -14,10 +14,10 @@ import jsonschema
 import yaml
 
 from suite import contracts
-from suite.contracts import EVALUATION, FIGURE, MEASURE, METHOD, SOURCE, defined, shown
+from suite.contracts import EVALUATION, FIGURE, MEASURE, METHOD, SOURCE, defined
 from suite.errors import UserError, unknown
 from suite.layout import Layout
-from suite.modules import ROOT
+from suite.modules import ROOT, shown
 from suite.roles import ROLES
 
 STUDIES = ROOT / "config" / "studies"
@@ -92,6 +92,8 @@ class Study:
         self.training: dict = config["training"]
         self.backbone: dict = config["backbone"]
         self.source: str = config["data"]["source"]
+        self.dim: int = self.backbone["dim"]  # width d of the full embedding
+        self.layout = Layout(self.name)
         given = {key: value for key, value in config["data"].items() if key != "source"}
         self.source_options: dict = SOURCE.options(self.source, given)
         contracts.backbone_options(self.backbone)
@@ -100,10 +102,7 @@ class Study:
         self.interpolated: tuple[int, ...] = tuple(config.get("interpolated", ()))
         if self.interpolated:
             check_nesting(self.interpolated, self.dim, f"{self.path}: interpolated")
-        self.check()
-
-    def check(self) -> None:
-        """Resolve every name and option now, so that a wrong one fails before the first job."""
+        # Every name and option is resolved now, so that a wrong one fails before the first job.
         provided = SOURCE.facts(self.source).PROVIDES
         for method in self.methods.values():
             self._check_needs(f"method {method.name}", METHOD.facts(method.baseline).NEEDS, provided)
@@ -125,16 +124,6 @@ class Study:
                     f"{self.path}: {who} needs data with {need}, which {self.source} does not have; "
                     f"sources that do: {', '.join(have)}"
                 )
-
-    @cached_property
-    def layout(self) -> Layout:
-        """Where the study's files lie."""
-        return Layout(self.name)
-
-    @property
-    def dim(self) -> int:
-        """Width d of the full embedding."""
-        return self.backbone["dim"]
 
     @cached_property
     def methods(self) -> dict[str, Method]:
@@ -202,20 +191,13 @@ class Study:
         Baselines take part in every evaluation, other groups (ablations) in `linear` and `knn`, unless the
         method's own `tasks` or the evaluation's `methods` says otherwise.
         """
-        chosen = self.tasks[task].get("methods")
-        for name in chosen or ():
-            self.method(name)
-        return [
-            method
-            for method in self.methods.values()
-            if (method.name in chosen if chosen else True) and task in self._tasks_of(method)
-        ]
+        chosen = {self.method(name).name for name in self.tasks[task].get("methods") or self.methods}
 
-    def _tasks_of(self, method: Method) -> Iterable[str]:
-        """Evaluations that a method takes part in, where the study has them."""
-        if method.tasks is not None:
-            return method.tasks
-        return self.tasks if method.group == "baselines" else CURVES
+        def takes_part(method: Method) -> bool:
+            usual = self.tasks if method.group == "baselines" else CURVES
+            return method.name in chosen and task in (usual if method.tasks is None else method.tasks)
+
+        return list(filter(takes_part, self.methods.values()))
 
     def task_options(self, task: str) -> dict:
         """Options of an evaluation, also of one that the study does not have: then its defaults."""
@@ -270,10 +252,8 @@ class Study:
     def figure_module(self, figure: str) -> tuple[str, str]:
         """(module, argument): `contact_sheet_train` is drawn by contact_sheet with "train"."""
         for module in sorted(FIGURE.names(), key=len, reverse=True):
-            if figure == module:
-                return module, ""
-            if figure.startswith(module + "_"):
-                return module, figure.removeprefix(module + "_")
+            if f"{figure}_".startswith(f"{module}_"):
+                return module, figure.removeprefix(module).removeprefix("_")
         raise unknown("figure", figure, FIGURE.names(), f"{FIGURE.folder}/")
 
     def _check_figure(self, figure: str) -> None:
@@ -298,9 +278,8 @@ class Study:
                 return list(ROLES)
             case "group":
                 groups = dict.fromkeys(method.group for method in self.methods.values())
-                return [
-                    group.removeprefix(f"{module}_") for group in groups if group.startswith(f"{module}_")
-                ]
+                own = [group for group in groups if group.startswith(f"{module}_")]
+                return [group.removeprefix(f"{module}_") for group in own]
             case "method":
                 return ["", *self.methods]
             case listed:
@@ -348,17 +327,13 @@ def study_name(given: str | Path) -> str:
     True
     """
     path = study_path(given)
-    if path.parent == STUDIES and path.suffix == ".yaml":
-        return path.stem
-    return shown(path)
+    return path.stem if path.parent == STUDIES and path.suffix == ".yaml" else shown(path)
 
 
 def study_path(given: str | Path) -> Path:
     """Absolute path of a study's file, whether it is there or not."""
     path = Path(given)
-    if path.suffix not in (".yaml", ".yml"):
-        return STUDIES / f"{given}.yaml"
-    return path.resolve()
+    return path.resolve() if path.suffix in (".yaml", ".yml") else STUDIES / f"{given}.yaml"
 
 
 def load_study(name: str | Path, **overrides) -> Study:

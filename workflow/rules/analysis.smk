@@ -31,14 +31,15 @@ rule tabulate:
     input:
         table_inputs,
         data=LAYOUT.data / "manifest.json",
-        code=lambda w: evaluating_code("analysis/tabulate.py", [w.task, *STUDY.reads(w.task)]),
+        code=lambda w: evaluating_code(
+            "analysis/tabulate.py", [w.task, *STUDY.reads(w.task)]
+        ),
     output:
         LAYOUT.table("{task}"),
     log:
         f"results/logs/{STUDY.name}/tabulate-{{task}}.log",
     conda:
         "../../environment.yml"
-    threads: 1
     params:
         settings=lambda w: settings(STUDY.tasks[w.task]),
         study=STUDY_ARGUMENT,
@@ -65,7 +66,6 @@ rule draw:
         f"results/logs/{STUDY.name}/draw-{{figure}}.log",
     conda:
         "../../environment.yml"
-    threads: 1
     params:
         settings=settings(
             [

@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import sys
+from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -12,7 +13,6 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, workflow.basedir)
 
 from suite import modules
-from suite.cli import has_gpu
 from suite.contracts import (
     BACKBONE,
     EVALUATION,
@@ -30,24 +30,27 @@ ALLOWED = (
 )
 
 
-def chosen_seeds(config):
-    """The seeds of the command line or config.yaml as a key to replace in the study, if there are any."""
-    if "seeds" not in config:
-        return {}
-    given = config["seeds"] if isinstance(config["seeds"], list) else [config["seeds"]]
-    try:
-        return {"seeds": [int(seed) for seed in given]}
-    except ValueError:
-        raise UserError(
-            f"seeds must be whole numbers, as in seeds=[0,1,2], not {config['seeds']}"
-        )
+def listed(key):
+    """The values of a `--config` key that takes one or a list; none where it is not given."""
+    given = config.get(key, [])
+    return given if isinstance(given, list) else [given]
 
 
 try:
     for key in config:
         if key not in ALLOWED:
             raise unknown("key", key, ALLOWED, "config/config.yaml")
-    STUDY = load_study(config["study"], **chosen_seeds(config))
+    if not all(str(seed).isdecimal() for seed in listed("seeds")):
+        raise UserError(
+            f"seeds must be whole numbers, as in seeds=[0,1,2], not {config['seeds']}"
+        )
+    SEEDS = {"seeds": list(map(int, listed("seeds")))} if "seeds" in config else {}
+    STUDY = load_study(config["study"], **SEEDS)
+    # What decides the data beside the options where a source reads the user's own: files, and settings.
+    OUTSIDE_FILES, OUTSIDE_SETTINGS = [], {}
+    if SOURCE.facts(STUDY.source).OUTSIDE:
+        source = SOURCE.load(STUDY.source)
+        OUTSIDE_FILES, OUTSIDE_SETTINGS = source.outside(STUDY.source_options)
 except UserError as error:
     raise WorkflowError(str(error))
 
@@ -59,14 +62,11 @@ SEEDS_ARGUMENT = f"--seeds {' '.join(map(str, STUDY.seeds))}"
 
 # One job per GPU where this machine has any (the default profile sets how many jobs may hold one), and none
 # asked for where it has not: jobs then run side by side on the cores.
-GPU = int(has_gpu())
+GPU = int(Path("/dev/nvidia0").exists())
 
 TABLES = [LAYOUT.table(task) for task in STUDY.tasks]
-FIGURES = [
-    LAYOUT.figure(figure, suffix)
-    for figure in STUDY.figures
-    for suffix in ("png", "pdf")
-]
+KINDS = ("png", "pdf")
+FIGURES = [LAYOUT.figure(name, kind) for name in STUDY.figures for kind in KINDS]
 
 
 wildcard_constraints:
@@ -121,19 +121,6 @@ def method_of(wildcards):
     raise WorkflowError(f"no method of {STUDY.name} trains a network {network}")
 
 
-def outside():
-    """What decides the data beside the options where a source reads the user's own: files, and settings."""
-    if not SOURCE.facts(STUDY.source).OUTSIDE:
-        return [], {}
-    try:
-        return SOURCE.load(STUDY.source).outside(STUDY.source_options)
-    except UserError as error:
-        raise WorkflowError(str(error))
-
-
-OUTSIDE_FILES, OUTSIDE_SETTINGS = outside()
-
-
 def starting_point(wildcards):
     """The network a training starts from, where it does not start from random weights.
 
@@ -156,13 +143,10 @@ def starting_point(wildcards):
 def embedded_from(wildcards):
     """What a method's embeddings are made from: its networks, or its source's embeddings."""
     method = method_of(wildcards)
-    needs = [
-        LAYOUT.network(net.name, wildcards.seed) / "meta.json"
-        for net in method.networks
-    ]
+    for net in method.networks:
+        yield LAYOUT.network(net.name, wildcards.seed) / "meta.json"
     if method.source is not None:
-        needs.append(LAYOUT.embeddings(method.source, wildcards.seed) / "meta.json")
-    return needs
+        yield LAYOUT.embeddings(method.source, wildcards.seed) / "meta.json"
 
 
 def table_inputs(wildcards):
@@ -182,22 +166,17 @@ def figure_inputs(wildcards):
     if "data" in facts.INPUTS:
         yield LAYOUT.data / "manifest.json"
     if "logs" in facts.INPUTS:
-        for network in STUDY.networks:
-            for seed in STUDY.seeds:
-                yield LAYOUT.network(network, seed) / "log.csv"
-    for measure in facts.MEASURES:
-        for method, needed in STUDY.measured():
-            if needed == measure:
-                for seed in STUDY.seeds:
-                    yield LAYOUT.outcomes(method, seed, measure)
+        for name in STUDY.networks:
+            yield from (LAYOUT.network(name, s) / "log.csv" for s in STUDY.seeds)
+    for method, measure in STUDY.measured():
+        if measure in facts.MEASURES:
+            yield from (LAYOUT.outcomes(method, seed, measure) for seed in STUDY.seeds)
 
 
 def measured_before(wildcards):
     """Outcomes of other measures that this one starts from."""
-    return [
-        LAYOUT.outcomes(wildcards.method, wildcards.seed, other)
-        for other in MEASURE.facts(wildcards.measure).READS
-    ]
+    for other in MEASURE.facts(wildcards.measure).READS:
+        yield LAYOUT.outcomes(wildcards.method, wildcards.seed, other)
 
 
 def imagenet21k(wildcards):
@@ -208,9 +187,3 @@ def imagenet21k(wildcards):
             "of tars, or a manifest (path, wnid)"
         )
     return config["imagenet21k"]
-
-
-def imagenet4k_check(wildcards):
-    """Options that check the images drawn for ImageNet-4K; none where the listing is trusted."""
-    check = config.get("imagenet4k_check")
-    return f"--check-images {check}" if check else ""

@@ -1,11 +1,8 @@
 # A new method, judged against saved baselines: what it needs is run, a baseline never is. The new method is
 # `--config method=…`; its name is that of the page that is asked for. What reads it is imported where a method is
 # compared only: it would double the time that every other plan takes.
-from functools import cache
-
 COMPARED = f"results/compare/{STUDY.name}/{{method}}"
-AGAINST = config.get("against", [])
-AGAINST = [AGAINST] if isinstance(AGAINST, str) else AGAINST
+AGAINST = listed("against")
 
 
 wildcard_constraints:
@@ -38,11 +35,9 @@ def study_of(method):
 def new_study(wildcards):
     """The file that jobs of a new method read the study from; its settings decide them, not its age."""
     name = method_of(wildcards).name
-    return (
-        []
-        if name in STUDY.methods
-        else ancient(f"{COMPARED}/study.yaml".format(method=name))
-    )
+    if name not in STUDY.methods:
+        return ancient(f"{COMPARED}/study.yaml".format(method=name))
+    return []
 
 
 def study_argument(wildcards, input):

@@ -10,7 +10,6 @@ rule add_method:
         f"results/logs/{STUDY.name}/add_method-{{method}}.log",
     conda:
         "../../environment.yml"
-    threads: 1
     params:
         given=lambda w: (
             json.dumps(config["method"])
@@ -64,7 +63,6 @@ rule compare:
         f"results/logs/{STUDY.name}/compare-{{method}}.log",
     conda:
         "../../environment.yml"
-    threads: 1
     params:
         against=f"--against {' '.join(AGAINST)}" if AGAINST else "",
     shell:
@@ -81,7 +79,6 @@ rule save_baselines:
         f"results/logs/{STUDY.name}/save_baselines.log",
     conda:
         "../../environment.yml"
-    threads: 1
     params:
         study=STUDY_ARGUMENT,
         seeds=SEEDS_ARGUMENT,

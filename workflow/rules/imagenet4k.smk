@@ -1,3 +1,6 @@
+IMAGENET4K_CHECK = config.get("imagenet4k_check")
+
+
 rule build_imagenet4k:
     """Choose and draw ImageNet-4K from ImageNet-21K: database.csv, query.csv and what was refused."""
     input:
@@ -8,11 +11,11 @@ rule build_imagenet4k:
         "results/logs/imagenet4k.log",
     conda:
         "../../environment.yml"
-    threads: lambda w: os.cpu_count() if imagenet4k_check(w) else 1
+    threads: os.cpu_count() if IMAGENET4K_CHECK else 1
     params:
         images=imagenet21k,
         rule=config.get("imagenet4k_rule", "published"),
-        check=imagenet4k_check,
+        check=f"--check-images {IMAGENET4K_CHECK}" if IMAGENET4K_CHECK else "",
     shell:
         "python -m splits.imagenet4k --images {params.images:q} --out results/imagenet4k --rule {params.rule:q}"
         " {params.check} --threads {threads} 2>&1 | tee {log:q}"
