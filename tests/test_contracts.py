@@ -7,12 +7,10 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
-import yaml
 
 from suite.contracts import CONTRACTS, EVALUATION, FIGURE, METHOD, SOURCE
 from suite.errors import UserError
 from suite.modules import ROOT
-from suite.study import Study
 
 FLOORS = ("suite", "splits", "baselines", "analysis")  # each may import from itself and those before it
 REGISTERED = [(contract, name) for contract in CONTRACTS for name in contract.names()]
@@ -67,13 +65,9 @@ def test_what_a_file_reads_and_is_drawn_from_exists():
         read = facts.get("READS", ())
         if isinstance(read, str):  # the option that lists them
             read = facts["OPTIONS"][read]
-        reads = "measure" if contract.kind == "measure" else "evaluation"
-        for kind, named in (
-            ("measure", facts.get("MEASURES")),
-            ("evaluation", facts.get("TABLES")),
-            (reads, read),
-        ):
-            assert set(named or ()) <= set(kinds[kind].names()), name
+        assert set(read) <= set(contract.names()), name
+        for kind, constant in (("measure", "MEASURES"), ("evaluation", "TABLES")):
+            assert set(facts.get(constant, ())) <= set(kinds[kind].names()), name
         for constant in ("SOURCE", "STARTS_FROM"):
             assert facts.get(constant) in (None, *METHOD.names()), (name, constant)
 
@@ -81,31 +75,31 @@ def test_what_a_file_reads_and_is_drawn_from_exists():
 MINE = 'KIND = "fitted"\nLABEL = "Mine"\ndef fit(source, sizes, options, rng): ...\n'
 
 
-def method(folder, text):
-    """Facts of a file of one's own with this text behind a whole contract's."""
+def told(contract, text, folder):
+    """What is said of a file of one's own, with this text, that breaks its contract."""
     path = folder / "mine.py"
+    path.write_text(text)
+    with pytest.raises(UserError) as error:
+        contract.facts(str(path))
+    assert str(path) in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "stated"),
+    [
+        ("", {"KIND": "fitted", "OPTIONS": {}, "NEEDS": (), "READY": False, "SOURCE": None}),
+        ('SOURCE = "mrl"\n', {"SOURCE": "mrl"}),
+        ('SOURCE: str = "mrl"\n', {"SOURCE": "mrl"}),
+        ("SOURCE = None\n", {"SOURCE": None}),
+        ('READY, SOURCE = True, "mrl"\n', {"READY": True, "SOURCE": "mrl"}),
+        ('NEEDS = ["captions"]\n', {"NEEDS": ("captions",)}),
+    ],
+)
+def test_constants_are_read_in_every_plain_spelling_and_defaults_filled_in(text, stated, tmp_path):
+    path = tmp_path / "mine.py"
     path.write_text(MINE + text)
-    return METHOD.facts(str(path))
-
-
-@pytest.mark.parametrize("text", ['SOURCE = "mrl"\n', 'SOURCE: str = "mrl"\n'])
-def test_a_constant_counts_with_and_without_an_annotation(text, tmp_path):
-    facts = method(tmp_path, text)
-    assert facts.SOURCE == "mrl" and facts.KIND == "fitted"
-    assert (facts.OPTIONS, facts.NEEDS, facts.READY) == ({}, (), False)
-
-
-def test_a_default_may_be_stated(tmp_path):
-    assert method(tmp_path, "SOURCE = None\n").SOURCE is None
-
-
-def test_several_constants_may_stand_in_a_line(tmp_path):
-    facts = method(tmp_path, 'READY, SOURCE = True, "mrl"\n')
-    assert facts.READY and facts.SOURCE == "mrl"
-
-
-def test_lists_and_tuples_of_names_are_the_same(tmp_path):
-    assert method(tmp_path, 'NEEDS = ["captions"]\n').NEEDS == ("captions",)
+    assert stated.items() <= vars(METHOD.facts(str(path))).items()
 
 
 @pytest.mark.parametrize(
@@ -114,6 +108,7 @@ def test_lists_and_tuples_of_names_are_the_same(tmp_path):
         ('SOURCE = "m" + "rl"\n', "line 4: SOURCE is computed"),
         ("SOURCE: str\n", "line 4: SOURCE is computed"),
         ('READY, SOURCE = (True, "mrl")[::-1]\n', "line 4: SOURCE is computed"),
+        ("READY = ALONE = True\n", "line 4: READY is computed"),
         ("OPTIONS = dict(rho=1)\n", "line 4: OPTIONS is computed"),
         ('NEEDS = ("captions",)\nNEEDS += ("documents",)\n', "line 5: NEEDS is computed"),
         ('STARTS_FORM = "mrl"\n', "line 4: no method states STARTS_FORM; is STARTS_FROM meant?"),
@@ -128,9 +123,7 @@ def test_lists_and_tuples_of_names_are_the_same(tmp_path):
     ],
 )
 def test_what_breaks_a_contract_is_told_with_its_file_and_line(text, message, tmp_path):
-    with pytest.raises(UserError) as told:
-        method(tmp_path, text)
-    assert str(tmp_path / "mine.py") in str(told.value) and message in str(told.value)
+    assert message in told(METHOD, MINE + text, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -145,51 +138,18 @@ def test_what_breaks_a_contract_is_told_with_its_file_and_line(text, message, tm
     ],
 )
 def test_what_is_missing_is_named(contract, text, message, tmp_path):
-    path = tmp_path / "mine.py"
-    path.write_text(text)
-    with pytest.raises(UserError) as told:
-        contract.facts(str(path))
-    assert str(path) in str(told.value) and "docs/extend.md" in str(told.value)
-    assert message in str(told.value)
-
-
-# --- what data must have ----------------------------------------------------------------------------
-
-
-def tiny(**changes):
-    config = yaml.safe_load((ROOT / "tests" / "studies" / "tiny.yaml").read_text())
-    return config | changes
-
-
-@pytest.mark.parametrize(
-    ("changes", "who"),
-    [
-        ({"tasks": {"zero_shot": None}}, "evaluation zero_shot"),
-        ({"methods": {"image_text": None}}, "method image_text"),
-    ],
-)
-def test_a_study_whose_data_lack_what_is_needed_is_refused_with_the_sources_that_have_it(changes, who):
-    with pytest.raises(UserError) as told:
-        Study(tiny(figures=[], **changes))
-    assert f"{who} needs data with captions, which glyphs does not have" in str(told.value)
-    assert "glyph_captions" in str(told.value) and "image_captions" in str(told.value)
+    said = told(contract, text, tmp_path)
+    assert message in said and "docs/extend.md" in said
 
 
 # --- imports ----------------------------------------------------------------------------------------
 
 
-def named(root):
-    """Dotted name → file of every module of the floors below `root`."""
-    found = {}
-    for path in (path for floor in FLOORS for path in (root / floor).rglob("*.py")):
-        parts = path.relative_to(root).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
-
-
 def imports(root):
     """Module → the modules it imports, also inside functions; `from package import module` is the module."""
-    modules = named(root)
+    paths = [path for floor in FLOORS for path in (root / floor).rglob("*.py")]
+    names = (".".join(path.relative_to(root).with_suffix("").parts) for path in paths)
+    modules = {name.removesuffix(".__init__"): path for name, path in zip(names, paths)}
     graph = {}
     for module, path in modules.items():
         found = set()
@@ -221,12 +181,9 @@ def circle(graph):
     return []
 
 
-def test_imports_run_downwards():
-    assert upwards(imports(ROOT)) == []
-
-
-def test_imports_run_in_no_circle():
-    assert circle(imports(ROOT)) == []
+def test_imports_run_downwards_and_in_no_circle():
+    graph = imports(ROOT)
+    assert upwards(graph) == [] and circle(graph) == []
 
 
 def test_an_import_upwards_and_a_circle_are_found_inside_functions_too(tmp_path):
@@ -262,10 +219,9 @@ def test_no_floor_reads_a_higher_one_by_its_path():
     folders = {contract.folder for contract in CONTRACTS}  # the only ones that are looked into, and for all
     for place, floor in enumerate(FLOORS[:-1]):
         for path in (ROOT / floor).rglob("*.py"):
-            found = [(line, text) for line, text in paths_named(path, FLOORS[place + 1 :])]
-            if path == Path(inspect.getfile(type(METHOD))):
-                found = [(line, text) for line, text in found if text not in folders]
-            assert not found, path
+            allowed = folders if path == Path(inspect.getfile(type(METHOD))) else ()
+            found = [text for _, text in paths_named(path, FLOORS[place + 1 :])]
+            assert set(found) <= set(allowed), path
 
 
 def test_a_path_upwards_is_found(tmp_path):

@@ -6,12 +6,8 @@ import doctest
 import importlib
 import itertools
 import json
-import os
 import re
 import shlex
-import shutil
-import subprocess
-import sys
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -19,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from checkout import copied, output_of
 from snakemake.cli import get_argument_parser
 
 from suite.contracts import CONTRACTS, REQUIRED
@@ -26,6 +23,7 @@ from suite.modules import ROOT
 from suite.study import STUDIES, load_study
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+FLOORS = ("suite", "splits", "baselines", "analysis")
 EXTEND = (ROOT / "docs" / "extend.md").read_text(encoding="utf-8")
 each_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 
@@ -43,59 +41,46 @@ def test_the_examples_of_protocols_give_what_they_say():
     assert found.attempted >= 8 and not found.failed
 
 
-def table_rows():
-    """(kind, constant, default, example) of the table of contracts, as it is written."""
-    kinds = {contract.kind for contract in CONTRACTS}
-    for line in EXTEND.splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if len(cells) == 5 and cells[0] in kinds:
-            yield cells[0], cells[1].strip("`"), cells[3].strip("`"), cells[4]
-
-
-def test_the_table_of_contracts_is_the_suites():
-    written = [(kind, name, default) for kind, name, default, _ in table_rows()]
-    stated = [
-        (contract.kind, name, "required" if constant.default is REQUIRED else repr(constant.default))
+def test_the_table_of_contracts_is_the_suites_and_its_examples_stand_in_the_files_they_name():
+    rows = re.findall(r"^\| ([\w ]+) \| `([A-Z_]+)` \| .+ \| (.+) \| `(.+)` in `(\w+)` \|$", EXTEND, re.M)
+    written = {(kind, name): default.strip("`") for kind, name, default, *_ in rows}
+    assert len(written) == len(rows) and written == {
+        (contract.kind, name): "required" if constant.default is REQUIRED else repr(constant.default)
         for contract in CONTRACTS
         for name, constant in contract.constants.items()
-    ]
-    assert sorted(written) == sorted(stated)
-
-
-def test_each_example_of_a_constant_stands_in_the_file_it_names():
+    }
     kinds = {contract.kind: contract for contract in CONTRACTS}
-    for kind, name, _, example in table_rows():
-        if not example:
-            assert not any(getattr(kinds[kind].facts(file), name) for file in kinds[kind].names()), name
-            continue
-        literal, file = re.fullmatch(r"`(.+)` in `(\w+)`", example).groups()
+    for kind, name, _, literal, file in rows:
         value, stated = ast.literal_eval(literal), getattr(kinds[kind].facts(file), name)
         assert value.items() <= stated.items() if isinstance(value, dict) else value == stated, (name, file)
-
-
-def test_the_folder_of_each_kind_is_named_once():
     for contract in CONTRACTS:
         assert re.search(rf"^\| {contract.kind} \| `{contract.folder}/` \|", EXTEND, re.M), contract.kind
 
 
 def examples():
     """What docs/extend.md adds: file by path, and the words in the order in which they stand there."""
-    files = {}
-    for text in blocks(EXTEND, "python"):
-        path = re.match(r"# (\S+\.py)\n", text).group(1)
-        files[path] = text.partition("\n")[2]
+    files = dict(re.match(r"# (\S+\.py)\n(.*)", text, re.S).groups() for text in blocks(EXTEND, "python"))
     return files, [yaml.safe_load(text) for text in blocks(EXTEND, "yaml")]
+
+
+def test_what_an_example_takes_is_counted():
+    counted, lines = [], []
+    for language, text in re.findall(r"```(python|yaml)\n(.*?)```", EXTEND, re.S):
+        if language == "python":
+            lines.append(text.count("\n") - 1)  # the first names the file
+        else:  # the word in a study that follows the files it is for
+            counted.append((len(lines), sum(lines), len(yaml.safe_load(text))))
+            lines = []
+    written = re.findall(r"^\| an? .+ \| (\d+) \| (\d+) \| (\d+) \|$", EXTEND, re.M)
+    assert [tuple(map(int, row)) for row in written] == counted and not lines
 
 
 def with_words(config, words):
     """A study's configuration with more words in it."""
-    merged = dict(config)
-    for key, value in words.items():
-        if key in ("methods", "tasks"):
-            merged[key] = config[key] | value
-        else:
-            merged[key] = config[key] + value if isinstance(value, list) else value
-    return merged
+    ((key, value),) = words.items()
+    if key in ("methods", "tasks"):
+        value = config[key] | value
+    return config | {key: config[key] + value if isinstance(value, list) else value}
 
 
 # Runs every job of a study in one process, in the order of the workflow.
@@ -128,18 +113,7 @@ for figure in study.figures:
 @pytest.fixture(scope="module")
 def extended(tmp_path_factory):
     """A copy of the suite with the files of docs/extend.md, after the study with its words has run."""
-    folder = tmp_path_factory.mktemp("extended")
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "suite", "splits", "baselines", "analysis"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in [*listed.stdout.splitlines(), "workflow/schemas/study.schema.yaml"]:
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
+    folder = copied(tmp_path_factory.mktemp("extended"), *FLOORS, "workflow/schemas")
     files, words = examples()
     for name, text in files.items():
         assert not (folder / name).exists(), f"{name} is the suite's own"
@@ -154,16 +128,8 @@ def extended(tmp_path_factory):
     # What is measured on every item is compared as well.
     step["tasks"]["paired"] = {"outcomes": ["knn_vote"], "against": ["fixed_feature"]}
     (folder / steps[-1]).write_text(json.dumps(step), encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, *steps],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-4000:]
+    code, output = output_of(["-c", RUN, *steps], folder)
+    assert code == 0, output[-4000:]
     return folder
 
 
@@ -171,7 +137,6 @@ def test_a_new_file_of_every_kind_works_with_one_word(extended):
     files, words = examples()
     kinds = {contract.folder for contract in CONTRACTS}
     assert {str(Path(name).parent) for name in files} == kinds
-    assert all(len(word) == 1 and len(next(iter(word.values()))) <= 3 for word in words)
     assert len(words) == len(files) - 1  # a measure is named by an evaluation
 
     def table(task):
@@ -190,9 +155,8 @@ def test_a_new_file_of_every_kind_works_with_one_word(extended):
     assert set(paired["outcome"]) == {"knn_vote"} and set(paired["method"]) == {"mrl_falling", "by_variance"}
     manifest = json.loads((extended / "results/data/tiny/manifest.json").read_text())
     assert manifest["splits"]["val"]["n"] == 400 and manifest["source"] == "digits"
-    settings = json.loads((extended / "results/networks/tiny/mrl_falling-0/meta.json").read_text())[
-        "settings"
-    ]
+    network = json.loads((extended / "results/networks/tiny/mrl_falling-0/meta.json").read_text())
+    settings = network["settings"]
     assert settings["options"] == {"power": 1.0} and settings["backbone"]["name"] == "mlp"
     assert (extended / "results/figures/tiny/knn_vote.png").stat().st_size > 5_000
 
@@ -204,9 +168,7 @@ def commands(path):
     """Shell commands that a document or a source file shows: in blocks, indented, or in backticks."""
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".md":
-        shell = (
-            "\n".join(blocks(text, "sh", "bash")) + "\n" + "\n".join(re.findall(r"^    (.+)$", text, re.M))
-        )
+        shell = "\n".join([*blocks(text, "sh", "bash"), *re.findall(r"^    (.+)$", text, re.M)])
         found = shell.replace("\\\n", " ").splitlines() + re.findall(r"(?<!`)`([^`]+)`(?!`)", text)
     elif path.suffix == ".yaml":
         found = re.findall(r"^#   +(?:make figures +or +)?(.+)$", text, re.M)
@@ -215,10 +177,9 @@ def commands(path):
         found = re.findall(r"^    (python -m .+?)(?:  .*)?$", docstring, re.M)
         found += re.findall(r"`((?:python -m|snakemake) [^`]+)`", docstring)
     for command in found:
-        # Not the job of a Kubernetes manifest, nor a command that goes on in the next line.
-        words = (
-            shlex.split(re.sub(r"\s+", " ", command), comments=True) if command.count("'") % 2 == 0 else []
-        )
+        if command.count("'") % 2:  # the job of a Kubernetes manifest, or it goes on in the next line
+            continue
+        words = shlex.split(re.sub(r"\s+", " ", command), comments=True)
         if words and words[0] in ("python", "snakemake", "make", "pip", "conda"):
             yield from (list(part) for end, part in itertools.groupby(words, lambda w: w == "&&") if not end)
 
@@ -259,33 +220,24 @@ def check_python(words):
         assert arguments[0] in {name for action in parser._actions for name in action.choices or ()}
 
 
-def config_keys():
-    rules = (ROOT / "workflow" / "rules" / "common.smk").read_text(encoding="utf-8")
-    return ast.literal_eval(re.search(r"^ALLOWED = (\(.*?\))", rules, re.M | re.S).group(1))
+RULES = "".join(path.read_text() for path in [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")])
 
 
 def check_snakemake(words):
     """Options that Snakemake has, keys that the workflow has, targets that some rule makes."""
     given = get_argument_parser().parse_args(words[1:])
     config = dict(pair.split("=", 1) for pair in given.config or ())
-    assert set(config) <= set(config_keys())
+    assert set(config) <= set(re.search(r"^ALLOWED = \(?\s*\"(.+)\"\.split", RULES, re.M).group(1).split())
     study = config.get("study", "glyphs")
-    if (STUDIES / f"{study}.yaml").exists():
-        study = load_study(study)
-    else:
-        assert study == "my/study.yaml"  # what the documents call the reader's own
-        study = load_study("glyphs")
+    study = load_study("glyphs" if study == "my/study.yaml" else study)  # the reader's own, in documents
     for target in given.targets:
         check_target(target, study)
 
 
 def check_target(target, study):
     """The name of a rule or of a file below results/ that a rule makes."""
-    rules = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "workflow/rules").glob("*.smk"))
-    rules += (ROOT / "Snakefile").read_text(encoding="utf-8")
-    if re.search(rf"^rule {re.escape(target)}:|^ *name:\s+\"{re.escape(target)}\"", rules, re.M):
-        return
-    if re.search(rf"^ *\"{re.escape(target)}\",$", rules, re.M):  # the output of a rule
+    name = re.escape(target)
+    if re.search(rf"^rule {name}:|^ *name:\s+\"{name}\"|^ *\"{name}\",$", RULES, re.M):  # or an output
         return
     folder, own, *rest = target.removeprefix("results/").split("/")
     assert own == study.name, f"{target} is not of {study.name}"
@@ -317,36 +269,31 @@ def check_conda(words):
     assert words[1:] in (["env", "create", "-f", "environment.yml"], ["activate", name])
 
 
-CHECKS = {
-    "python": check_python,
-    "snakemake": check_snakemake,
-    "make": check_make,
-    "pip": check_pip,
-    "conda": check_conda,
-}
-SOURCES = [
-    *sorted(STUDIES.glob("*.yaml")),
-    *(path for floor in ("splits", "baselines", "analysis") for path in sorted((ROOT / floor).rglob("*.py"))),
-]
+CHECKS = {"python": check_python, "snakemake": check_snakemake, "make": check_make, "pip": check_pip}
+CHECKS["conda"] = check_conda
 
 
-@each_document
-def test_every_command_of_a_document_is_one_there_is(path):
-    for words in commands(path):
-        try:
-            CHECKS[words[0]](words)
-        except SystemExit as error:  # of a parser
-            raise AssertionError(f"{path.name}: {shlex.join(words)}") from error
+def check(words):
+    """Raise AssertionError or ImportError unless a command is one there is."""
+    try:
+        CHECKS[words[0]](words)
+    except SystemExit as error:  # of a parser
+        raise AssertionError(shlex.join(words)) from error
 
 
-def test_every_command_of_a_study_or_a_docstring_is_one_there_is():
-    found = [(path, words) for path in SOURCES for words in commands(path)]
-    assert len(found) > 30
-    for path, words in found:
-        try:
-            CHECKS[words[0]](words)
-        except SystemExit as error:
-            raise AssertionError(f"{path}: {shlex.join(words)}") from error
+CODE = [path for floor in FLOORS for path in sorted((ROOT / floor).rglob("*.py"))]
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [*([path] for path in DOCUMENTS), [*STUDIES.glob("*.yaml"), *CODE]],
+    ids=[*(path.name for path in DOCUMENTS), "studies and docstrings"],
+)
+def test_every_command_is_one_there_is(paths):
+    found = [words for path in paths for words in commands(path)]
+    assert len(found) > 30 or len(paths) == 1
+    for words in found:
+        check(words)
 
 
 @pytest.mark.parametrize(
@@ -363,9 +310,8 @@ def test_every_command_of_a_study_or_a_docstring_is_one_there_is():
     ],
 )
 def test_a_wrong_command_is_found(command):
-    words = shlex.split(command)
-    with pytest.raises((AssertionError, ImportError, SystemExit)):
-        CHECKS[words[0]](words)
+    with pytest.raises((AssertionError, ImportError)):
+        check(shlex.split(command))
 
 
 # --- links and paths --------------------------------------------------------------------------------
@@ -407,18 +353,11 @@ def test_every_path_that_is_named_exists(path):
         assert place.is_dir() or place.with_suffix(".py").is_file(), module
 
 
-@each_document
-def test_every_environment_variable_that_is_named_is_read(path):
-    sources = "".join(source.read_text(encoding="utf-8") for source in SOURCES)
-    for name in re.findall(r"\bMATRYOSHKA_\w+", path.read_text(encoding="utf-8")):
-        assert f'"{name}"' in sources, name
-
-
-def test_code_cites_sections_that_protocols_has():
+def test_documents_name_variables_that_are_read_and_code_cites_sections_that_protocols_has():
+    code = "".join(path.read_text(encoding="utf-8") for path in CODE)
+    for path in [*DOCUMENTS, *STUDIES.glob("*.yaml")]:
+        for name in re.findall(r"\bMATRYOSHKA_\w+", path.read_text(encoding="utf-8")):
+            assert f'"{name}"' in code, (path.name, name)
     headings = re.findall(r"^#+ (.+)$", (ROOT / "docs" / "protocols.md").read_text(encoding="utf-8"), re.M)
-    cited = set()
-    for path in (p for floor in ("splits", "baselines", "analysis") for p in (ROOT / floor).rglob("*.py")):
-        text = path.read_text(encoding="utf-8")
-        assert not re.search(r"\bPROTOCOLS\b", text), path
-        cited |= set(re.findall(r"docs/protocols\.md,\s\"([^\"]+)\"", text))
+    cited = set(re.findall(r"docs/protocols\.md,\s\"([^\"]+)\"", code))
     assert cited and cited <= set(headings)

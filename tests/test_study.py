@@ -1,8 +1,6 @@
 """Study files: what they must hold, what follows from them, and what a wrong one is told."""
 
-import copy
 import re
-from pathlib import Path
 
 import pytest
 import yaml
@@ -11,11 +9,11 @@ from suite.errors import UserError
 from suite.modules import ROOT
 from suite.study import STUDIES, Study, load_study, study_name
 
-TINY = Path(__file__).parent / "studies" / "tiny.yaml"
+TINY = ROOT / "tests/studies/tiny.yaml"
 
 
 def tiny(**changes):
-    config = copy.deepcopy(yaml.safe_load(TINY.read_text()))
+    config = yaml.safe_load(TINY.read_text())
     for path, value in changes.items():
         *parents, last = path.split("__")
         place = config
@@ -34,7 +32,7 @@ def test_every_study_of_the_suite_is_valid_and_named_like_its_file(path):
     assert {"control_random", "control_label"} <= kinds or study.source not in ("glyphs", "omniglot")
 
 
-def test_networks_one_for_all_sizes_or_one_for_each():
+def test_networks_serve_all_sizes_or_one_each_and_ablations_are_evaluated_by_the_curves_alone():
     study = Study(tiny())
     assert {net.name: net.sizes for net in study.networks.values()} == {
         "mrl": (4, 8),
@@ -43,11 +41,10 @@ def test_networks_one_for_all_sizes_or_one_for_each():
         "mrl_8boost": (4, 8),
     }
 
-
-def test_ablations_are_evaluated_by_the_curves_alone():
-    study = Study(tiny())
     assert "mrl_8boost" in [m.name for m in study.task_methods("knn")]
     assert "mrl_8boost" not in [m.name for m in study.task_methods("cost")]
+    without = Study(tiny(methods__mrl={"tasks": []}))
+    assert "mrl" not in [method.name for method in without.task_methods("linear")]
 
 
 def test_only_what_decides_the_weights_is_in_the_settings_of_a_network():
@@ -84,6 +81,15 @@ def test_only_what_decides_the_weights_is_in_the_settings_of_a_network():
             {"figures": ["contact_sheet_trian"]},
             "unknown figure 'contact_sheet_trian' \\(did you mean 'contact_sheet_train'",
         ),
+        (
+            {"tasks": {"zero_shot": None}, "figures": []},
+            "evaluation zero_shot needs data with captions, which glyphs does not have; "
+            "sources that do: .*glyph_captions.*image_captions",
+        ),
+        (
+            {"methods": {"image_text": None}, "figures": []},
+            "method image_text needs data with captions, which glyphs does not have; .*glyph_captions",
+        ),
         ({"tasks": {"knn": {}}}, "figure linear is drawn from the table of linear, which is not among"),
     ],
 )
@@ -115,19 +121,10 @@ def test_a_file_that_is_no_study_is_named(text, message, tmp_path):
         load_study(tmp_path / "my.yaml", seeds=[1])
 
 
-def test_no_tasks_means_none():
-    study = Study(tiny(methods__mrl={"tasks": []}))
-    assert "mrl" not in [method.name for method in study.task_methods("linear")]
-
-
-def test_a_study_has_one_spelling(monkeypatch):
+def test_a_study_is_given_by_name_or_path_and_has_one_spelling(monkeypatch):
+    assert load_study(TINY, seeds=[1, 2]).seeds == (1, 2)
     monkeypatch.chdir(ROOT)
     here = "tests/studies/tiny.yaml"
     assert {study_name(name) for name in (here, f"./{here}", ROOT / here, f"config/../{here}")} == {here}
     assert {study_name(name) for name in ("glyphs", "./config/studies/glyphs.yaml")} == {"glyphs"}
     assert study_name("/elsewhere/my study.yaml") == "/elsewhere/my study.yaml"
-
-
-def test_a_study_of_ones_own_is_given_by_path():
-    assert load_study(TINY).name == "tiny"
-    assert load_study(TINY, seeds=[1, 2]).seeds == (1, 2)
