@@ -22,9 +22,10 @@ from suite.contracts import CONTRACTS, REQUIRED
 from suite.modules import ROOT
 from suite.study import STUDIES, load_study
 
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 FLOORS = ("suite", "splits", "baselines", "analysis")
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 EXTEND = (ROOT / "docs" / "extend.md").read_text(encoding="utf-8")
+CODE = [path for floor in FLOORS for path in sorted((ROOT / floor).rglob("*.py"))]
 each_document = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 
 
@@ -36,9 +37,17 @@ def blocks(text, *languages):
 # --- examples ---------------------------------------------------------------------------------------
 
 
-def test_the_examples_of_protocols_give_what_they_say():
-    found = doctest.testfile(str(ROOT / "docs" / "protocols.md"), module_relative=False)
-    assert found.attempted >= 8 and not found.failed
+EXAMPLES = [path for path in [*DOCUMENTS, *CODE] if ">>> " in path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_examples_give_what_they_say(path):
+    if path.suffix == ".md":
+        found = doctest.testfile(str(path), module_relative=False)
+    else:
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        found = doctest.testmod(importlib.import_module(name))
+    assert found.attempted and not found.failed and len(EXAMPLES) > 10
 
 
 def test_the_table_of_contracts_is_the_suites_and_its_examples_stand_in_the_files_they_name():
@@ -211,13 +220,11 @@ def check_python(words):
     module, arguments = words[2], words[3:]
     assert module.partition(".")[0] in ("splits", "baselines", "analysis"), module
     parser = parser_of(module)
-    given = {word for word in arguments if word.startswith("--")}
+    choices = {name for action in parser._actions for name in action.choices or ()}
     if "…" in arguments:  # what is left out may be required: the options that are shown exist
-        assert given <= set(parser._option_string_actions), given
-    elif given:
+        assert {word for word in arguments if word.startswith("--")} <= set(parser._option_string_actions)
+    elif not set(arguments) <= choices:  # one of them alone, as "python -m analysis.saved freeze", is a name
         parser.parse_args(arguments)
-    elif arguments:  # a command's name, as "python -m analysis.saved freeze" in a sentence
-        assert arguments[0] in {name for action in parser._actions for name in action.choices or ()}
 
 
 RULES = "".join(path.read_text() for path in [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")])
@@ -279,9 +286,6 @@ def check(words):
         CHECKS[words[0]](words)
     except SystemExit as error:  # of a parser
         raise AssertionError(shlex.join(words)) from error
-
-
-CODE = [path for floor in FLOORS for path in sorted((ROOT / floor).rglob("*.py"))]
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,12 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import contextmanager
-from pathlib import Path
 
 import frozen
 import pandas as pd
 import pytest
 import yaml
+from checkout import copied, environment, output_of
 from PIL import Image
 
 from analysis import measure, tabulate
@@ -24,58 +23,43 @@ from splits import build
 from suite import modules
 from suite.contracts import METHOD
 from suite.layout import Layout
+from suite.modules import ROOT
 from suite.study import STUDIES, load_study
 
-ROOT = Path(__file__).resolve().parent.parent
 TINY = "tests/studies/tiny.yaml"
+CONFIG = ["--config", f"study={TINY}"]
 FIGURES = "results/figures"
+PLAN = ["-n", FIGURES, *CONFIG]
 
-
-# Dry runs of several requests in one process: most of the time that a start takes goes into imports.
-PLANNER = """
+# Several requests in one process: most of the time that a start takes goes into imports. A request is the
+# arguments of snakemake, or what files hold from then on: text by path, none where there is to be no file.
+SESSION = """
 import json, sys
+from pathlib import Path
 from snakemake.cli import main
 for request in json.loads(sys.argv[1]):
+    if isinstance(request, dict):
+        for path, text in request.items():
+            Path(path).unlink() if text is None else Path(path).write_text(text)
+        continue
     try:
-        main(["-n", *request])
+        main(["--cores", "2", *request])
     except SystemExit as done:
         print(f"\\n\\0{done.code}", file=sys.stderr, flush=True)
 """
-COMMAND = [sys.executable, "-m", "snakemake", "--cores", "2"]
-ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
-def output_of(command, folder):
-    """(exit code, what it says) of a command, both streams."""
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stdout
-
-
-def snakemake(*arguments, folder=ROOT, ok=True):
-    """Run snakemake; what it says."""
-    code, output = output_of([*COMMAND, *arguments], folder)
-    assert (code == 0) == ok, output[-4000:]
-    return output
-
-
-def plans(folder, *requests):
-    """What snakemake says in a dry run of each request (arguments); "failed: " in front where it did."""
-    _, output = output_of([sys.executable, "-c", PLANNER, json.dumps(requests)], folder)
+def snakemake(folder, *requests):
+    """What snakemake says to each request; "failed: " in front where it did."""
+    _, output = output_of(["-c", SESSION, json.dumps(requests)], folder)
     found = re.findall(r"(.*?)\n\0(\d)\n", output, re.S)
-    assert len(found) == len(requests), output[-4000:]
+    assert len(found) == sum(isinstance(request, list) for request in requests), output[-4000:]
     return ["failed: " * (code != "0") + text for text, code in found]
 
 
-def planned(output):
-    """Rules and counts of a dry run's job table, targets left out."""
+def jobs_of(output):
+    """Rules and counts of a job table, targets left out."""
+    assert not output.startswith("failed"), output[-4000:]
     table = re.search(r"Job stats:\n(.*?)\n\n", output, re.S)
     if table is None:
         assert "Nothing to be done" in output, output[-2000:]
@@ -87,39 +71,15 @@ def planned(output):
 @pytest.fixture(scope="session")
 def copy(tmp_path_factory):
     """A copy of the tracked files and what is new beside them, results left out."""
-    folder = tmp_path_factory.mktemp("suite")
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
-    )
-    assert listed.returncode == 0, "the workflow tests copy what git lists; run them in a git checkout"
-    for name in listed.stdout.splitlines():
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    return folder
+    return copied(tmp_path_factory.mktemp("suite"))
 
 
 @pytest.fixture(scope="session")
 def finished(copy):
     """The copy after the whole tiny study was run once."""
-    snakemake(FIGURES, "--config", f"study={TINY}", folder=copy)
+    (said,) = snakemake(copy, [FIGURES, *CONFIG])
+    assert jobs_of(said)["train"] == 4
     return copy
-
-
-def dry(folder):
-    return planned(snakemake("-n", FIGURES, "--config", f"study={TINY}", folder=folder))
-
-
-@contextmanager
-def edited(path, old="", new=""):
-    """A file with something put in place of `old`, or a comment at its end; afterwards what it was."""
-    original = path.read_text()
-    assert old in original
-    path.write_text(original.replace(old, new) if old else original + "\n# an edit\n")
-    try:
-        yield
-    finally:
-        path.write_text(original)
 
 
 STUDY_NAMES = sorted(path.stem for path in STUDIES.glob("*.yaml"))
@@ -127,14 +87,21 @@ STUDY_NAMES = sorted(path.stem for path in STUDIES.glob("*.yaml"))
 
 @pytest.fixture(scope="session")
 def bare(copy):
-    """What dry runs in a checkout without results say, by what `--config` was."""
-    configs = [f"study={name}" for name in STUDY_NAMES] + ["study=glyps", "sudy=glyphs"]
-    return dict(zip(configs, plans(copy, *([FIGURES, "--config", config] for config in configs))))
+    """What dry runs in a checkout without results say, by study, and what other requests are told there."""
+    shutil.copy(copy / TINY, copy / "my study.yaml")
+    requests = {name: ["-n", FIGURES, "--config", f"study={name}"] for name in [*STUDY_NAMES, "glyps"]}
+    requests["wrong key"] = ["-n", FIGURES, "--config", "sudy=glyphs"]
+    requests["wrong seeds"] = ["-n", FIGURES, "--config", "seeds=[0,one]"]
+    requests["a space"] = ["-n", "-p", "results/data/tiny/manifest.json", "--forceall"]
+    requests["a space"] += ["--config", "study=my study.yaml"]
+    requests["no weights"] = [FIGURES, "--config", "study=imagenet_released"]
+    requests["lint"] = ["--lint"]
+    return dict(zip(requests, snakemake(copy, *requests.values())))
 
 
 @pytest.mark.parametrize("name", STUDY_NAMES)
 def test_every_study_plans_without_its_data(name, bare):
-    plan, study = planned(bare[f"study={name}"]), load_study(name)
+    plan, study = jobs_of(bare[name]), load_study(name)
     assert plan["build_splits"] == 1
     assert plan["tabulate"] == len(study.tasks) >= 3 and plan["draw"] == len(study.figures) >= 2
     assert plan["measure"] == len(study.measured()) * len(study.seeds)
@@ -142,21 +109,22 @@ def test_every_study_plans_without_its_data(name, bare):
 
 
 @pytest.mark.parametrize(
-    ("config", "message"),
-    [("study=glyps", "did you mean 'glyphs'"), ("sudy=glyphs", "unknown key 'sudy'")],
+    ("request_", "message"),
+    [
+        ("glyps", "did you mean 'glyphs'"),
+        ("wrong key", "unknown key 'sudy'"),
+        ("wrong seeds", "seeds must be whole numbers, as in seeds=[0,1,2], not [0, 'one']"),
+        ("no weights", "takes its weights from data/released/r50_mrl"),
+    ],
 )
-def test_wrong_configuration_fails_before_any_job(config, message, bare):
-    assert bare[config].startswith("failed") and message in bare[config]
+def test_what_is_wrong_is_told_before_any_job(request_, message, bare, copy):
+    assert bare[request_].startswith("failed") and message in bare[request_]
+    assert not (copy / "results/data/imagenet_released").exists()
 
 
-def test_missing_weights_are_named_before_anything_starts(copy):
-    said = snakemake(FIGURES, "--config", "study=imagenet_released", folder=copy, ok=False)
-    assert "data/released/r50_mrl" in said and "does not exist" in said
-    assert not (copy / "results/data").exists()
-
-
-def test_lint_is_clean(copy):
-    assert "Congratulations" in snakemake("--lint", folder=copy)
+def test_lint_is_clean_and_a_study_whose_path_has_a_space_is_one_argument(bare):
+    assert "Congratulations" in bare["lint"]
+    assert "splits.build --study 'my study.yaml'" in bare["a space"]
 
 
 def test_the_whole_study_makes_its_tables_and_figures(finished):
@@ -164,9 +132,8 @@ def test_the_whole_study_makes_its_tables_and_figures(finished):
     assert {"linear", "knn", "cost"} <= set(tables)
     for name, table in tables.items():
         if "method" in table and "seed" in table:
-            assert list(table.columns[:9]) == [
-                "study", "method", "seed", "dim", "task", "split", "metric", "value", "n",
-            ], name  # fmt: skip
+            keys = ["study", "method", "seed", "dim", "task", "split", "metric", "value", "n"]
+            assert list(table.columns[:9]) == keys, name
     linear = tables["linear"].query("metric == 'top1'").set_index(["method", "dim"])["value"]
     assert (linear["control_label"] == 1).all()
     drawn = {path.name for path in (finished / "results/figures/tiny").iterdir()}
@@ -175,55 +142,26 @@ def test_the_whole_study_makes_its_tables_and_figures(finished):
     assert not knn["mrl", 6] and knn["mrl", 4] and ("fixed_feature", 6) not in knn.index
 
 
-def test_a_repeat_has_nothing_to_do_however_the_study_is_spelt(finished):
-    spellings = [TINY, f"./{TINY}", f"config/../{TINY}", f"{finished}/{TINY}"]
-    for text in plans(finished, *([FIGURES, "--config", f"study={study}"] for study in spellings)):
-        assert planned(text) == {} and "Using workflow specific profile profiles/default" in text
-
-
-def test_a_study_whose_path_has_a_space_is_one_argument(copy):
-    shutil.copy(copy / TINY, copy / "my study.yaml")
-    target = "results/data/tiny/manifest.json"
-    said = snakemake("-n", "-p", target, "--forceall", "--config", "study=my study.yaml", folder=copy)
-    assert "splits.build --study 'my study.yaml'" in said
-
-
-def test_what_was_killed_is_done_again_once_unlocked(finished):
-    table = finished / "results/tables/tiny/knn.csv"
-    target, before = str(table.relative_to(finished)), table.read_bytes()
-    table.unlink()
-    run = [*COMMAND, target, "--config", f"study={TINY}"]
-    job = subprocess.Popen(
-        run,
-        cwd=finished,
-        env=ENVIRONMENT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+def test_what_was_killed_or_deleted_is_made_again_alone_and_to_the_same_bytes(finished):
+    made = ["results/tables/tiny/knn.csv", "results/figures/tiny/linear.png"]
+    before = [(finished / name).read_bytes() for name in made]
+    for name in made:
+        (finished / name).unlink()
+    nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    run = [sys.executable, "-m", "snakemake", "--cores", "2", made[0], *CONFIG]
+    job = subprocess.Popen(run, cwd=finished, env=environment(finished), **nowhere)
     started = finished / ".snakemake/incomplete"
     while not (started.is_dir() and any(started.iterdir())):
         assert job.poll() is None, "ended before it could be killed"
         time.sleep(0.05)
     os.killpg(job.pid, signal.SIGKILL)
     job.wait()
-    table.write_text("half a table")
-    assert "--unlock" in snakemake(target, "--config", f"study={TINY}", folder=finished, ok=False)
-    snakemake("--unlock", "--config", f"study={TINY}", folder=finished)
-    snakemake(target, "--config", f"study={TINY}", folder=finished)
-    assert table.read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    ("made", "rule"), [("tables/tiny/knn.csv", "tabulate"), ("figures/tiny/linear.png", "draw")]
-)
-def test_what_was_deleted_is_made_again_alone_and_to_the_same_bytes(finished, made, rule):
-    path = finished / "results" / made
-    before = path.read_bytes()
-    path.unlink()
-    done = snakemake(str(path.relative_to(finished)), "--config", f"study={TINY}", folder=finished)
-    assert planned(done) == {rule: 1}
-    assert path.read_bytes() == before
+    (finished / made[0]).write_text("half a table")
+    again = [*made, *CONFIG]
+    locked, _, done = snakemake(finished, again, ["--unlock", *CONFIG], again)
+    assert locked.startswith("failed") and "--unlock" in locked
+    assert jobs_of(done) == {"tabulate": 1, "draw": 1}
+    assert [(finished / name).read_bytes() for name in made] == before
 
 
 # Per file that is edited: the rules that run again, with how many jobs where it is not all of them.
@@ -234,17 +172,41 @@ EDITS = {
     "analysis/search/__init__.py": {"measure": 7, "tabulate": 2, "draw": 2},
     "baselines/fitting.py": {"embed": 6, "measure": 13, "tabulate": 4, "draw": 4},
 }
+FITTING = "baselines/fitting.py"
 
 
 @pytest.fixture(scope="session")
-def jobs(finished):
+def plans(finished):
+    """What dry runs of the finished study say: however it is spelt, of everything, and after an edit."""
+    files = {path: (finished / path).read_text() for path in (TINY, FITTING)}
+    spelt = [f"./{TINY}", f"config/../{TINY}", f"{finished}/{TINY}"]
+    requests = {name: [["-n", FIGURES, "--config", f"study={name}"]] for name in [TINY, *spelt]}
+    requests["everything"] = [["-n", "--forceall", FIGURES, *CONFIG]]
+    for name, path, old, new in (
+        ("code", FITTING, '"""\n', '"""\n# an edit\n'),
+        ("size", TINY, "interpolated: [6]", "interpolated: [5, 6]"),
+        ("width", TINY, "dim: 8,", "dim: 9,"),
+    ):
+        assert old in files[path]
+        requests[name] = [{path: files[path].replace(old, new, 1)}, PLAN, files]
+    return dict(zip(requests, snakemake(finished, *(each for some in requests.values() for each in some))))
+
+
+def test_a_repeat_has_nothing_to_do_however_the_study_is_spelt(plans):
+    spelt = [text for name, text in plans.items() if name.endswith(TINY)]
+    assert len(spelt) == 4
+    for text in spelt:
+        assert jobs_of(text) == {} and "Using workflow specific profile profiles/default" in text
+
+
+@pytest.fixture(scope="session")
+def jobs(plans):
     """(rule, inputs, outputs, wildcards) of every job of the tiny study, as a dry run lists them."""
-    text = snakemake("-n", "--forceall", FIGURES, "--config", f"study={TINY}", folder=finished)
     found = []
-    for rule, block in re.findall(r"^(?:local)?rule (\S+):\n((?:    .*\n)+)", text, re.M):
-        listed = dict(line.strip().split(": ", 1) for line in block.splitlines())
-        files = [set(listed.get(kind, "").split(", ")) for kind in ("input", "output")]
-        found.append((rule, *files, listed.get("wildcards", "")))
+    for rule, block in re.findall(r"^(?:local)?rule (\S+):\n((?:    .*\n)+)", plans["everything"], re.M):
+        said = dict(line.strip().split(": ", 1) for line in block.splitlines())
+        files = [set(said.get(kind, "").split(", ")) for kind in ("input", "output")]
+        found.append((rule, *files, said.get("wildcards", "")))
     return [job for job in found if job[0] != FIGURES]
 
 
@@ -257,40 +219,23 @@ def again(jobs, file):
     return found
 
 
-def counts(jobs):
-    return dict(Counter(rule for rule, *_ in jobs))
-
-
-def test_an_edit_runs_what_lists_the_file_and_what_is_made_from_it(finished, jobs):
-    file = "baselines/fitting.py"
-    with edited(finished / file):
-        assert dry(finished) == counts(again(jobs, file))
-
-
 @pytest.mark.parametrize("file", EDITS)
-def test_an_edit_runs_what_is_made_with_it_and_nothing_before(jobs, file):
-    assert counts(again(jobs, file)) == EDITS[file]
+def test_an_edit_runs_what_is_made_with_it_and_nothing_before(jobs, plans, file):
+    assert Counter(rule for rule, *_ in again(jobs, file)) == EDITS[file]
+    if file == FITTING:  # edited in earnest
+        assert jobs_of(plans["code"]) == EDITS[file]
 
 
-def test_editing_how_images_are_drawn_draws_them_again(jobs):
-    assert counts(again(jobs, "splits/glyphs/rendering.py"))["build_splits"] == 1
-
-
-def test_editing_a_method_retrains_that_method_alone(jobs):
+def test_editing_how_images_are_drawn_draws_them_and_editing_a_method_retrains_that_method_alone(jobs):
+    assert "build_splits" in {rule for rule, *_ in again(jobs, "splits/glyphs/rendering.py")}
     trained = {which for rule, _, _, which in again(jobs, "baselines/fixed_feature.py") if rule == "train"}
     assert trained == {"network=fixed_feature_4, seed=0", "network=fixed_feature_8, seed=0"}
 
 
-def test_another_evaluated_size_measures_neighbours_and_scores_what_reads_them(finished):
-    with edited(finished / TINY, "interpolated: [6]", "interpolated: [5, 6]"):
-        plan = dry(finished)
+def test_another_size_measures_neighbours_and_scores_what_reads_them_and_another_width_embeds_controls(plans):
+    plan = jobs_of(plans["size"])
     assert set(plan) == {"measure", "tabulate", "draw"} and plan["tabulate"] == 2
-
-
-def test_another_width_embeds_the_controls_too(finished):
-    with edited(finished / TINY, "dim: 8,", "dim: 9,"):
-        plan = snakemake("-n", FIGURES, "--config", f"study={TINY}", folder=finished)
-    assert re.search(r"rule embed:(?:\n .*)*wildcards: method=control_label", plan)
+    assert re.search(r"rule embed:(?:\n .*)*wildcards: method=control_label", plans["width"])
 
 
 def test_code_of_learning_is_all_that_is_imported_and_nothing_of_analysis():
@@ -298,20 +243,13 @@ def test_code_of_learning_is_all_that_is_imported_and_nothing_of_analysis():
         file = f"baselines/{method}.py"
         training = modules.closure("baselines/train.py", file)
         embedding = modules.closure("baselines/embed.py", file)
-        assert {
-            file,
-            "baselines/training/loading.py",
-            "baselines/training/distributed.py",
-            "baselines/training/networks.py",
-        } <= {*training}
+        learning = {f"baselines/training/{name}.py" for name in ("loading", "distributed", "networks")}
+        assert {file, *learning} <= {*training}
         assert {file, "baselines/representation.py", "baselines/probe.py"} <= {*embedding}
         assert not [name for name in training + embedding if name.startswith(("analysis/", "suite/"))]
     glyphs = modules.closure("splits/build.py", "splits/sources/glyphs.py")
-    assert {
-        "splits/glyphs/typefaces.py",
-        "splits/glyphs/reference_network.py",
-        "splits/images/pictures.py",
-    } <= {*glyphs}
+    drawing = {"glyphs/typefaces.py", "glyphs/reference_network.py", "images/pictures.py"}
+    assert {f"splits/{name}" for name in drawing} <= {*glyphs}
 
 
 def test_imports_inside_functions_and_of_imports_count(monkeypatch, tmp_path):
@@ -340,14 +278,12 @@ def test_another_image_of_ones_own_is_seen(copy):
     tiny = yaml.safe_load((copy / TINY).read_text())
     data = {"source": "image_folder", "root": "mine", "size": 4, "channels": 1}
     (copy / "mine.yaml").write_text(yaml.safe_dump({**tiny, "name": "mine", "data": data}))
-    arguments = ("results/data/mine/manifest.json", "--config", "study=mine.yaml")
-    assert "decoding" in snakemake(*arguments, folder=copy)  # progress, though it goes through a pipe
-    assert planned(snakemake("-n", *arguments, folder=copy)) == {}
-    Image.new("L", (4, 4), 250).save(copy / "mine/train/cat/3.png")
-    assert planned(snakemake("-n", *arguments, folder=copy)) == {"build_splits": 1}
-    (copy / "mine/train/cat/3.png").unlink()
-    (copy / "mine/superclasses.csv").write_text("class,superclass\ncat,pet\n")
-    assert planned(snakemake("-n", *arguments, folder=copy)) == {"build_splits": 1}
+    make = ["results/data/mine/manifest.json", "--config", "study=mine.yaml"]
+    another, classes = "mine/train/cat/3.png", {"mine/superclasses.csv": "class,superclass\ncat,pet\n"}
+    plan, instead = ["-n", *make], {another: None} | classes
+    made, *plans = snakemake(copy, make, plan, {another: "one"}, plan, instead, plan)
+    assert "decoding" in made  # progress, though it goes through a pipe
+    assert list(map(jobs_of, plans)) == [{}, {"build_splits": 1}, {"build_splits": 1}]
 
 
 def test_the_same_seed_gives_the_same_tables(tmp_path, monkeypatch):
@@ -396,10 +332,10 @@ def compared(copy, frozen_study):
     (copy / "mine").mkdir()
     (copy / "mine/train.npy").touch()
     requests = [*((config,) for config in NEW_METHODS), *WRONG_REQUESTS]
-    page = ["results/compare/synthetic/new.md", "--config", f"study={frozen.STUDY}"]
-    other = ["results/compare/tiny/new.md", "--config", f"study={TINY}", WHITENING]
-    taken = ["results/compare/synthetic/mrl.md", *page[1:], WHITENING]
-    texts = plans(copy, *([*page, *request] for request in requests), other, taken)
+    page = ["-n", "results/compare/synthetic/new.md", "--config", f"study={frozen.STUDY}"]
+    other = ["-n", "results/compare/tiny/new.md", *CONFIG, WHITENING]
+    taken = ["-n", "results/compare/synthetic/mrl.md", *page[2:], WHITENING]
+    texts = snakemake(copy, *([*page, *request] for request in requests), other, taken)
     shutil.rmtree(saved)
     shutil.rmtree(copy / "mine")
     return dict(zip([*requests, "not saved", "taken"], texts))
@@ -407,7 +343,7 @@ def compared(copy, frozen_study):
 
 @pytest.mark.parametrize("config", NEW_METHODS)
 def test_a_bare_clone_runs_the_new_method_and_no_baseline(config, compared):
-    assert planned(compared[config,]) == NEW_METHODS[config]
+    assert jobs_of(compared[config,]) == NEW_METHODS[config]
 
 
 @pytest.mark.parametrize("config", WRONG_REQUESTS)
@@ -422,19 +358,24 @@ def test_a_name_that_is_taken_and_baselines_that_were_not_saved_are_told_apart(c
 
 
 def test_a_finished_study_is_frozen_and_a_new_method_judged_against_it(finished):
-    config = ["--config", f"study={TINY}"]
-    snakemake("save_baselines", *config, folder=finished)
-    (finished / "mine.yaml").write_text("baseline: docs/examples/whitening.py\nlabel: Mine\n")
+    mine, whitening = "baseline: docs/examples/whitening.py\nlabel: Mine\n", "docs/examples/whitening.py"
+    (finished / "mine.yaml").write_text(mine)
+    code = (finished / whitening).read_text()
     page = finished / "results/compare/tiny/mine.md"
-    request = [str(page.relative_to(finished)), *config, "method=mine.yaml"]
-    done = planned(snakemake(*request, folder=finished))
-    assert done == {"add_method": 1, "embed_saved": 1, "embed": 1, "measure": 2, "compare": 1}
+    request = [str(page.relative_to(finished)), *CONFIG, "method=mine.yaml"]
+    edited, relabelled = {whitening: f"{code}# an edit\n"}, {"mine.yaml": mine.replace("Mine", "Ours")}
+    _, done, changed, same, renamed = snakemake(
+        finished,
+        ["save_baselines", *CONFIG],
+        request,
+        edited,
+        ["-n", *request],
+        PLAN,
+        {whitening: code} | relabelled,
+        ["-n", *request],
+    )
+    assert jobs_of(done) == {"add_method": 1, "embed_saved": 1, "embed": 1, "measure": 2, "compare": 1}
     assert "Mine" in page.read_text() and page.with_suffix(".png").exists()
-    with edited(finished / "docs/examples/whitening.py"):
-        changed, same = plans(finished, request, [FIGURES, *config])
-    assert planned(changed) == {"add_method": 1, "embed": 1, "measure": 2, "compare": 1}
-    assert planned(same) == {}
-    with edited(finished / "mine.yaml", "Mine", "Ours"):
-        (changed,) = plans(finished, request)
-    assert planned(changed) == {"add_method": 1, "compare": 1}
+    assert jobs_of(changed) == {"add_method": 1, "embed": 1, "measure": 2, "compare": 1}
+    assert jobs_of(same) == {} and jobs_of(renamed) == {"add_method": 1, "compare": 1}
     shutil.rmtree(finished / "results/saved/tiny")
