@@ -31,7 +31,9 @@ rule tabulate:
     input:
         table_inputs,
         data=LAYOUT.data / "manifest.json",
-        code=lambda w: evaluating_code("analysis/tabulate.py", [w.task, *STUDY.reads(w.task)]),
+        code=lambda w: evaluating_code(
+            "analysis/tabulate.py", [w.task, *STUDY.reads(w.task)]
+        ),
     output:
         LAYOUT.table("{task}"),
     log:
