@@ -313,7 +313,7 @@ NEW_METHODS = {
     WHITENING: NEEDED | {"embed_saved": 1},
     "method={baseline: mrl, loss_weights: [2, 1, 1, 1]}": NEEDED | {"train": 1},
     "method={baseline: fixed_feature, label: Mine}": NEEDED | {"train": 4},
-    "method=mine": NEEDED,
+    "method=embeddings": NEEDED,
 }
 WRONG_REQUESTS = {
     (): "say which one, --config method=mine.py",
@@ -329,15 +329,15 @@ def compared(copy, frozen_study):
     saved = copy / "results/saved/synthetic"
     shutil.copytree(frozen_study[2] / "results/saved/synthetic", saved)
     shutil.copy(frozen_study[2] / frozen.STUDY, copy / frozen.STUDY)
-    (copy / "mine").mkdir()
-    (copy / "mine/train.npy").touch()
+    (copy / "embeddings").mkdir()
+    (copy / "embeddings/train.npy").touch()
     requests = [*((config,) for config in NEW_METHODS), *WRONG_REQUESTS]
     page = ["-n", "results/compare/synthetic/new.md", "--config", f"study={frozen.STUDY}"]
     other = ["-n", "results/compare/tiny/new.md", *CONFIG, WHITENING]
     taken = ["-n", "results/compare/synthetic/mrl.md", *page[2:], WHITENING]
     texts = snakemake(copy, *([*page, *request] for request in requests), other, taken)
     shutil.rmtree(saved)
-    shutil.rmtree(copy / "mine")
+    shutil.rmtree(copy / "embeddings")
     return dict(zip([*requests, "not saved", "taken"], texts))
 
 
@@ -376,6 +376,6 @@ def test_a_finished_study_is_frozen_and_a_new_method_judged_against_it(finished)
     )
     assert jobs_of(done) == {"add_method": 1, "embed_saved": 1, "embed": 1, "measure": 2, "compare": 1}
     assert "Mine" in page.read_text() and page.with_suffix(".png").exists()
-    assert jobs_of(changed) == {"add_method": 1, "embed": 1, "measure": 2, "compare": 1}
-    assert jobs_of(same) == {} and jobs_of(renamed) == {"add_method": 1, "compare": 1}
+    again = {"add_method": 1, "embed": 1, "measure": 2, "compare": 1}
+    assert jobs_of(changed) == jobs_of(renamed) == again and jobs_of(same) == {}
     shutil.rmtree(finished / "results/saved/tiny")
