@@ -1,6 +1,6 @@
 """Evaluations, one file each: what is said of a method, from raw outcomes of each test item.
 
-    items(run)     yields Items: a metric of every test item, by size; what is averaged, paired, frozen, compared
+    items(run)     yields Items: a metric of every test item: averaged, paired, frozen and compared
     score(run)     rows of the table, where they are more than the means of the items
     compare(runs)  rows about methods against each other
 
