@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from suite.errors import UserError
 from suite.study import Study, load_study
@@ -38,6 +39,11 @@ def device(asked: str) -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def has_gpu() -> bool:
+    """Whether this machine has an NVIDIA GPU, asked without importing torch."""
+    return Path("/dev/nvidia0").exists()
 
 
 def run(main: Callable[[], None]) -> None:

@@ -113,7 +113,7 @@ def test_every_study_plans_without_its_data(name, bare):
     [
         ("glyps", "did you mean 'glyphs'"),
         ("wrong key", "unknown key 'sudy'"),
-        ("wrong seeds", "seeds must be whole numbers, as in seeds=[0,1,2], not [0, 'one']"),
+        ("wrong seeds", "seeds must be whole numbers, as in seeds=[0,1,2], not ['0', 'one']"),
         ("no weights", "takes its weights from data/released/r50_mrl"),
     ],
 )

@@ -13,6 +13,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, workflow.basedir)
 
 from suite import modules
+from suite.cli import has_gpu
 from suite.contracts import (
     BACKBONE,
     EVALUATION,
@@ -62,7 +63,7 @@ SEEDS_ARGUMENT = f"--seeds {' '.join(map(str, STUDY.seeds))}"
 
 # One job per GPU where this machine has any (the default profile sets how many jobs may hold one), and none
 # asked for where it has not: jobs then run side by side on the cores.
-GPU = int(Path("/dev/nvidia0").exists())
+GPU = int(has_gpu())
 
 TABLES = [LAYOUT.table(task) for task in STUDY.tasks]
 KINDS = ("png", "pdf")
