@@ -6,7 +6,6 @@ import re
 import shlex
 import sys
 from functools import cache
-from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
