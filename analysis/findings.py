@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.run import Items, Run, by_method, over_seeds
-from analysis.statistics import MARGIN, RESAMPLES, compare_outcomes, compare_paired, verdict
+from analysis.statistics import MARGIN, compare_outcomes, compare_paired, verdict
 from suite import cli
 from suite.contracts import EVALUATION
 
@@ -77,7 +77,7 @@ class Evidence:
         if not dims:
             raise NotTested(f"no size among {', '.join(map(str, new))} that the claim is about")
         pair = [np.mean([values[m] for m in dims], axis=0) for values in (new, base)]
-        found = compare_paired(*pair, MARGIN, rng=self.rng())
+        found = compare_paired(*pair, rng=self.rng())
         return {
             "value": float(found.difference),
             "low": float(found.low),
@@ -92,7 +92,7 @@ class Evidence:
         if not dims:
             raise NotTested("no two sizes to compare")
         pair = [np.stack([values[m] for m in dims]) for values in (new, base)]
-        return compare_outcomes(*pair, dims, rng=self.rng(), resamples=RESAMPLES)
+        return compare_outcomes(*pair, dims, rng=self.rng())
 
 
 def signed(value: float) -> str:

@@ -164,6 +164,13 @@ class Run:
                     yield self.mean(m, each.split, each.metric, each.at(place), each.groups, **each.keys)
 
 
+def run_of(study: Study, layout: Layout, dataset: Dataset, method: Method, seed: int, task: str = "") -> Run:
+    """A finished run, for one evaluation or to ask what any of them measured on each test item."""
+    # Embeddings from outside the suite may lack splits that the study has.
+    splits = Representation(layout.embeddings(method.name, seed)).splits
+    return Run(study, dataset.subset(splits), method, seed, task, study.tasks.get(task, {}), layout)
+
+
 def by_method(runs: list[Run]) -> dict[str, list[Run]]:
     """Runs of each method, one per seed, in the order of the study."""
     grouped: dict[str, list[Run]] = {}
