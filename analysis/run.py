@@ -8,7 +8,7 @@ from itertools import groupby
 import numpy as np
 
 from analysis.measures import read_outcomes
-from analysis.statistics import Interval, clustered_interval, group_totals, mean_interval, wilson_interval
+from analysis.statistics import clustered_interval, group_totals, mean_interval, wilson_interval
 from baselines.representation import Representation
 from splits.store import Dataset
 from suite.contracts import EVALUATION
@@ -147,8 +147,6 @@ class Run:
         values = outcomes.mean(0, dtype=np.float64)
         if len(outcomes) == 1 and outcomes.dtype == bool and groups is None:
             found = wilson_interval(outcomes.sum(), n)
-        elif (n if groups is None else len(np.unique(groups))) == 1:
-            found = Interval(values.mean(), np.nan, np.nan)
         else:
             found = mean_interval(values) if groups is None else clustered_interval(values, groups)
         interval = {"low": float(found.low), "high": float(found.high)}

@@ -7,7 +7,8 @@ Holm-adjusted. "As accurate as" is only ever said from an equivalence test with 
 
 The items are the unit of all of this: intervals say how far a result would move with other test
 items, for the networks at hand. Items of several seeds are *not* more items (the same image is hard
-for every seed): average them item by item first, and report how far seeds differ with `seed_interval`.
+for every seed): average them item by item first, and report how far seeds differ with
+`mean_interval` over seeds.
 
 Shapes: outcomes are [n] or [S, n] (S sizes scored on the same n items), results scalars or [S].
 """
@@ -55,12 +56,14 @@ def wilson_interval(hits: np.ndarray, n: np.ndarray, level: float = 0.95) -> Int
 
 
 def mean_interval(values: np.ndarray, level: float = 0.95) -> Interval:
-    """Mean over the last axis with its t interval; for large n the normal one. values: [..., n]."""
+    """Mean over the last axis with its t interval; ends are NaN for a single value. values: [..., n].
+
+    Over items, for large n the normal interval; over seeds: how far trainings differ.
+    """
     values = _checked(values, "values")
-    n = values.shape[-1]
-    if n < 2:
-        raise ValueError("an interval needs two or more values, got one")
-    mean = values.mean(axis=-1)
+    n, mean = values.shape[-1], values.mean(axis=-1)
+    if n == 1:
+        return Interval(mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan))
     half = stdtrit(n - 1, _upper(level)) * values.std(axis=-1, ddof=1) / math.sqrt(n)
     return Interval(mean, mean - half, mean + half)
 
@@ -88,18 +91,6 @@ def bootstrap_deviations(values: np.ndarray, rng: np.random.Generator, resamples
             counts[draw] = np.bincount(rng.integers(0, n, size=n), minlength=n)
         deviations[start : start + size] = counts[:size] @ centred
     return (deviations / n).reshape(resamples, *values.shape[:-1])
-
-
-# --- several seeds --------------------------------------------------------------------------------
-
-
-def seed_interval(values: np.ndarray, level: float = 0.95) -> Interval:
-    """Mean over seeds with its t interval; ends are NaN for a single seed. values: [seeds, ...]."""
-    values = np.moveaxis(np.asarray(values, dtype=np.float64), 0, -1)
-    if values.shape[-1] == 1:
-        mean = values[..., 0]
-        return Interval(mean, np.full_like(mean, np.nan)[()], np.full_like(mean, np.nan)[()])
-    return mean_interval(values, level)
 
 
 # --- two methods ----------------------------------------------------------------------------------
@@ -394,13 +385,13 @@ def _checked(values: np.ndarray, name: str) -> np.ndarray:
 def clustered_interval(values: np.ndarray, groups: np.ndarray, level: float = 0.95) -> Interval:
     """Mean over items with its t interval over groups, whatever their sizes (ratio estimator).
 
-    values: [n]; groups: [n], equal for items of one group. Raises ValueError for fewer than two groups.
+    values: [n]; groups: [n], equal for items of one group. Ends are NaN for a single group.
     """
     values = np.asarray(values, np.float64)
     names, group = np.unique(groups, return_inverse=True)
-    if len(names) < 2:
-        raise ValueError("an interval over groups needs two or more of them")
     mean = values.mean()
+    if len(names) == 1:
+        return Interval(mean, np.nan, np.nan)
     residuals = np.bincount(group, values - mean)
     variance = (residuals**2).sum() / len(values) ** 2 * len(names) / (len(names) - 1)
     half = stdtrit(len(names) - 1, (1 + level) / 2) * math.sqrt(variance)

@@ -78,8 +78,7 @@ def test_values_worked_by_hand(k, precision, top, ap):
     np.testing.assert_allclose(precision_at(REL, k), precision)
     np.testing.assert_allclose(top_k(REL, k), top)
     np.testing.assert_allclose(average_precision(REL, k), ap)
-    for function in (precision_at, top_k, average_precision):
-        assert function(REL, k).dtype == np.float64
+    assert [f(REL, k).dtype for f in (precision_at, top_k, average_precision)] == [float, bool, float]
 
 
 def test_standard_average_precision_and_recall_by_hand():
