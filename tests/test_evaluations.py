@@ -51,21 +51,18 @@ def values(rows, metric, **where):
 @pytest.mark.parametrize("measure", MEASURE.names())
 def test_a_measure_saves_outcomes_for_every_method(finished, measure):
     study, layout = finished
-    measured = [method for method, name in study.measured() if name == measure]
-    for method in measured:
+    for method in (method for method, name in study.measured() if name == measure):
         for seed in study.seeds:
-            with np.load(layout.outcomes(method, seed, measure)) as outcomes:
-                assert set(outcomes["sizes"]) >= set(study.methods[method].nesting)
-                for name in outcomes.files:
-                    values = outcomes[name]
-                    assert values.dtype.kind in "biuf", f"{measure}: {name} is not numbers"
-                    assert values.dtype.kind != "f" or np.isfinite(values).all(), f"{measure}: {name}"
+            outcomes = np.load(layout.outcomes(method, seed, measure))
+            assert set(outcomes["sizes"]) >= set(study.methods[method].nesting)
+            for name, found in outcomes.items():
+                assert found.dtype.kind in "biuf" and np.isfinite(found).all(), f"{measure}: {name}"
 
 
 @pytest.mark.parametrize("task", synthetic.tasks())
 def test_a_task_gives_a_tidy_table(finished, task):
     study, layout = finished
-    table = tabulate(study, task, layout)
+    table = pd.read_csv(layout.table(task))
     assert list(table)[: len(COLUMNS)] == COLUMNS
     assert len(table), f"{task} has no rows on a study with every split"
     assert (table["task"] == task).all() and (table["study"] == study.name).all()
@@ -144,23 +141,16 @@ def test_predictions_are_those_of_the_classifier(finished):
             )
 
 
-def test_restriction_changes_the_answer(tmp_path):
+def test_restriction_changes_the_answer():
     """An image of class 0 that looks most like class 2: right once class 2 is not among the answers."""
 
-    class Toy:
-        sizes, draws, splits, method = (1,), 1, ["r"], "toy"
-        views = (type("View", (), {"sizes": (1,), "draw": 0})(),)
+    def logits(split, view, dim, rows):
+        return np.array([[1.0, 0.0, 2.0], [0.0, 1.0, 2.0]], np.float32)[rows]
 
-        def logits(self, split, view, dim, rows):
-            return np.array([[1.0, 0.0, 2.0], [0.0, 1.0, 2.0]], np.float32)[rows]
-
-    class Labels:
-        num_classes = 3
-
-        def labels(self, split):
-            return np.array([0, 1])
-
-    found = predict.predict(Toy(), "r", ("r",), Labels(), predict.class_restrictions(Labels(), "r"))
+    view = SimpleNamespace(sizes=(1,), draw=0)
+    toy = SimpleNamespace(sizes=(1,), draws=1, splits=["r"], method="toy", views=(view,), logits=logits)
+    labels = SimpleNamespace(num_classes=3, labels=lambda split: np.array([0, 1]))
+    found = predict.predict(toy, "r", ("r",), labels, predict.class_restrictions(labels, "r"))
     assert found["r/top5"][0, 0, :, 0].tolist() == [2, 2]
     assert found["r/restricted"][0, 0].tolist() == [0, 1]
 
@@ -381,12 +371,10 @@ def test_thresholds_are_those_of_exhaustive_search(rng):
         # Confidences that equal a threshold are not above it.
         confidence[:, ::3] = rng.choice(adaptive.THRESHOLDS, confidence[:, ::3].shape)
         confidence = confidence.astype(np.float64)
-        expected = []
-        for j in range(len(right) - 1):
-            accuracy = [
-                np.where(confidence[j] > t, right[j], right[j + 1]).sum() for t in adaptive.THRESHOLDS
-            ]
-            expected.append(adaptive.THRESHOLDS[int(np.argmax(accuracy))])
+        answers = np.where(
+            confidence[:-1, None] > adaptive.THRESHOLDS[:, None], right[:-1, None], right[1:, None]
+        )
+        expected = adaptive.THRESHOLDS[answers.sum(2).argmax(1)]
         np.testing.assert_array_equal(adaptive.learn_thresholds(confidence, right), expected)
 
 
@@ -409,17 +397,16 @@ def test_cascade_by_brute_force(rng):
     per_item = [[] for _ in range(100)]
     for split in range(5):
         rows = order.permutation(100)
-        thresholds = adaptive.learn_thresholds(confidence[:, rows[:30]], right[:, rows[:30]])
-        hits, dims, tried = [], [], []
-        for item in rows[30:]:
-            stop = next((j for j in range(3) if confidence[j, item] > thresholds[j]), 3)
-            hits.append(right[stop, item])
-            dims.append(sizes[stop])
-            tried.append(sizes[: stop + 1].sum())
+        learn, test = rows[:30], rows[30:]
+        thresholds = adaptive.learn_thresholds(confidence[:, learn], right[:, learn])
+        stops = adaptive.stopping(confidence[:, test], thresholds)[3]
+        assert found.accuracy[split, 3] == pytest.approx(right[stops, test].mean())
+        assert found.dims[split, 3] == pytest.approx(sizes[stops].mean())
+        assert found.cumulative[split, 3] == pytest.approx(
+            np.mean([sizes[: stop + 1].sum() for stop in stops])
+        )
+        for item, stop in zip(test, stops):
             per_item[item].append(right[stop, item])
-        assert found.accuracy[split, 3] == pytest.approx(np.mean(hits))
-        assert found.dims[split, 3] == pytest.approx(np.mean(dims))
-        assert found.cumulative[split, 3] == pytest.approx(np.mean(tried))
     np.testing.assert_allclose(found.hits[3], [np.mean(some) if some else np.nan for some in per_item])
     np.testing.assert_allclose(found.accuracy[:, 0].mean(), right[0].mean(), atol=0.1)
     assert found.tested == 70 and (found.dims[:, 0] == 2).all()
@@ -429,16 +416,15 @@ def test_cascade_by_brute_force(rng):
 def test_flips_are_never_mixed(finished):
     study, layout = finished
     rows = list(adaptive.score(run_of(study, layout, "adaptive_classification")))
-    plain, flipped = ({row["dim"]: row for row in rows if row["flip"] is f and row["metric"] == "single_top1"}
-                      for f in (False, True))  # fmt: skip
+    plain, flipped = (values(rows, "single_top1", flip=flip) for flip in (False, True))
     labels = Dataset(layout.data).labels("val")
     with np.load(layout.outcomes("mrl", 0, "predict")) as outcomes:
         for found, name in ((plain, "val"), (flipped, "val+flip")):
             for size, m in enumerate(outcomes["sizes"]):
                 hits = outcomes[f"{name}/top5"][0, size, :, 0] == labels
-                assert found[m]["value"] == pytest.approx(hits.mean())
+                assert found[m] == pytest.approx(hits.mean())
     # The mirror image has noise of its own here, so two are better than one.
-    assert flipped[16]["value"] > plain[16]["value"]
+    assert flipped[16] > plain[16]
     table = pd.read_csv(layout.table("adaptive_classification"))
     smaller = table[table["metric"] == "times_smaller"]
     assert set(smaller["flip"]) == {False, True} and (smaller["baseline"] == "fixed_feature").all()
@@ -457,10 +443,9 @@ def test_val_is_embedded_mirrored_where_the_study_trains_with_flips(finished):
 def test_times_smaller_is_the_cheapest_policy_that_is_as_accurate(finished):
     study, layout = finished
     table = pd.read_csv(layout.table("adaptive_classification"))
-    rows = table[(table["metric"] == "difference") & (table["method"] == "mrl") & ~table["flip"]]
-    ratio = table[(table["metric"] == "times_smaller") & (table["method"] == "mrl") & ~table["flip"]]
-    ratio = ratio.set_index("dim")["value"]
-    own = table[(table["method"] == "mrl") & ~table["flip"]].groupby(["metric", "dim"])["value"].mean()
+    mine = table[(table["method"] == "mrl") & ~table["flip"]]
+    rows, ratio = (mine[mine["metric"] == metric] for metric in ("difference", "times_smaller"))
+    ratio, own = ratio.set_index("dim")["value"], mine.groupby(["metric", "dim"])["value"].mean()
     assert list(rows["dim"]) == list(study.nesting)
     for row in rows.itertuples():
         assert row.value == row.difference and (row.dim in ratio) == (row.value >= 0)
@@ -500,11 +485,9 @@ def test_the_sentence_says_what_was_shown():
 
 def test_an_unknown_baseline_is_named(finished):
     study, layout = finished
-    for task in ("adaptive_classification", "paired"):
-        module = EVALUATION.load(task)
-        against = "fixed_features" if task != "paired" else ["fixed_features"]
-        with pytest.raises(UserError, match="did you mean 'fixed_feature'"):
-            list(module.compare([run_of(study, layout, task, "fixed_feature", against=against)]))
+    for task, against in (("adaptive_classification", "mlr"), ("paired", ["mlr"])):
+        with pytest.raises(UserError, match="did you mean 'mrl'"):
+            list(EVALUATION.load(task).compare([run_of(study, layout, task, "mrl", against=against)]))
 
 
 # --- paired tests ---------------------------------------------------------------------------------
