@@ -206,12 +206,9 @@ def cost_lines(run: SavedRun) -> dict[str, str]:
         "forward passes for all sizes": values[0, "forwards"],
     }
     lines = {name: "not known" if run.kind == "folder" else _number(value) for name, value in known.items()}
-    bytes_per_item = " ".join(str(values[m, "bytes_per_item"]) for m in run.sizes)
-    parameters = _number(run.classifier_parameters["0"])  # of all sizes together
-    return lines | {
-        "bytes per item at each size": bytes_per_item,
-        "classifier parameters, all sizes": parameters,
-    }
+    lines["bytes per item at each size"] = " ".join(str(values[m, "bytes_per_item"]) for m in run.sizes)
+    lines["classifier parameters, all sizes"] = _number(run.classifier_parameters["0"])
+    return lines
 
 
 def _number(value: float) -> str:
