@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.run import Items, Run, by_method, over_seeds
-from analysis.statistics import MARGIN, RESAMPLES, compare_outcomes, compare_paired, verdict
+from analysis.statistics import MARGIN, compare_outcomes, compare_paired, verdict
 from suite import cli
 from suite.contracts import EVALUATION
 
@@ -77,7 +77,7 @@ class Evidence:
         if not dims:
             raise NotTested(f"no size among {', '.join(map(str, new))} that the claim is about")
         pair = [np.mean([values[m] for m in dims], axis=0) for values in (new, base)]
-        found = compare_paired(*pair, MARGIN, rng=self.rng())
+        found = compare_paired(*pair, rng=self.rng())
         return {
             "value": float(found.difference),
             "low": float(found.low),
@@ -92,7 +92,7 @@ class Evidence:
         if not dims:
             raise NotTested("no two sizes to compare")
         pair = [np.stack([values[m] for m in dims]) for values in (new, base)]
-        return compare_outcomes(*pair, dims, rng=self.rng(), resamples=RESAMPLES)
+        return compare_outcomes(*pair, dims, rng=self.rng())
 
 
 def signed(value: float) -> str:
@@ -159,26 +159,25 @@ def every(sizes: list[int]) -> list[int]:
 Rule = Callable[[Evidence, "Claim"], dict]
 
 
-def bounded(sizes: Callable, low: float = -np.inf, high: float = np.inf) -> Rule:
-    """Shown when the interval of the mean difference over some sizes lies between two bounds."""
+def averaged(sizes: Callable, shown: Callable[[dict], bool]) -> Rule:
+    """Decided by the mean difference over some sizes."""
 
     def rule(evidence: Evidence, claim: Claim) -> dict:
         new, base, shared = evidence.both(claim)
         found = evidence.decide(new, base, sizes(shared))
-        return found | {"shown": low < found["low"] and found["high"] < high}
+        return found | {"shown": shown(found)}
 
     return rule
+
+
+def bounded(sizes: Callable, low: float = -np.inf, high: float = np.inf) -> Rule:
+    """Shown when the interval of the mean difference over some sizes lies between two bounds."""
+    return averaged(sizes, lambda found: low < found["low"] and found["high"] < high)
 
 
 def equivalent(sizes: Callable) -> Rule:
     """Shown when two one-sided tests put the mean difference over some sizes inside ± margin."""
-
-    def rule(evidence: Evidence, claim: Claim) -> dict:
-        new, base, shared = evidence.both(claim)
-        found = evidence.decide(new, base, sizes(shared))
-        return found | {"shown": found["verdict"] == "equivalent"}
-
-    return rule
+    return averaged(sizes, lambda found: found["verdict"] == "equivalent")
 
 
 def each(sizes: Callable, wanted: str) -> Rule:
@@ -266,22 +265,16 @@ def decided(runs: list[Run], claims: Sequence[Claim]) -> Iterator[dict]:
         n = len(dataset.labels(split)) if split in dataset else 0
         missing = [name for name in (claim.method, claim.against) if name not in (*methods, "itself")]
         missing += [f"split {split}"] * (n == 0)
-        if missing:
-            found = not_tested(f"the study has no {missing[0]}")
-        else:
-            try:
-                found = claim.rule(evidence, claim)
-                found["shown"] = "shown" if found["shown"] else "not shown"
-            except NotTested as reason:
-                found = not_tested(str(reason))
+        try:
+            if missing:
+                raise NotTested(f"the study has no {missing[0]}")
+            found = claim.rule(evidence, claim)
+            found["shown"] = "shown" if found["shown"] else "not shown"
+        except NotTested as reason:
+            found = {"value": np.nan, "shown": "not tested", "numbers": str(reason)}
         keys = {"finding": claim.name, "claim": claim.text, "baseline": claim.against}
         row = runs[0].row(0, split, claim.on.name, found.pop("value"), n, **keys, **found)
         yield row | {"method": claim.method}
-
-
-def not_tested(reason: str) -> dict:
-    """What is found about a claim that a study cannot decide."""
-    return {"value": np.nan, "shown": "not tested", "numbers": reason}
 
 
 # --- as a page --------------------------------------------------------------------------------------

@@ -144,7 +144,7 @@ def topk_hits(predicted_labels: np.ndarray, labels: np.ndarray, k: int) -> np.nd
 
     predicted_labels: int64 [..., n, K], most likely first, K >= k; labels: int64 [n].
     """
-    return _first(relevance(predicted_labels, labels), k).any(axis=-1)
+    return top_k(relevance(predicted_labels, labels), k)
 
 
 def _first(rel: np.ndarray, k: int) -> np.ndarray:
@@ -171,8 +171,8 @@ def precision_at(rel: np.ndarray, k: int) -> np.ndarray:
 
 
 def top_k(rel: np.ndarray, k: int) -> np.ndarray:
-    """1.0 where any of the first k neighbours is relevant, else 0.0, float64 [..., n]."""
-    return _first(rel, k).any(axis=-1).astype(np.float64)
+    """Whether any of the first k neighbours is relevant, bool [..., n]."""
+    return _first(rel, k).any(axis=-1)
 
 
 def average_precision(rel: np.ndarray, k: int) -> np.ndarray:

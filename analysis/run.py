@@ -8,7 +8,7 @@ from itertools import groupby
 import numpy as np
 
 from analysis.measures import read_outcomes
-from analysis.statistics import Interval, clustered_interval, group_totals, mean_interval, wilson_interval
+from analysis.statistics import clustered_interval, group_totals, mean_interval, wilson_interval
 from baselines.representation import Representation
 from splits.store import Dataset
 from suite.contracts import EVALUATION
@@ -147,8 +147,6 @@ class Run:
         values = outcomes.mean(0, dtype=np.float64)
         if len(outcomes) == 1 and outcomes.dtype == bool and groups is None:
             found = wilson_interval(outcomes.sum(), n)
-        elif (n if groups is None else len(np.unique(groups))) == 1:
-            found = Interval(values.mean(), np.nan, np.nan)
         else:
             found = mean_interval(values) if groups is None else clustered_interval(values, groups)
         interval = {"low": float(found.low), "high": float(found.high)}
@@ -162,6 +160,13 @@ class Run:
             for place, m in enumerate(some[0].sizes):
                 for each in some:
                     yield self.mean(m, each.split, each.metric, each.at(place), each.groups, **each.keys)
+
+
+def run_of(study: Study, layout: Layout, dataset: Dataset, method: Method, seed: int, task: str = "") -> Run:
+    """A finished run, for one evaluation or to ask what any of them measured on each test item."""
+    # Embeddings from outside the suite may lack splits that the study has.
+    splits = Representation(layout.embeddings(method.name, seed)).splits
+    return Run(study, dataset.subset(splits), method, seed, task, study.tasks.get(task, {}), layout)
 
 
 def by_method(runs: list[Run]) -> dict[str, list[Run]]:

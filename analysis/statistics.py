@@ -7,8 +7,8 @@ Holm-adjusted. "As accurate as" is only ever said from an equivalence test with 
 
 The items are the unit of all of this: intervals say how far a result would move with other test
 items, for the networks at hand. Items of several seeds are *not* more items (the same image is hard
-for every seed): average them first with `average_over_seeds`, and report how far seeds differ with
-`seed_interval`.
+for every seed): average them item by item first, and report how far seeds differ with
+`mean_interval` over seeds.
 
 Shapes: outcomes are [n] or [S, n] (S sizes scored on the same n items), results scalars or [S].
 """
@@ -25,6 +25,7 @@ from scipy.special import betainc, gammaln, ndtr, ndtri, stdtrit, xlog1py, xlogy
 MARGIN = 0.005
 """Half a point: the largest difference that still counts as "as accurate as"."""
 
+ALPHA = 0.05  # of tests and of equivalence; intervals are of level 1 − ALPHA
 RESAMPLES = 10_000
 TIE = 1e-4  # share by which two sums of the same items may differ in single precision
 VERDICTS = ("better", "worse", "equivalent", "undecided")
@@ -55,32 +56,19 @@ def wilson_interval(hits: np.ndarray, n: np.ndarray, level: float = 0.95) -> Int
 
 
 def mean_interval(values: np.ndarray, level: float = 0.95) -> Interval:
-    """Mean over the last axis with its t interval; for large n the normal one. values: [..., n]."""
+    """Mean over the last axis with its t interval; ends are NaN for a single value. values: [..., n].
+
+    Over items, for large n the normal interval; over seeds: how far trainings differ.
+    """
     values = _checked(values, "values")
-    n = values.shape[-1]
-    if n < 2:
-        raise ValueError("an interval needs two or more values, got one")
-    mean = values.mean(axis=-1)
+    n, mean = values.shape[-1], values.mean(axis=-1)
+    if n == 1:
+        return Interval(mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan))
     half = stdtrit(n - 1, _upper(level)) * values.std(axis=-1, ddof=1) / math.sqrt(n)
     return Interval(mean, mean - half, mean + half)
 
 
-def bootstrap_mean_interval(
-    values: np.ndarray,
-    rng: np.random.Generator,
-    level: float = 0.95,
-    resamples: int = RESAMPLES,
-) -> Interval:
-    """Mean over items with its percentile bootstrap interval. values: [n] or [S, n]."""
-    values = _checked(values, "values")
-    mean = values.mean(axis=-1)
-    deviations = bootstrap_deviations(values, rng, resamples)
-    return Interval(mean, *(mean + np.quantile(deviations, _ends(level), axis=0)))
-
-
-def bootstrap_deviations(
-    values: np.ndarray, rng: np.random.Generator, resamples: int = RESAMPLES
-) -> np.ndarray:
+def bootstrap_deviations(values: np.ndarray, rng: np.random.Generator, resamples: int) -> np.ndarray:
     """How far the mean moves when items are drawn again with replacement, float64 [resamples, ...].
 
     values: [n] or [S, n]; all S rows see the same draws, so they may be subtracted or compared. A
@@ -103,28 +91,6 @@ def bootstrap_deviations(
             counts[draw] = np.bincount(rng.integers(0, n, size=n), minlength=n)
         deviations[start : start + size] = counts[:size] @ centred
     return (deviations / n).reshape(resamples, *values.shape[:-1])
-
-
-# --- several seeds --------------------------------------------------------------------------------
-
-
-def average_over_seeds(outcomes: np.ndarray) -> np.ndarray:
-    """Mean outcome of each item over the seeds, float64 [S, n]. outcomes: [seeds, S, n].
-
-    Results of several seeds on one image are not independent, so n stays the number of images: the
-    averages go into `compare_outcomes` as they are.
-    """
-    outcomes = _checked(outcomes, "outcomes", ndim=(3,))
-    return outcomes.mean(axis=0)
-
-
-def seed_interval(values: np.ndarray, level: float = 0.95) -> Interval:
-    """Mean over seeds with its t interval; ends are NaN for a single seed. values: [seeds, ...]."""
-    values = np.moveaxis(np.asarray(values, dtype=np.float64), 0, -1)
-    if values.shape[-1] == 1:
-        mean = values[..., 0]
-        return Interval(mean, np.full_like(mean, np.nan)[()], np.full_like(mean, np.nan)[()])
-    return mean_interval(values, level)
 
 
 # --- two methods ----------------------------------------------------------------------------------
@@ -163,7 +129,12 @@ def compare_paired(
     McNemar and Bonett-Price; otherwise paired bootstrap, which needs `rng`. Raises ValueError for
     different shapes, no items, NaN, a margin that is not positive, or a missing `rng`.
     """
-    new, base = _checked_pair(new, base)
+    new, base = _checked(new, "new outcomes"), _checked(base, "base outcomes")
+    if new.shape != base.shape:
+        raise ValueError(
+            f"outcomes must be of the same items at the same sizes: new has shape "
+            f"{list(new.shape)}, base {list(base.shape)}"
+        )
     if not margin > 0:
         raise ValueError(f"the equivalence margin must be above 0, got {margin}")
     if _is_hits(new) and _is_hits(base):
@@ -173,7 +144,7 @@ def compare_paired(
             "these outcomes are not all 0 or 1, so they are compared by bootstrap: pass rng, "
             "a numpy.random.Generator"
         )
-    return _compare_values(new, base, margin, level, rng, resamples)
+    return _compare_values(new - base, margin, level, rng, resamples)
 
 
 def _compare_hits(new: np.ndarray, base: np.ndarray, margin: float, level: float) -> PairedComparison:
@@ -183,7 +154,7 @@ def _compare_hits(new: np.ndarray, base: np.ndarray, margin: float, level: float
     its level from small n on, does not collapse when few items differ, and is one formula.
     """
     n = new.shape[-1]
-    wins, losses = _discordant(new, base)
+    wins, losses = np.sum(new > base, axis=-1), np.sum(new < base, axis=-1)
     win, loss = (wins + 1) / (n + 2), (losses + 1) / (n + 2)
     shift, error = win - loss, np.sqrt((win + loss - (win - loss) ** 2) / (n + 2))
     half = _normal_quantile(level) * error
@@ -200,12 +171,7 @@ def _compare_hits(new: np.ndarray, base: np.ndarray, margin: float, level: float
 
 
 def _compare_values(
-    new: np.ndarray,
-    base: np.ndarray,
-    margin: float,
-    level: float,
-    rng: np.random.Generator,
-    resamples: int,
+    differences: np.ndarray, margin: float, level: float, rng: np.random.Generator, resamples: int
 ) -> PairedComparison:
     """Paired bootstrap: percentile interval, p from draws shifted to no difference.
 
@@ -213,11 +179,10 @@ def _compare_values(
     below that of a sign test in which every item that differs points the same way. Draws that are as
     far out as the mean but for rounding (few items, equal steps) count as far out.
     """
-    differences = new - base
     n, discordant = differences.shape[-1], np.sum(differences != 0, axis=-1)
     mean = differences.mean(axis=-1)
     deviations = bootstrap_deviations(differences, rng, resamples)
-    low, high = mean + np.quantile(deviations, _ends(level), axis=0)
+    low, high = mean + np.quantile(deviations, (1 - _upper(level), _upper(level)), axis=0)
 
     def share(event: np.ndarray) -> np.ndarray:
         """Share of draws, counting the observed one (Davison & Hinkley 1997, eq. 4.11)."""
@@ -225,57 +190,17 @@ def _compare_values(
 
     edge = (1 - TIE) * margin
     beyond = np.maximum(share(mean + deviations >= edge), share(mean + deviations <= -edge))
+    p = share(np.abs(deviations) >= (1 - TIE) * np.abs(mean))
     return PairedComparison(
         difference=mean,
         low=low,
         high=high,
-        p=np.maximum(
-            share(np.abs(deviations) >= (1 - TIE) * np.abs(mean)), np.minimum(1, 2.0 ** (1 - discordant))
-        ),
+        p=np.maximum(p, np.minimum(1, 2.0 ** (1 - discordant))),
         p_equivalence=np.maximum(beyond, 2.0**-n),
         discordant=discordant,
         n=n,
         test="bootstrap",
     )
-
-
-def mcnemar_exact(hits_a: np.ndarray, hits_b: np.ndarray) -> np.ndarray:
-    """Two-sided exact p that both are right equally often (McNemar 1947, binomial form).
-
-    hits_a, hits_b: bool or 0/1, [n] or [S, n]. Only items on which they differ count; p = 1 if
-    there are none. Equals scipy.stats.binomtest(b, b + c, 0.5).
-    """
-    hits_a, hits_b = _checked_pair(hits_a, hits_b)
-    if not (_is_hits(hits_a) and _is_hits(hits_b)):
-        raise ValueError("McNemar's test is for outcomes that are 0 or 1; use compare_paired")
-    return _sign_test(*_discordant(hits_a, hits_b))
-
-
-def paired_difference_interval(
-    new: np.ndarray,
-    base: np.ndarray,
-    level: float = 0.95,
-    rng: np.random.Generator | None = None,
-    resamples: int = RESAMPLES,
-) -> Interval:
-    """Mean of new - base with its paired interval; the methods are those of `compare_paired`."""
-    found = compare_paired(new, base, level=level, rng=rng, resamples=resamples)
-    return Interval(found.difference, found.low, found.high)
-
-
-def equivalence(
-    new: np.ndarray,
-    base: np.ndarray,
-    margin: float = MARGIN,
-    rng: np.random.Generator | None = None,
-    resamples: int = RESAMPLES,
-) -> np.ndarray:
-    """p of two one-sided tests; at or below alpha the means differ by less than `margin`.
-
-    The larger p of "new is not worse by the margin" and "new is not better by the margin"
-    (Schuirmann 1987). p <= alpha exactly when the 1 - 2 alpha interval lies inside the margin.
-    """
-    return compare_paired(new, base, margin, rng=rng, resamples=resamples).p_equivalence
 
 
 def holm(pvalues: Sequence[float]) -> np.ndarray:
@@ -290,25 +215,18 @@ def holm(pvalues: Sequence[float]) -> np.ndarray:
 
 
 def verdict(
-    low: float,
-    high: float,
-    p_holm: float,
-    p_equivalence: float,
-    *,
-    identical: bool = False,
-    alpha: float = 0.05,
-    direction: int = +1,
+    low: float, high: float, p_holm: float, p_equivalence: float, identical: bool = False, direction: int = +1
 ) -> str:
     """One of "better", "worse", "equivalent", "undecided", about new against base.
 
     Equivalent: the difference is shown to be inside the margin, or there is none on any item
     (`identical`). This comes first: with enough items every difference is significant, and the
-    margin is what was declared not to matter. Better or worse: p_holm <= alpha and the interval on
+    margin is what was declared not to matter. Better or worse: p_holm <= ALPHA and the interval on
     one side of zero. low, high: interval of new - base. direction: -1 where less is better.
     """
-    if identical or p_equivalence <= alpha:
+    if identical or p_equivalence <= ALPHA:
         return "equivalent"
-    if p_holm <= alpha and (low > 0 or high < 0):
+    if p_holm <= ALPHA and (low > 0 or high < 0):
         return "better" if (low > 0) == (direction > 0) else "worse"
     return "undecided"
 
@@ -317,9 +235,7 @@ def compare_outcomes(
     new: np.ndarray,
     base: np.ndarray,
     dims: Sequence[int],
-    margin: float = MARGIN,
     *,
-    alpha: float = 0.05,
     direction: int = +1,
     rng: np.random.Generator | None = None,
     resamples: int = RESAMPLES,
@@ -328,42 +244,32 @@ def compare_outcomes(
 
     new, base: [S, n], row s at size dims[s], columns the same items in both. Table columns: dim,
     difference, low, high, p, p_holm, p_equivalence, verdict, discordant, n, test, as in
-    `PairedComparison` and `verdict`. p_holm is adjusted over the S sizes; intervals (of level
-    1 - alpha) and equivalence are per size ("equivalent at every size" needs no adjustment: Berger
-    1982). Outcomes that are not all 0 or 1 need `rng`. Raises ValueError as `compare_paired` does,
-    and when dims do not match.
+    `PairedComparison` and `verdict`. p_holm is adjusted over the S sizes; intervals and equivalence are
+    per size ("equivalent at every size" needs no adjustment: Berger 1982). Outcomes that are not all 0 or
+    1 need `rng`. Raises ValueError as `compare_paired` does, and when dims do not match.
     """
-    new, base = _checked_pair(new, base, ndim=(2,))
-    dims = np.asarray(dims)
-    if dims.shape != new.shape[:1] or len(np.unique(dims)) < len(dims):
+    found, dims = compare_paired(new, base, rng=rng, resamples=resamples), np.asarray(dims)
+    if dims.ndim != 1 or dims.shape != found.p.shape or len(np.unique(dims)) < len(dims):
         raise ValueError(
-            f"dims must be {len(new)} different sizes, one per row of outcomes, got {dims.tolist()}"
+            f"dims must be different sizes, one per row of outcomes {np.shape(new)}, got {dims.tolist()}"
         )
-    found = compare_paired(new, base, margin, 1 - alpha, rng, resamples)
-    table = pd.DataFrame(
+    p_holm = holm(found.p)
+    each = zip(found.low, found.high, p_holm, found.p_equivalence, found.discordant == 0)
+    return pd.DataFrame(
         {
             "dim": dims,
             "difference": found.difference,
             "low": found.low,
             "high": found.high,
             "p": found.p,
-            "p_holm": holm(found.p),
+            "p_holm": p_holm,
             "p_equivalence": found.p_equivalence,
+            "verdict": [verdict(*row, direction=direction) for row in each],
+            "discordant": found.discordant,
+            "n": found.n,
+            "test": found.test,
         }
     )
-    table["verdict"] = [
-        verdict(
-            row.low,
-            row.high,
-            row.p_holm,
-            row.p_equivalence,
-            identical=bool(discordant == 0),
-            alpha=alpha,
-            direction=direction,
-        )
-        for row, discordant in zip(table.itertuples(), found.discordant)
-    ]
-    return table.assign(discordant=found.discordant, n=found.n, test=found.test)
 
 
 # --- power ----------------------------------------------------------------------------------------
@@ -445,11 +351,6 @@ def _sign_test(wins: np.ndarray, losses: np.ndarray) -> np.ndarray:
     return np.minimum(2 * _binomial_cdf(np.minimum(wins, losses), wins + losses, 0.5), 1)[()]
 
 
-def _discordant(new: np.ndarray, base: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of items that only `new` and only `base` has right; inputs are 0/1."""
-    return np.sum(new > base, axis=-1), np.sum(new < base, axis=-1)
-
-
 def _is_hits(values: np.ndarray) -> bool:
     return bool(np.all((values == 0) | (values == 1)))
 
@@ -461,41 +362,21 @@ def _upper(level: float) -> float:
     return (1 + level) / 2
 
 
-def _ends(level: float) -> tuple[float, float]:
-    return 1 - _upper(level), _upper(level)
-
-
 def _normal_quantile(level: float) -> float:
     return float(ndtri(_upper(level)))
 
 
-def _checked(values: np.ndarray, name: str, ndim: tuple[int, ...] = ()) -> np.ndarray:
-    """`values` as float64; ValueError unless it has items, is finite and has one of `ndim` axes."""
+def _checked(values: np.ndarray, name: str) -> np.ndarray:
+    """`values` as float64; ValueError unless it has an axis and items, and is finite."""
     values = np.asarray(values)
     if values.dtype.kind not in "biuf":
         raise ValueError(f"{name} must be numbers, got {values.dtype}")
-    if values.ndim == 0 or (ndim and values.ndim not in ndim):
-        allowed = " or ".join(map(str, ndim)) or "one or more"
-        raise ValueError(f"{name} must have {allowed} axes, got shape {list(values.shape)}")
-    if values.size == 0:
-        raise ValueError(f"{name} is empty: shape {list(values.shape)}")
+    if values.size == 0 or values.ndim == 0:
+        raise ValueError(f"{name} is empty or has no axis: shape {list(values.shape)}")
     values = values.astype(np.float64)
     if bad := int(np.sum(~np.isfinite(values))):
         raise ValueError(f"{name} contains {bad} NaN or infinite values")
     return values
-
-
-def _checked_pair(
-    new: np.ndarray, base: np.ndarray, ndim: tuple[int, ...] = (1, 2)
-) -> tuple[np.ndarray, np.ndarray]:
-    """Both as float64; ValueError unless they are outcomes of the same items."""
-    new, base = _checked(new, "new outcomes", ndim), _checked(base, "base outcomes", ndim)
-    if new.shape != base.shape:
-        raise ValueError(
-            f"outcomes must be of the same items at the same sizes: new has shape "
-            f"{list(new.shape)}, base {list(base.shape)}"
-        )
-    return new, base
 
 
 # --- items that come in groups ----------------------------------------------------------------------
@@ -504,13 +385,13 @@ def _checked_pair(
 def clustered_interval(values: np.ndarray, groups: np.ndarray, level: float = 0.95) -> Interval:
     """Mean over items with its t interval over groups, whatever their sizes (ratio estimator).
 
-    values: [n]; groups: [n], equal for items of one group. Raises ValueError for fewer than two groups.
+    values: [n]; groups: [n], equal for items of one group. Ends are NaN for a single group.
     """
     values = np.asarray(values, np.float64)
     names, group = np.unique(groups, return_inverse=True)
-    if len(names) < 2:
-        raise ValueError("an interval over groups needs two or more of them")
     mean = values.mean()
+    if len(names) == 1:
+        return Interval(mean, np.nan, np.nan)
     residuals = np.bincount(group, values - mean)
     variance = (residuals**2).sum() / len(values) ** 2 * len(names) / (len(names) - 1)
     half = stdtrit(len(names) - 1, (1 + level) / 2) * math.sqrt(variance)

@@ -4,13 +4,12 @@ import argparse
 
 import pandas as pd
 
-from analysis.run import COLUMNS, Run
-from baselines.representation import Representation
+from analysis.run import COLUMNS, Run, run_of
 from splits.store import Dataset
 from suite import cli, files
 from suite.contracts import EVALUATION
 from suite.layout import Layout
-from suite.study import Method, Study
+from suite.study import Study
 
 
 def tabulate(study: Study, task: str, layout: Layout) -> pd.DataFrame:
@@ -18,12 +17,8 @@ def tabulate(study: Study, task: str, layout: Layout) -> pd.DataFrame:
     module = EVALUATION.load(task)
     dataset = Dataset(layout.data)
 
-    def run(method: Method, seed: int) -> Run:
-        # Embeddings from outside the suite may lack splits that the study has.
-        splits = Representation(layout.embeddings(method.name, seed)).splits
-        return Run(study, dataset.subset(splits), method, seed, task, study.tasks[task], layout)
-
-    runs = [run(method, seed) for method in study.task_methods(task) for seed in study.seeds]
+    some = [(method, seed) for method in study.task_methods(task) for seed in study.seeds]
+    runs = [run_of(study, layout, dataset, *each, task) for each in some]
     score = getattr(module, "score", Run.means if hasattr(module, "items") else lambda run: ())
     rows = [row for run in runs for row in score(run)]
     if hasattr(module, "compare"):
@@ -40,9 +35,8 @@ def main(argv: list[str] | None = None) -> None:
     cli.add_seeds(parser)
     args = parser.parse_args(argv)
     study = cli.study(args)
-    layout = study.layout
-    table = tabulate(study, args.task, layout)
-    with files.write_aside(layout.table(args.task)) as path:
+    table = tabulate(study, args.task, study.layout)
+    with files.write_aside(study.layout.table(args.task)) as path:
         table.to_csv(path, index=False)
 
 

@@ -36,7 +36,7 @@ def frozen_study(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         study, layout = frozen.build()
-        freeze(study, layout)
+        freeze(study)
     return study, layout, folder
 
 

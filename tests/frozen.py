@@ -110,4 +110,4 @@ def run(layout, name, given, against=("mrl",)):
     embed.main(["--study", NEW_STUDY, "--method", name])
     for measure in study.frozen_measures():
         analysis.measure.main(["--study", NEW_STUDY, "--method", name, "--measure", measure])
-    return compare(study, name, layout, against), study
+    return compare(study, name, against), study

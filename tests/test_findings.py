@@ -62,3 +62,18 @@ def test_rules_decide_as_they_say(rule, new, base, shown):
     found = rule(Given({"new": shares(*new), "base": shares(*base)}, 0), claim)
     assert bool(found["shown"]) is shown
     assert found["low"] <= found["value"] <= found["high"] and found["numbers"]
+
+
+def test_a_claim_that_a_study_cannot_decide_says_why():
+    """Of sizes 2 and 4 neither is small; of one size nothing can be told."""
+
+    def decided(rule, sizes):
+        both = shares(*[0.5] * sizes, n=9)
+        return rule(Given({"new": both, "base": both}, 0), Claim("", "", rule, "new", "base", Outcome("knn")))
+
+    with pytest.raises(findings.NotTested, match="no size among 2, 4 that the claim is about"):
+        decided(findings.bounded(findings.small), 2)
+    assert decided(accurate, 2)["dims"] == "2 4" and decided(accurate, 2)["value"] == 0
+    for rule in (least_when_small, most_when_small, better, findings.not_monotone):
+        with pytest.raises(findings.NotTested, match="two sizes"):
+            decided(rule, 1)

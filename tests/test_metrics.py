@@ -78,14 +78,7 @@ def test_values_worked_by_hand(k, precision, top, ap):
     np.testing.assert_allclose(precision_at(REL, k), precision)
     np.testing.assert_allclose(top_k(REL, k), top)
     np.testing.assert_allclose(average_precision(REL, k), ap)
-    for function in (precision_at, top_k, average_precision):
-        assert function(REL, k).dtype == np.float64
-
-
-def test_average_precision_worked_example_of_the_protocol():
-    rel = np.array([[True, False, True]])
-    assert average_precision(rel, 3)[0] == pytest.approx(0.5556, abs=5e-5)
-    assert average_precision_standard(rel, 3, np.array([2]))[0] == pytest.approx(0.8333, abs=5e-5)
+    assert [f(REL, k).dtype for f in (precision_at, top_k, average_precision)] == [float, bool, float]
 
 
 def test_standard_average_precision_and_recall_by_hand():
@@ -108,6 +101,7 @@ def test_standard_average_precision_of_a_full_ranking_is_scikit_learns():
 
 
 def test_average_precision_is_the_formula_term_by_term():
+    assert average_precision(np.array([[True, False, True]]), 3)[0] == pytest.approx(0.5556, abs=5e-5)
     rng = np.random.default_rng(2)
     rel = rng.random((8, 12)) < 0.4
     for k in (1, 4, 12):
@@ -126,26 +120,6 @@ def test_perfect_and_empty_rankings_are_one_and_zero():
     np.testing.assert_allclose(average_precision_standard(few, 10, np.full(3, 4)), 1)
     np.testing.assert_allclose(average_precision(few, 10), 0.4)
     np.testing.assert_allclose(average_precision_standard(everything, 10, many), 1)
-
-
-def test_order_matters_to_average_precision_only():
-    rng = np.random.default_rng(3)
-    rel = np.sort(rng.random((30, 10)) < 0.5, axis=1)[:, ::-1]  # relevant ones first
-    mixed = rng.permuted(rel, axis=1)
-    np.testing.assert_array_equal(precision_at(rel, 10), precision_at(mixed, 10))
-    np.testing.assert_array_equal(top_k(rel, 10), top_k(mixed, 10))
-    assert np.all(average_precision(rel, 10) >= average_precision(mixed, 10))
-    assert np.any(average_precision(rel, 10) > average_precision(mixed, 10))
-
-
-def test_queries_in_another_order_give_the_same_values_in_that_order():
-    rng = np.random.default_rng(4)
-    rel, counts, order = rng.random((25, 8)) < 0.3, np.full(25, 9), rng.permutation(25)
-    for values, shuffled in (
-        (average_precision(rel, 8), average_precision(rel[order], 8)),
-        (recall(rel, 8, counts), recall(rel[order], 8, counts)),
-    ):
-        np.testing.assert_array_equal(values[order], shuffled)
 
 
 def test_later_neighbours_do_not_change_a_metric():
@@ -213,15 +187,14 @@ def test_compute_per_query_is_the_protocols(num_database, shortlist_dim, stages,
     assert found == pytest.approx(expected, abs=1e-9)
 
 
-def test_funnel_stages_double_and_end_at_the_full_size():
+def test_funnel_stages_double_and_end_at_the_full_size_or_repeat_it():
     assert funnel_stages(8, "A", 2048) == [(800, 16), (400, 32), (200, 64), (50, 128), (10, 2048)]
-    assert funnel_stages(32, "C", 2048) == [(200, 64), (100, 128), (50, 256), (25, 512), (10, 2048)]
-
-
-def test_funnel_stages_repeat_the_full_size_where_doubling_gets_there_early():
-    assert [d for _, d in funnel_stages(8, "B", 64)] == [16, 32, 64, 64, 64]
-    assert [d for _, d in funnel_stages(64, "B", 64)] == [64] * 5
-    assert [d for _, d in funnel_stages(12, "B", 100)] == [24, 48, 96, 100, 100]
+    for start, dim, sizes in (
+        (8, 64, [16, 32, 64, 64, 64]),
+        (64, 64, [64] * 5),
+        (12, 100, [24, 48, 96, 100, 100]),
+    ):
+        assert [m for _, m in funnel_stages(start, "B", dim)] == sizes
 
 
 @pytest.mark.parametrize("cascade", CASCADES)

@@ -1,6 +1,5 @@
 """A user's own method: every way to bring one, and every wrong one with its error."""
 
-from functools import partial
 from pathlib import Path
 
 import frozen
@@ -228,189 +227,138 @@ def test_what_is_no_method_or_has_no_name_of_its_own(here, tmp_path):
             with_method(study, name, given)
 
 
-BAD_FOLDERS = {}  # by what is done to a folder: the function that does it, what its owner is told
+SPLITS = ("train", "val", "v2")  # of a folder that is spoilt
 
 
-def told(message):
-    """Register what spoils a folder of train, val and v2, under its name."""
+def edited(change, *splits):
+    """A function that replaces arrays of a folder by what `change` makes of them."""
 
-    def register(spoil):
-        BAD_FOLDERS[spoil.__name__] = spoil, message
-        return spoil
+    def spoil(folder):
+        for split in splits:
+            np.save(folder / f"{split}.npy", change(np.load(folder / f"{split}.npy")))
 
-    return register
-
-
-def edit(folder, split, change):
-    """Replace a split's array by what `change` makes of it."""
-    path = folder / f"{split}.npy"
-    np.save(path, change(np.load(path)))
+    return spoil
 
 
-def put(folder, split, where, value):
-    """Write a value into a split's array."""
-    array = np.load(folder / f"{split}.npy")
-    array[where] = value
-    np.save(folder / f"{split}.npy", array)
+def put(where, value, split):
+    """A function that writes a value into a split's array."""
+
+    def change(array):
+        array[where] = value
+        return array
+
+    return edited(change, split)
 
 
-def archive(folder, **arrays):
-    """Every split as an .npz with these arrays."""
-    for split in ("train", "val", "v2"):
-        (folder / f"{split}.npy").unlink()
-        np.savez(folder / f"{split}.npz", **arrays)
+def archives(arrays, split=None):
+    """A function that gives one split as an .npz, too, or every split as one instead."""
+
+    def spoil(folder):
+        for name in (split,) if split else SPLITS:
+            np.savez(folder / f"{name}.npz", **arrays)
+            if not split:
+                (folder / f"{name}.npy").unlink()
+
+    return spoil
 
 
-def describe(folder, text):
-    (folder / "method.yaml").write_text(f"{text}\n")
+def written(name, content):
+    """A function that writes a file: text, bytes, or an array."""
+
+    def spoil(folder):
+        if isinstance(content, np.ndarray):
+            np.save(folder / name, content)
+        else:
+            (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    return spoil
 
 
-@told("val has 119 rows, but the split has 120 items")
-def a_row_less(folder):
-    edit(folder, "val", lambda array: array[:-1])
+def swapped_ids(folder):
+    first, second, *rest = (folder / "val.ids.txt").read_text().splitlines()
+    (folder / "val.ids.txt").write_text("\n".join([second, first, *rest]))
 
 
-@told(r"\[rows, dimensions\]; this has shape \[120, 16, 1\]")
-def an_axis_more(folder):
-    edit(folder, "val", lambda array: array[:, :, None])
-
-
-@told("float16, float32 or float64; this is int64")
-def integers(folder):
-    edit(folder, "train", lambda array: array.astype(np.int64))
-
-
-@told("train cannot be read as numpy arrays")
-def objects(folder):
-    edit(folder, "train", lambda array: array.astype(object))
-
-
-@told("train has dimensions 16 and v2 8")
-def other_dimensions(folder):
-    edit(folder, "v2", lambda array: array[:, :8])
-
-
-@told("1 dimensions are fewer than the smallest size of synthetic, 2")
-def too_few_dimensions(folder):
-    for split in ("train", "val", "v2"):
-        edit(folder, split, lambda array: array[:, :1])
-
-
-@told("65537 dimensions; 1 to 65,536 are possible")
-def too_many_dimensions(folder):
-    for split in ("train", "val", "v2"):
-        edit(folder, split, lambda array: np.zeros((2, 65_537), np.float16))
-
-
-@told(r"val: 1 of 120 embeddings hold NaN .* rows \[5\]")
-def not_a_number(folder):
-    put(folder, "val", (5, 2), np.nan)
-
-
-@told(r"train: 1 of 240 .* rows \[9\]")
-def infinite(folder):
-    put(folder, "train", (9, 0), np.inf)
-
-
-@told("val holds numbers beyond float32")
-def beyond_float32(folder):
-    edit(folder, "val", lambda array: array.astype(np.float64))
-    put(folder, "val", (0, 0), 1e300)
-
-
-@told("columns 4 of train are constant")
-def constant(folder):
-    put(folder, "train", (slice(None), 4), 1.5)
-
-
-@told(r"columns \[2, 15\] of train are copies of each other")
-def duplicate_column(folder):
-    edit(folder, "train", lambda array: np.hstack([array[:, :15], array[:, 2:3]]))
-
-
-@told("rows of val are in another order than the split: row 0 is val-0000001, must")
-def other_order_of_rows(folder):
-    path = folder / "val.ids.txt"
-    first, second, *rest = path.read_text().splitlines()
-    path.write_text("\n".join([second, first, *rest]))
-
-
-@told(r"ids of val are not those of the split: 3 of 120, unknown: \['a', 'b', 'c'\]")
-def other_ids(folder):
-    (folder / "val.ids.txt").write_text("a\nb\nc\n")
-
-
-@told(r"1 rows of val are identical to rows of other splits \(row 3 to row 7 of train\)")
 def leakage(folder):
-    put(folder, "train", 7, np.load(folder / "val.npy")[3])
+    put(7, np.load(folder / "val.npy")[3], "train")(folder)
 
 
-@told("1 rows of val are identical to rows of other splits")
 def leakage_in_another_type(folder):
     leakage(folder)
-    edit(folder, "val", lambda array: array.astype(np.float64))
+    edited(np.float64, "val")(folder)
 
 
-@told("no embeddings of train")
-def no_train(folder):
-    (folder / "train.npy").unlink()
+def beyond_float32(folder):
+    edited(np.float64, "val")(folder)
+    put((0, 0), 1e300, "val")(folder)
 
 
-@told(r"unknown file 'vall\.npy'")
-def unknown_file(folder):
-    (folder / "vall.npy").write_bytes(b"")
+def damaged_archives(folder):
+    archives({})(folder)
+    for split in SPLITS:
+        (folder / f"{split}.npz").write_bytes(b"PK\x03\x04 cut off")
 
 
-@told("holds both val.npy and val.npz")
-def a_split_twice(folder):
-    np.savez(folder / "val.npz", embeddings=np.load(folder / "val.npy"))
-
-
-@told("val cannot be read as numpy")
-def no_array(folder):
-    (folder / "val.npy").write_bytes(b"abc")
-
-
-@told("the array of size 5 has 4 columns")
-def an_array_of_another_size(folder):
-    archive(folder, **{"5": np.zeros((2, 4), np.float32)})
-
-
-@told("holds no embeddings: give `embeddings`")
-def ids_alone(folder):
-    archive(folder, ids=np.array(["a"]))
-
-
-@told("train cannot be read as numpy arrays")
-def damaged_archive(folder):
-    archive(folder)
-    for path in folder.glob("*.npz"):
-        path.write_bytes(b"PK\x03\x04 cut off")
-
-
-@told("must be a permutation of 0 … 15")
-def order_that_repeats(folder):
-    np.save(folder / "order.npy", np.zeros(16, int))
-
-
-@told("must be a permutation of 0 … 15")
-def order_in_two_axes(folder):
-    np.save(folder / "order.npy", np.arange(16).reshape(4, 4))
-
-
-@told("order.npy cannot be read as a numpy array")
-def order_that_is_no_array(folder):
-    (folder / "order.npy").write_bytes(b"abc")
-
-
-DESCRIPTIONS = {
-    "cost: 5": "cost must be a mapping, not 5",
-    "[label]": r"must be a mapping with some of label, seed, cost, allow, not \['label'\]",
-    "label: [x": "method.yaml is not YAML",
-    "lable: x": "unknown key 'lable' .did you mean 'label'",
-    "allow: [nan]": "unknown check 'nan'",
+PERMUTATION = "must be a permutation of 0 … 15"
+BAD_FOLDERS = {  # by what is done to a folder: the function that does it, what its owner is told
+    "a row less": (edited(lambda x: x[:-1], "val"), "val has 119 rows, but the split has 120 items"),
+    "an axis more": (
+        edited(lambda x: x[..., None], "val"),
+        r"\[rows, dimensions\]; this has shape \[120, 16, 1\]",
+    ),
+    "integers": (edited(np.int64, "train"), "float16, float32 or float64; this is int64"),
+    "objects": (edited(lambda x: x.astype(object), "train"), "train cannot be read as numpy arrays"),
+    "other dimensions": (edited(lambda x: x[:, :8], "v2"), "train has dimensions 16 and v2 8"),
+    "too few": (
+        edited(lambda x: x[:, :1], *SPLITS),
+        "1 dimensions are fewer than the smallest size of synthetic, 2",
+    ),
+    "too many": (
+        edited(lambda x: np.zeros((2, 65_537), np.float16), *SPLITS),
+        "65537 dimensions; 1 to 65,536 are possible",
+    ),
+    "nan": (put((5, 2), np.nan, "val"), r"val: 1 of 120 embeddings hold NaN .* rows \[5\]"),
+    "infinite": (put((9, 0), np.inf, "train"), r"train: 1 of 240 .* rows \[9\]"),
+    "beyond float32": (beyond_float32, "val holds numbers beyond float32"),
+    "constant": (put(np.s_[:, 4], 1.5, "train"), "columns 4 of train are constant"),
+    "copied column": (
+        edited(lambda x: np.hstack([x[:, :15], x[:, 2:3]]), "train"),
+        r"columns \[2, 15\] of train are copies of each other",
+    ),
+    "swapped ids": (
+        swapped_ids,
+        "rows of val are in another order than the split: row 0 is val-0000001, must",
+    ),
+    "other ids": (
+        written("val.ids.txt", "a\nb\nc\n"),
+        r"ids of val are not those of the split: 3 of 120, unknown: \['a', 'b', 'c'\]",
+    ),
+    "leakage": (leakage, r"1 rows of val are identical to rows of other splits \(row 3 to row 7 of train\)"),
+    "leakage in another type": (
+        leakage_in_another_type,
+        "1 rows of val are identical to rows of other splits",
+    ),
+    "no train": (lambda folder: (folder / "train.npy").unlink(), "no embeddings of train"),
+    "unknown file": (written("vall.npy", ""), r"unknown file 'vall\.npy'"),
+    "a split twice": (archives({"embeddings": np.ones((120, 16))}, "val"), "holds both val.npy and val.npz"),
+    "no array": (written("val.npy", "abc"), "val cannot be read as numpy"),
+    "another size": (archives({"5": np.zeros((2, 4), np.float32)}), "the array of size 5 has 4 columns"),
+    "ids alone": (archives({"ids": np.array(["a"])}), "holds no embeddings: give `embeddings`"),
+    "damaged": (damaged_archives, "train cannot be read as numpy arrays"),
+    "order that repeats": (written("order.npy", np.zeros(16, int)), PERMUTATION),
+    "order in two axes": (written("order.npy", np.arange(16).reshape(4, 4)), PERMUTATION),
+    "order that is no array": (written("order.npy", "abc"), "order.npy cannot be read as a numpy array"),
+    **{
+        text: (written("method.yaml", text), message)
+        for text, message in {
+            "cost: 5": "cost must be a mapping, not 5",
+            "[label]": r"must be a mapping with some of label, seed, cost, allow, not \['label'\]",
+            "label: [x": "method.yaml is not YAML",
+            "lable: x": "unknown key 'lable' .did you mean 'label'",
+            "allow: [nan]": "unknown check 'nan'",
+        }.items()
+    },
 }
-BAD_FOLDERS |= {text: (partial(describe, text=text), DESCRIPTIONS[text]) for text in DESCRIPTIONS}
 
 
 def test_a_study_without_linear_classification_is_not_compared_on():

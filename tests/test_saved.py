@@ -14,12 +14,13 @@ from analysis.compare.freeze import BUDGET, freeze, size
 from analysis.compare.saved import Saved, read_packed, write_packed
 from analysis.evaluations import retrieval
 from analysis.metrics import relevance, topk_hits
-from analysis.run import Run
+from analysis.run import run_of
 from baselines.representation import Representation
 from splits.store import Dataset
 from suite import files
 from suite.errors import UserError
 from suite.modules import ROOT
+from suite.study import Study
 
 SAVED = sorted(path.parent for path in (ROOT / "results" / "saved").glob("*/manifest.json"))
 
@@ -31,7 +32,7 @@ def finished(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         study, layout = frozen.build(seeds=(0, 1))
-        freeze(study, layout)
+        freeze(study)
     return study, layout, folder
 
 
@@ -39,6 +40,14 @@ def finished(tmp_path_factory):
 def here(finished, monkeypatch):
     """The same, with the folder as working directory."""
     monkeypatch.chdir(finished[2])
+    return finished[:2]
+
+
+@pytest.fixture
+def copied(finished, tmp_path, monkeypatch):
+    """A copy of it as working directory, to be spoilt."""
+    shutil.copytree(finished[2], tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
     return finished[:2]
 
 
@@ -120,18 +129,15 @@ def test_costs_and_conditions_are_kept(here):
         assert (kept / name).read_bytes() == (original / name).read_bytes()
 
 
-def test_the_budget_drops_ids_first_then_networks_of_late_seeds_and_says_so(here, tmp_path):
-    study, layout = here
+def test_the_budget_drops_ids_first_then_networks_of_late_seeds_and_says_so(copied):
+    study, layout = copied
     full = Saved(layout.saved)
     needed = sum(size(full.folder / part) for part in ("tables", "outcomes"))
     one = size(full.folder / "networks" / "fixed_feature_16-0")
-    folder = tmp_path / "results"
-    shutil.copytree("results", folder)
-    small = module.Layout(study.name, folder)
     budget = needed + one + module.ENTRY * len(full.runs) + 10
-    freeze(study, small, budget=budget)
-    assert size(small.saved) <= budget
-    saved = Saved(small.saved)
+    freeze(study, budget)
+    assert size(layout.saved) <= budget
+    saved = Saved(layout.saved)
     assert saved.network("fixed_feature_16", 0).exists()
     assert set(saved.runs) == set(full.runs)
     with pytest.raises(UserError, match=r"fixed_feature_16-1 is not among .* the study would take more than"):
@@ -139,9 +145,9 @@ def test_the_budget_drops_ids_first_then_networks_of_late_seeds_and_says_so(here
     with pytest.raises(UserError, match="neighbour ids of mrl-0 were not saved: the study would take more"):
         saved.neighbours("mrl", 0)
     with pytest.raises(UserError, match="more than the 0 MB a study may take in git; freeze fewer seeds"):
-        freeze(study, small, budget=1000)
-    assert Saved(small.saved).runs  # a freeze that fails leaves what was there
-    assert not list(small.saved.parent.glob(".*"))  # and nothing beside it
+        freeze(study, 1000)
+    assert Saved(layout.saved).runs  # a freeze that fails leaves what was there
+    assert not list(layout.saved.parent.glob(".*"))  # and nothing beside it
 
 
 @pytest.mark.parametrize(
@@ -155,12 +161,11 @@ def test_the_budget_drops_ids_first_then_networks_of_late_seeds_and_says_so(here
         (lambda folder: (folder / "tables" / "more.csv").write_text(""), r"not in the manifest: tables/more"),
     ],
 )
-def test_any_change_is_noticed(damage, message, here, tmp_path):
-    folder = tmp_path / "saved"
-    shutil.copytree(here[1].saved, folder)
-    damage(folder)
+def test_any_change_is_noticed(damage, message, copied):
+    _, layout = copied
+    damage(layout.saved)
     with pytest.raises(UserError, match=message):
-        Saved(folder)
+        Saved(layout.saved)
 
 
 def test_what_is_not_there_is_said(here, tmp_path):
@@ -175,40 +180,32 @@ def test_what_is_not_there_is_said(here, tmp_path):
         Saved(tmp_path / "nothing")
 
 
-def test_runs_made_on_other_data_are_not_frozen(here, tmp_path):
-    study, _ = here
-    folder = tmp_path / "results"
-    shutil.copytree("results", folder)
-    other = module.Layout(study.name, folder)
-    before = files.sha256(other.saved / "manifest.json")
-    meta = other.embeddings("pca", 1) / "meta.json"
+def test_runs_made_on_other_data_are_not_frozen(copied):
+    study, layout = copied
+    before = files.sha256(layout.saved / "manifest.json")
+    meta = layout.embeddings("pca", 1) / "meta.json"
     files.write_json(meta, files.read_json(meta) | {"data_checksum": "0" * 64})
     with pytest.raises(UserError, match=r"pca-1 was made on other data \(checksum 000000000000…, now"):
-        freeze(study, other)
-    assert files.sha256(other.saved / "manifest.json") == before
+        freeze(study)
+    assert files.sha256(layout.saved / "manifest.json") == before
 
 
-def test_saved_seeds_are_not_lost_and_tables_of_other_seeds_are_not_frozen(here, tmp_path):
-    study, _ = here
-    folder = tmp_path / "results"
-    shutil.copytree("results", folder)
-    other = module.Layout(study.name, folder)
-    first = module.Study({**study.config, "seeds": [0]}, study.path)
+def test_saved_seeds_are_not_lost_and_tables_of_other_seeds_are_not_frozen(copied):
+    study, layout = copied
+    first = Study({**study.config, "seeds": [0]}, study.path)
     with pytest.raises(UserError, match=r"holds seeds \[1\] too, which freezing seeds \[0\] would lose"):
-        freeze(first, other)
-    shutil.rmtree(other.saved)
+        freeze(first)
+    shutil.rmtree(layout.saved)
     with pytest.raises(UserError, match=r"linear.csv is of seeds \[0, 1\], not \[0\]"):
-        freeze(first, other)
-    assert not other.saved.exists()
+        freeze(first)
+    assert not layout.saved.exists()
 
 
-def test_neighbours_with_gaps_are_not_scored(here, monkeypatch):
+def test_neighbours_with_gaps_are_not_scored(here):
     study, layout = here
-    run = Run(study, Dataset(layout.data), study.methods["mrl"], 0, "retrieval", {"ks": None}, layout)
-    run.outcomes("neighbours")
-    arrays = dict(np.load(layout.outcomes("mrl", 0, "neighbours")))
+    run = run_of(study, layout, Dataset(layout.data), study.methods["mrl"], 0)
+    run._opened["neighbours"] = arrays = dict(run.outcomes("neighbours"))
     arrays["query/database/ids"][:, 0, 3, 2] = -1
-    monkeypatch.setattr(Run, "outcomes", lambda run, measure: arrays)
     with pytest.raises(ValueError, match="query/database/ids has gaps"):
         list(retrieval.first_relevant(run, "query", "database"))
 

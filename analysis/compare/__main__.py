@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", required=True, type=Path, help="the page (.md); others lie beside it")
     args = parser.parse_args(argv)
     study = cli.study(args)
-    verdicts = compare(study, args.method, study.layout, args.against)
+    verdicts = compare(study, args.method, args.against)
     with files.write_aside(args.out.with_suffix(".csv")) as path:
         pd.concat([verdicts.differences, verdicts.areas]).to_csv(path, index=False)
     page.write(verdicts, study, args.out)

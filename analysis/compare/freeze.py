@@ -14,17 +14,14 @@ import numpy as np
 import pandas as pd
 
 from analysis.compare.saved import PROTOCOL, Saved, SavedRun, name_in, write_packed
-from analysis.evaluations.retrieval import FIRST
-from analysis.measures import read_outcomes
-from analysis.run import Items, Run
-from baselines.representation import Representation
+from analysis.evaluations.retrieval import FIRST, pairs
+from analysis.run import Items, Run, run_of
 from splits.store import Dataset
 from suite import cli, files
 from suite.contracts import EVALUATION, defined
 from suite.errors import UserError
-from suite.layout import Layout
 from suite.provenance import provenance
-from suite.study import Method, Study
+from suite.study import Study
 
 BUDGET = 20_000_000
 """Bytes a study may take in git; networks and neighbour ids are left out, last seeds first, to keep it."""
@@ -34,12 +31,6 @@ SOURCES = ("fixed_feature", "mrl")  # methods whose full-size network others sta
 
 
 # --- what is frozen of a run ----------------------------------------------------------------------
-
-
-def run_of(study: Study, layout: Layout, dataset: Dataset, method: Method, seed: int) -> Run:
-    """A finished run, to ask what any evaluation measured on each test item."""
-    splits = Representation(layout.embeddings(method.name, seed)).splits
-    return Run(study, dataset.subset(splits), method, seed, "", {}, layout)
 
 
 def kept_items(run: Run, measures: Iterable[str]) -> Iterator[Items]:
@@ -63,23 +54,10 @@ def collect(items: Iterable[Items]) -> dict[str, np.ndarray]:
     return found
 
 
-def neighbour_ids(arrays) -> Iterator[tuple[str, str, np.ndarray]]:
-    """(query split, database split, ids int32 [draws, S, n, ≤ 10]) of the outcomes of `neighbours`."""
-    for name in arrays:
-        query, _, rest = name.partition("/")
-        if rest.endswith("/ids"):
-            yield query, rest.removesuffix("/ids"), arrays[name][..., :FIRST]
-
-
-def frozen_methods(study: Study) -> list[str]:
-    """Methods with outcomes that are kept, in the order of the study's file."""
-    return [name for name in study.methods if study.frozen_measures(name)]
-
-
 # --- freezing -------------------------------------------------------------------------------------
 
 
-def freeze(study: Study, layout: Layout, budget: int = BUDGET) -> Path:
+def freeze(study: Study, budget: int = BUDGET) -> Path:
     """Write results/saved/<study> from the finished study; returns the folder.
 
     Everything is written beside the old folder, which is replaced at the end. Tables and outcomes are always
@@ -89,46 +67,53 @@ def freeze(study: Study, layout: Layout, budget: int = BUDGET) -> Path:
     Raises UserError when a run is missing or was made on other data, when tables are of other seeds, when
     seeds that are saved would be lost, and when tables and outcomes alone exceed the budget.
     """
-    check_seeds(study, layout)
-    dataset = Dataset(layout.data)
-    check_same_data(study, layout, dataset)
-    aside = layout.saved.with_name(f".{study.name}.part")
+    check_seeds(study)
+    saved = study.layout.saved
+    aside = saved.with_name(f".{study.name}.part")
     shutil.rmtree(aside, ignore_errors=True)
     try:
-        write_frozen(study, layout, dataset, aside, budget)
-        shutil.rmtree(layout.saved, ignore_errors=True)
-        aside.replace(layout.saved)
+        write_frozen(study, aside, budget)
+        shutil.rmtree(saved, ignore_errors=True)
+        aside.replace(saved)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return layout.saved
+    return saved
 
 
-def write_frozen(study: Study, layout: Layout, dataset: Dataset, aside: Path, budget: int) -> None:
+def finished_runs(study: Study) -> Iterator[Run]:
+    """Every run with outcomes that are kept; ablations last: what comes last is left out first."""
+    dataset = Dataset(study.layout.data)
+    methods = [method for name, method in study.methods.items() if study.frozen_measures(name)]
+    methods.sort(key=lambda method: method.group != "baselines")
+    for seed in study.seeds:
+        for method in methods:
+            yield run_of(study, study.layout, dataset, method, seed)
+
+
+def write_frozen(study: Study, aside: Path, budget: int) -> None:
     """Everything that is frozen, into the new folder `aside`."""
-    # Baselines before ablations: what comes last is left out first.
-    methods = sorted(frozen_methods(study), key=lambda name: study.methods[name].group != "baselines")
-    runs = [(method, seed) for seed in study.seeds for method in methods]
-    entries = []
+    for run in finished_runs(study):
+        check_data(run)
     for task in study.tasks:
-        copy_file(layout.table(task), aside / "tables" / f"{task}.csv")
-    for method, seed in runs:
-        run = run_of(study, layout, dataset, study.methods[method], seed)
-        found = collect(kept_items(run, study.frozen_measures(method)))
-        write_packed(aside / "outcomes" / f"{method}-{seed}.npz", found)
-        entries.append(asdict(describe(study, layout, method, seed)))
+        copy_file(study.layout.table(task), aside / "tables" / f"{task}.csv")
+    entries = []
+    for run in finished_runs(study):
+        kept = kept_items(run, study.frozen_measures(run.method.name))
+        write_packed(aside / "outcomes" / f"{run.method.name}-{run.seed}.npz", collect(kept))
+        entries.append(asdict(describe(run)))
     if size(aside) > budget:
         raise UserError(
             f"tables and outcomes of {study.name} take {size(aside) / 1e6:.1f} MB, more than the "
             f"{budget / 1e6:.0f} MB a study may take in git; freeze fewer seeds"
         )
-    left_out = freeze_extras(study, layout, aside, runs, budget - ENTRY * len(runs))
+    left_out = freeze_extras(study, aside, budget - ENTRY * len(entries))
     files.write_json(
         aside / "manifest.json",
         {
             "protocol": PROTOCOL,
             "study": study.config,
             "seeds": list(study.seeds),
-            "data": dataset.manifest,
+            "data": Dataset(study.layout.data).manifest,
             **provenance(),
             "runs": entries,
             "left_out": left_out,
@@ -141,36 +126,36 @@ def write_frozen(study: Study, layout: Layout, dataset: Dataset, aside: Path, bu
     )
 
 
-def describe(study: Study, layout: Layout, method: str, seed: int) -> SavedRun:
+def describe(run: Run) -> SavedRun:
     """The manifest entry of a finished run."""
-    representation = Representation(layout.embeddings(method, seed))
-    facts, of = representation.meta, study.methods[method]
+    method, facts = run.method, run.representation.meta
     return SavedRun(
-        method=method,
-        seed=seed,
-        label=of.label,
-        kind=of.kind,
-        group=of.group,
-        sizes=representation.sizes,
-        draws=representation.draws,
+        method=method.name,
+        seed=run.seed,
+        label=method.label,
+        kind=method.kind,
+        group=method.group,
+        sizes=run.representation.sizes,
+        draws=run.representation.draws,
         cost=facts["cost"],
         classifier_parameters=facts["classifier_parameters"],
         provenance=facts["provenance"],
     )
 
 
-def check_seeds(study: Study, layout: Layout) -> None:
+def check_seeds(study: Study) -> None:
     """Raise UserError unless every table is of the study's seeds and no saved seed would be lost."""
     how = f"`snakemake --cores all save_baselines --config study={study.name} seeds=[…]`"
-    manifest = layout.saved / "manifest.json"
+    saved = study.layout.saved
+    manifest = saved / "manifest.json"
     lost = set(files.read_json(manifest)["seeds"]) - set(study.seeds) if manifest.exists() else set()
     if lost:
         raise UserError(
-            f"{layout.saved} holds seeds {sorted(lost)} too, which freezing seeds {list(study.seeds)} would "
+            f"{saved} holds seeds {sorted(lost)} too, which freezing seeds {list(study.seeds)} would "
             f"lose: name all of them ({how}), or remove the folder first"
         )
     for task in study.tasks:
-        path = layout.table(task)
+        path = study.layout.table(task)
         # Tables that only compare methods are over all seeds at once.
         if path.exists() and {"items", "score"} & defined(EVALUATION.path(task)):
             found = sorted(set(pd.read_csv(path)["seed"]))
@@ -178,19 +163,17 @@ def check_seeds(study: Study, layout: Layout) -> None:
                 raise UserError(f"{path} is of seeds {found}, not {list(study.seeds)}: {how}")
 
 
-def check_same_data(study: Study, layout: Layout, dataset: Dataset) -> None:
-    """Raise UserError unless every run was embedded from the data that is there now."""
-    for method in frozen_methods(study):
-        for seed in study.seeds:
-            made_on = Representation(layout.embeddings(method, seed)).meta["data_checksum"]
-            if made_on != dataset.checksum:
-                raise UserError(
-                    f"{method}-{seed} was made on other data (checksum {made_on[:12]}…, now "
-                    f"{dataset.checksum[:12]}…); run the study again before freezing it"
-                )
+def check_data(run: Run) -> None:
+    """Raise UserError unless the run was embedded from the data that is there now."""
+    made_on, now = run.representation.meta["data_checksum"], run.dataset.checksum
+    if made_on != now:
+        raise UserError(
+            f"{run.method.name}-{run.seed} was made on other data (checksum {made_on[:12]}…, now "
+            f"{now[:12]}…); run the study again"
+        )
 
 
-def freeze_extras(study: Study, layout: Layout, aside: Path, runs, budget: int) -> dict[str, str]:
+def freeze_extras(study: Study, aside: Path, budget: int) -> dict[str, str]:
     """Add networks, then neighbour ids, while they fit; returns what was left out and why."""
     left_out = {}
     full = set()  # kinds of files of which one did not fit: what comes behind it is left out too
@@ -208,21 +191,21 @@ def freeze_extras(study: Study, layout: Layout, aside: Path, runs, budget: int) 
     # One seed of every source, then the other seeds of the source that methods start from by default.
     for method, seed in [*((m, first) for m in sources), *((m, seed) for m in sources for seed in others)]:
         network = method.networks[-1].name
+        folder = aside / "networks" / f"{network}-{seed}"
         for name in ("checkpoint.pt", "log.csv", "meta.json"):
-            copy_file(layout.network(network, seed) / name, aside / "networks" / f"{network}-{seed}" / name)
-        keep(aside / "networks" / f"{network}-{seed}")
-    for method, seed in runs:
-        path = aside / "neighbours" / f"{method}-{seed}.npz"
-        if study.methods[method].kind == "control":
+            copy_file(study.layout.network(network, seed) / name, folder / name)
+        keep(folder)
+    for run in finished_runs(study):
+        path = aside / "neighbours" / f"{run.method.name}-{run.seed}.npz"
+        if run.method.kind == "control":
             left_out[name_in(aside, path)] = "a control: its neighbours are noise or labels"
-            continue
-        if "neighbours" not in study.frozen_measures(method):
-            continue
-        arrays = read_outcomes(layout, method, seed, "neighbours")
-        # Of random methods the first draw: ids of ten draws would take as much as all other methods.
-        ids = {f"{query}/{database}": narrow(ids[0]) for query, database, ids in neighbour_ids(arrays)}
-        write_packed(path, {"sizes": arrays["sizes"], **ids})
-        keep(path)
+        elif "neighbours" in study.frozen_measures(run.method.name):
+            arrays = run.outcomes("neighbours")
+            # Of random methods the first draw: ids of ten draws would take as much as all other methods.
+            names = [f"{query}/{database}" for query, database in pairs(run)]
+            ids = {name: narrow(arrays[f"{name}/ids"][0, ..., :FIRST]) for name in names}
+            write_packed(path, {"sizes": arrays["sizes"], **ids})
+            keep(path)
     return left_out
 
 
@@ -255,10 +238,9 @@ def main(argv: list[str] | None = None) -> None:
         cli.add_seeds(command)
     args = parser.parse_args(argv)
     study = cli.study(args)
-    layout = Layout(study.name)
     if args.command == "freeze":
-        folder = freeze(study, layout)
+        folder = freeze(study)
         print(f"{folder}: {size(folder) / 1e6:.1f} MB")
     else:
-        saved = Saved(layout.saved)
+        saved = Saved(study.layout.saved)
         print(f"{saved.folder}: {len(saved.runs)} runs, every file as it was frozen")

@@ -13,16 +13,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from analysis.compare.freeze import collect, describe, kept_items, run_of
+from analysis.compare.freeze import check_data, collect, describe, kept_items
 from analysis.compare.saved import Saved, SavedRun, source_of
 from analysis.metrics import metric_in_table, normalised_area
-from analysis.run import Items
-from analysis.statistics import MARGIN, RESAMPLES, compare_outcomes
-from baselines.representation import Representation
+from analysis.run import Items, run_of
+from analysis.statistics import RESAMPLES, compare_outcomes
 from splits.store import Dataset
 from suite.contracts import MEASURE
 from suite.errors import UserError
-from suite.layout import Layout
 from suite.study import Method, Study
 
 AGAINST = ("mrl", "fixed_feature", "pca")  # the default baselines, where they were saved
@@ -61,20 +59,13 @@ class Compared:
         return dict(zip(sizes.tolist(), np.stack(by_seed, axis=1)))
 
 
-@dataclass(frozen=True)
-class NotCompared:
-    """Something that was not compared."""
-
-    what: str
-    why: str
-
-
 @dataclass
 class Verdicts:
     """The whole comparison: what the page is made from.
 
     items: what was compared. differences: a row for each of them, baseline and size; areas: a row for each of
     them and baseline, of the normalised area under the curve; curves: values of each, by method and size.
+    refused: what was not compared, and why.
     """
 
     new: Compared
@@ -84,7 +75,7 @@ class Verdicts:
     differences: pd.DataFrame
     areas: pd.DataFrame
     curves: pd.DataFrame
-    refused: list[NotCompared] = field(default_factory=list)
+    refused: list[tuple[str, str]]
     notes: list[str] = field(default_factory=list)
     saved: Saved | None = None
 
@@ -109,7 +100,7 @@ def other_settings(saved: Saved, study: Study) -> set[str]:
 
 def comparable(
     saved: Saved, dataset: Dataset, study: Study, items: Sequence[Items]
-) -> tuple[list[Items], list[NotCompared]]:
+) -> tuple[list[Items], list[tuple[str, str]]]:
     """What of a method's items can be compared on this data with these settings, and what cannot."""
     changed, allowed, refused = saved.other_splits(dataset), [], []
     settings = other_settings(saved, study)
@@ -121,14 +112,14 @@ def comparable(
                 f"the data of {differing[0]} differ from those of the saved baselines (checksum {there} "
                 f"there, {here} here)"
             )
-            refused.append(NotCompared(what.name, why))
+            refused.append((what.name, why))
         elif what.measure in settings:
             why = f"the baselines were saved with other settings of {what.measure} than {study.path} has"
-            refused.append(NotCompared(what.name, why))
+            refused.append((what.name, why))
         else:
             allowed.append(what)
     absent = [split for split in saved.manifest["data"]["splits"] if split not in dataset]
-    refused += [NotCompared(f"everything on {split}", "the study has no such split") for split in absent]
+    refused += [(f"everything on {split}", "the study has no such split") for split in absent]
     return allowed, refused
 
 
@@ -140,7 +131,6 @@ def judge(
     baselines: list[Compared],
     allowed: Sequence[Items],
     nesting: Sequence[int],
-    margin: float = MARGIN,
     resamples: int = RESAMPLES,
 ) -> Verdicts:
     """Compare `new` with every baseline on everything allowed, at the sizes of `nesting` that both have."""
@@ -148,27 +138,27 @@ def judge(
     differences, areas, refused = [], [], []
     for what in allowed:
         if new.items(what, new.seeds) is None:
-            refused.append(NotCompared(what.name, f"not measured for {new.label}"))
+            refused.append((what.name, f"not measured for {new.label}"))
             continue
         for base in baselines:
-            mine, its = new.items(what, seeds[base.name][0]), base.items(what, seeds[base.name][1])
+            mine, its = (each.items(what, some) for each, some in zip((new, base), seeds[base.name]))
             named = f"{what.name} against {base.label}"
             if its is None:
-                refused.append(NotCompared(named, f"not measured for {base.label}"))
+                refused.append((named, f"not measured for {base.label}"))
                 continue
             dims = [m for m in nesting if m in mine and m in its]
             left = [m for m in nesting if m not in dims]
             if left:
                 who = new.label if any(m not in mine for m in left) else base.label
                 sizes = ", ".join(map(str, left))
-                refused.append(NotCompared(f"{named}, sizes {sizes}", f"{who} does not have these sizes"))
+                refused.append((f"{named}, sizes {sizes}", f"{who} does not have these sizes"))
             if not dims:
                 continue
             keys = {"task": what.task, "split": what.split, "metric": what.metric, "baseline": base.name}
             by_seed = [np.stack([side[m] for m in dims]) for side in (mine, its)]  # [S, seeds, n]
             pair = [side.mean(1) for side in by_seed]
             direction = metric_in_table(what.metric, what.task).direction
-            how = {"margin": margin, "direction": direction, "resamples": resamples}
+            how = {"direction": direction, "resamples": resamples}
             table = compare_outcomes(*pair, dims, rng=generator(keys), **how)
             table.insert(1, "new", pair[0].mean(1))
             table.insert(2, "base", pair[1].mean(1))
@@ -177,8 +167,7 @@ def judge(
                 areas.append(keys | compare_areas(*pair, dims, rng=generator(keys), **how))
     if not differences:
         raise UserError(
-            f"nothing of {new.label} can be compared: "
-            + "; ".join(f"{refusal.what}: {refusal.why}" for refusal in refused)
+            f"nothing of {new.label} can be compared: " + "; ".join(f"{what}: {why}" for what, why in refused)
         )
     return Verdicts(
         new,
@@ -241,34 +230,25 @@ def curves(
     mine = tuple(dict.fromkeys(seed for ours, _ in seeds.values() for seed in ours))
     drawn = [(new, mine), *((base, seeds[base.name][1]) for base in baselines)]
     for what in allowed:
+        keys = {"task": what.task, "split": what.split, "metric": what.metric}
         for each, some in drawn:
             for dim, values in (each.items(what, some) or {}).items():
-                yield {
-                    "task": what.task,
-                    "split": what.split,
-                    "metric": what.metric,
-                    "method": each.name,
-                    "dim": dim,
-                    "value": float(values.mean()),
-                }
+                yield keys | {"method": each.name, "dim": dim, "value": float(values.mean())}
 
 
 # --- from files -----------------------------------------------------------------------------------
 
 
-def new_method(study: Study, layout: Layout, dataset: Dataset, name: str) -> tuple[Compared, list[Items]]:
+def new_method(study: Study, dataset: Dataset, name: str) -> tuple[Compared, list[Items]]:
     """The new method from what was just measured, and that. Raises UserError when it saw other data."""
-    outcomes, runs, notes = {}, {}, []
+    method, outcomes, runs, notes = study.methods[name], {}, {}, []
     for seed in study.seeds:
-        meta = Representation(layout.embeddings(name, seed)).meta
-        if meta["data_checksum"] != dataset.checksum:
-            raise UserError(f"{name}-{seed} was embedded from other data than {dataset.folder} holds now")
-        run = run_of(study, layout, dataset, study.methods[name], seed)
+        run = run_of(study, study.layout, dataset, method, seed)
+        check_data(run)
         items = list(kept_items(run, study.frozen_measures()))
-        outcomes[seed] = collect(items)
-        runs[seed] = describe(study, layout, name, seed)
-        notes += meta.get("notes", [])
-    return Compared(name, study.methods[name].label, outcomes, runs, tuple(dict.fromkeys(notes))), items
+        outcomes[seed], runs[seed] = collect(items), describe(run)
+        notes += run.representation.meta.get("notes", [])
+    return Compared(name, method.label, outcomes, runs, tuple(dict.fromkeys(notes))), items
 
 
 def saved_method(saved: Saved, name: str) -> Compared:
@@ -314,11 +294,11 @@ def conditions(study: Study, method: Method, saved: Saved, verdicts: Verdicts) -
     return notes
 
 
-def compare(study: Study, name: str, layout: Layout, against: Sequence[str] | None = None) -> Verdicts:
+def compare(study: Study, name: str, against: Sequence[str] | None = None) -> Verdicts:
     """The verdict on method `name` of a study that `own_methods` wrote."""
-    saved, dataset = Saved(layout.saved), Dataset(layout.data)
+    saved, dataset = Saved(study.layout.saved), Dataset(study.layout.data)
     saved.refuse(dataset)
-    new, items = new_method(study, layout, dataset, name)
+    new, items = new_method(study, dataset, name)
     allowed, refused = comparable(saved, dataset, study, items)
     baselines = [saved_method(saved, base) for base in chosen(saved, against)]
     verdicts = judge(new, baselines, allowed, saved.manifest["study"]["nesting"])

@@ -1,7 +1,7 @@
 """The page of a comparison, as Markdown and as one HTML file that opens without a network.
 
-The page is a list of blocks (heading, paragraph, table, picture, list), written twice. Text may hold **bold**
-and `code`; everything else is taken as it is.
+The page is a list of blocks (heading, paragraph, list, table, picture), each a pair: in Markdown and in HTML.
+Text may hold **bold** and `code`; everything else is taken as it is.
 """
 
 import base64
@@ -9,7 +9,6 @@ import html
 import io
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -27,53 +26,17 @@ from suite.study import Study
 SIGNS = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": "?"}
 
 
-@dataclass(frozen=True)
-class Heading:
-    level: int
-    text: str
-
-
-@dataclass(frozen=True)
-class Text:
-    text: str
-
-
-@dataclass(frozen=True)
-class Bullets:
-    texts: Sequence[str]
-
-
-@dataclass(frozen=True)
-class Table:
-    """Cells as they are shown; the first column is left-aligned, the others right-aligned."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A PNG and what it shows; `name` is its file beside the Markdown page."""
-
-    name: str
-    png: bytes
-    caption: str
-
-
-Block = Heading | Text | Bullets | Table | Picture
-
-
 # --- what is said ---------------------------------------------------------------------------------
 
 
-def blocks(verdicts: Verdicts, study: Study, picture: Picture) -> Iterator[Block]:
-    """The whole page."""
+def blocks(verdicts: Verdicts, study: Study, png: bytes, name: str) -> Iterator[tuple[str, str]]:
+    """The whole page. png: the picture, which lies under `name` beside the Markdown page."""
     new = verdicts.new
-    yield Heading(1, f"{new.label}, judged on {study.title}")
-    yield Text(answer(verdicts))
-    yield picture
-    yield Heading(2, "Differences")
-    yield Text(
+    yield heading(1, title(verdicts, study))
+    yield paragraph(answer(verdicts))
+    yield picture(f"{new.label} and the saved baselines against size", png, name)
+    yield heading(2, "Differences")
+    yield paragraph(
         "New − baseline in points on the same test items, with its 95 % interval. p is Holm-adjusted over "
         f"the sizes of one row. **=** equivalent: the difference lies inside ±{100 * MARGIN:g} points (two "
         "one-sided tests); **▲** better, **▼** worse: p ≤ 0.05; **?** undecided: these items cannot tell."
@@ -81,26 +44,30 @@ def blocks(verdicts: Verdicts, study: Study, picture: Picture) -> Iterator[Block
     for what in verdicts.items:
         rows = where(verdicts.differences, what)
         if len(rows):
-            yield Heading(3, what.name)
+            yield heading(3, what.name)
             yield difference_table(rows, verdicts)
-            yield Text(power(rows))
+            yield paragraph(power(rows))
     if len(verdicts.areas):
-        yield Heading(2, "Whole curves")
-        yield Text(
+        yield heading(2, "Whole curves")
+        yield paragraph(
             "Normalised area under the curve against log₂ size, the mean height: difference, and the new "
             "method's own area over the sizes that both have."
         )
         yield area_table(verdicts)
-    yield Heading(2, "Cost")
+    yield heading(2, "Cost")
     yield cost_table(verdicts)
-    yield Text(
+    yield paragraph(
         "Training counts every network that serves the sizes, for one seed; fitting is on frozen embeddings "
         "and includes linear probes. An item takes 4 bytes a dimension, so it costs the same at equal size."
     )
-    yield Heading(2, "What could not be compared")
-    yield Bullets([f"{left.what}: {left.why}." for left in verdicts.refused] or ["Everything was compared."])
-    yield Heading(2, "Conditions")
-    yield Bullets(condition_items(verdicts, study))
+    yield heading(2, "What could not be compared")
+    yield bullets([f"{what}: {why}." for what, why in verdicts.refused] or ["Everything was compared."])
+    yield heading(2, "Conditions")
+    yield bullets(condition_items(verdicts, study))
+
+
+def title(verdicts: Verdicts, study: Study) -> str:
+    return f"{verdicts.new.label}, judged on {study.title}"
 
 
 def answer(verdicts: Verdicts) -> str:
@@ -158,7 +125,7 @@ def where(table: pd.DataFrame, what: Items) -> pd.DataFrame:
     ]
 
 
-def difference_table(rows: pd.DataFrame, verdicts: Verdicts) -> Table:
+def difference_table(rows: pd.DataFrame, verdicts: Verdicts) -> tuple[str, str]:
     """The new method's own values, then one row of differences per baseline; one column per size."""
     dims = sorted(rows["dim"].unique())
     labels = {base.name: base.label for base in verdicts.baselines}
@@ -167,7 +134,7 @@ def difference_table(rows: pd.DataFrame, verdicts: Verdicts) -> Table:
     for name, part in rows.groupby("baseline", sort=False):
         cells = {row.dim: cell(row) for row in part.itertuples()}
         lines.append([f"− {labels[name]}", *(cells.get(m, "—") for m in dims)])
-    return Table(["size", *map(str, dims)], lines)
+    return table(["size", *map(str, dims)], lines)
 
 
 def cell(row) -> str:
@@ -201,7 +168,7 @@ def power(rows: pd.DataFrame) -> str:
     )
 
 
-def area_table(verdicts: Verdicts) -> Table:
+def area_table(verdicts: Verdicts) -> tuple[str, str]:
     """One row per metric, one column per baseline."""
     labels = {base.name: base.label for base in verdicts.baselines}
     lines = []
@@ -214,10 +181,10 @@ def area_table(verdicts: Verdicts) -> Table:
                 for row in rows.itertuples()
             }
             lines.append([what.name, *(cells.get(name, "—") for name in labels)])
-    return Table(["", *(f"− {label}" for label in labels.values())], lines)
+    return table(["", *(f"− {label}" for label in labels.values())], lines)
 
 
-def cost_table(verdicts: Verdicts) -> Table:
+def cost_table(verdicts: Verdicts) -> tuple[str, str]:
     """Costs of the first seed of every method, as in the table of costs."""
     methods = [verdicts.new, *verdicts.baselines]
     runs = [next(iter(each.runs.values())) for each in methods]
@@ -225,7 +192,7 @@ def cost_table(verdicts: Verdicts) -> Table:
     lines = [[name, *(column[name] for column in columns)] for name in columns[0]]
     for key, value in runs[0].cost.get("stated", {}).items():
         lines.append([f"{key} (stated)", str(value), *["—"] * len(verdicts.baselines)])
-    return Table(["", *(each.label for each in methods)], lines)
+    return table(["", *(each.label for each in methods)], lines)
 
 
 def cost_lines(run: SavedRun) -> dict[str, str]:
@@ -239,12 +206,9 @@ def cost_lines(run: SavedRun) -> dict[str, str]:
         "forward passes for all sizes": values[0, "forwards"],
     }
     lines = {name: "not known" if run.kind == "folder" else _number(value) for name, value in known.items()}
-    bytes_per_item = " ".join(str(values[m, "bytes_per_item"]) for m in run.sizes)
-    parameters = _number(run.classifier_parameters["0"])  # of all sizes together
-    return lines | {
-        "bytes per item at each size": bytes_per_item,
-        "classifier parameters, all sizes": parameters,
-    }
+    lines["bytes per item at each size"] = " ".join(str(values[m, "bytes_per_item"]) for m in run.sizes)
+    lines["classifier parameters, all sizes"] = _number(run.classifier_parameters["0"])
+    return lines
 
 
 def _number(value: float) -> str:
@@ -304,45 +268,6 @@ NEW = {"color": "black", "marker": "*", "linestyle": "-", "linewidth": 2.0, "mar
 
 # --- the two forms --------------------------------------------------------------------------------
 
-
-def write(verdicts: Verdicts, study: Study, path: Path) -> None:
-    """Write the page to `path` (.md), and .html and .png beside it."""
-    png = io.BytesIO()
-    draw(verdicts).savefig(png, format="png", metadata={"Software": None})
-    caption = f"{verdicts.new.label} and the saved baselines against size"
-    picture = Picture(path.with_suffix(".png").name, png.getvalue(), caption)
-    page = list(blocks(verdicts, study, picture))
-    for suffix, content in (
-        (".md", markdown(page).encode()),
-        (".html", web_page(page).encode()),
-        (".png", picture.png),
-    ):
-        with write_aside(path.with_suffix(suffix)) as aside:
-            aside.write_bytes(content)
-
-
-def markdown(page: Sequence[Block]) -> str:
-    """The page as Markdown; pictures are files beside it."""
-    return "\n\n".join(map(_markdown, page)) + "\n"
-
-
-def _markdown(block: Block) -> str:
-    match block:
-        case Heading(level, text):
-            return f"{'#' * level} {text}"
-        case Text(text):
-            return text
-        case Bullets(texts):
-            return "\n".join(f"- {text}" for text in texts)
-        case Picture(name, _, caption):
-            return f"![{caption}]({name})"
-        case Table(columns, rows):
-            ruler = [":--", *["--:"] * (len(columns) - 1)]
-            lines = [[cell.replace("|", "\\|") for cell in line] for line in (columns, ruler, *rows)]
-            return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    raise TypeError(f"no block of a page: {block!r}")
-
-
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse; font-size: 13px; display: block; overflow-x: auto }
@@ -352,32 +277,53 @@ img { max-width: 100% } code { background: #f3f3f3; padding: 0 .2rem }
 """
 
 
-def web_page(page: Sequence[Block]) -> str:
-    """The page as one HTML file: style and pictures inside, nothing loaded."""
-    title = next(block.text for block in page if isinstance(block, Heading))
-    body = "\n".join(map(_web, page))
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+def write(verdicts: Verdicts, study: Study, path: Path) -> None:
+    """Write the page to `path` (.md), and .html and .png beside it; the HTML loads nothing."""
+    drawn = io.BytesIO()
+    draw(verdicts).savefig(drawn, format="png", metadata={"Software": None})
+    png = drawn.getvalue()
+    markdown, page = zip(*blocks(verdicts, study, png, path.with_suffix(".png").name))
+    body = "\n".join(page)
+    page = (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f"<title>{html.escape(title(verdicts, study))}</title>"
         f"<style>{STYLE}</style></head><body>\n{body}\n</body></html>\n"
     )
+    markdown = "\n\n".join(markdown) + "\n"
+    for suffix, content in ((".md", markdown.encode()), (".html", page.encode()), (".png", png)):
+        with write_aside(path.with_suffix(suffix)) as aside:
+            aside.write_bytes(content)
 
 
-def _web(block: Block) -> str:
-    match block:
-        case Heading(level, text):
-            return f"<h{level}>{_inline(text)}</h{level}>"
-        case Text(text):
-            return f"<p>{_inline(text)}</p>"
-        case Bullets(texts):
-            return "<ul>" + "".join(f"<li>{_inline(text)}</li>" for text in texts) + "</ul>"
-        case Picture(_, png, caption):
-            data = base64.b64encode(png).decode()
-            return f'<p><img alt="{html.escape(caption)}" src="data:image/png;base64,{data}"></p>'
-        case Table(columns, rows):
-            head = "".join(f"<th>{_inline(text)}</th>" for text in columns)
-            lines = ("".join(f"<td>{_inline(text)}</td>" for text in row) for row in rows)
-            return f"<table><tr>{head}</tr>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
-    raise TypeError(f"no block of a page: {block!r}")
+def heading(level: int, of: str) -> tuple[str, str]:
+    return f"{'#' * level} {of}", f"<h{level}>{_inline(of)}</h{level}>"
+
+
+def paragraph(of: str) -> tuple[str, str]:
+    return of, f"<p>{_inline(of)}</p>"
+
+
+def bullets(texts: Sequence[str]) -> tuple[str, str]:
+    items = "".join(f"<li>{_inline(each)}</li>" for each in texts)
+    return "\n".join(f"- {each}" for each in texts), f"<ul>{items}</ul>"
+
+
+def picture(caption: str, png: bytes, name: str) -> tuple[str, str]:
+    data = base64.b64encode(png).decode()
+    tag = f'<p><img alt="{html.escape(caption)}" src="data:image/png;base64,{data}"></p>'
+    return f"![{caption}]({name})", tag
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[str, str]:
+    """Cells as they are shown; the first column is left-aligned, the others right-aligned."""
+    ruler = [":--", *["--:"] * (len(columns) - 1)]
+    lines = [[cell.replace("|", "\\|") for cell in line] for line in (columns, ruler, *rows)]
+    cells = [
+        [f"<{tag}>{_inline(cell)}</{tag}>" for cell in line]
+        for tag, line in (("th", columns), *(("td", row) for row in rows))
+    ]
+    body = "".join(f"<tr>{''.join(line)}</tr>" for line in cells)
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines), f"<table>{body}</table>"
 
 
 def _inline(text: str) -> str:

@@ -128,10 +128,7 @@ class Saved:
     @cached_property
     def methods(self) -> dict[str, list[int]]:
         """Seeds by method, in the order they were saved in."""
-        found: dict[str, list[int]] = {}
-        for method, seed in self.runs:
-            found.setdefault(method, []).append(seed)
-        return found
+        return {method: [seed for name, seed in self.runs if name == method] for method, _ in self.runs}
 
     def refuse(self, dataset: Dataset) -> None:
         """Raise UserError when nothing can be compared: another protocol, or other training data.
@@ -158,12 +155,11 @@ class Saved:
 
     def other_splits(self, dataset: Dataset) -> set[str]:
         """Splits that are not the same here as when the baselines were saved."""
-        there, here = self.manifest["data"]["splits"], dataset.manifest["splits"]
-        return {
-            split
-            for split in {*there, *here}
-            if there.get(split, {}).get("sha256") != here.get(split, {}).get("sha256")
-        }
+        manifests = (self.manifest["data"], dataset.manifest)
+        there, here = (
+            {name: each["splits"][name]["sha256"] for name in each["splits"]} for each in manifests
+        )
+        return {split for split in {*there, *here} if there.get(split) != here.get(split)}
 
     def require(self, methods: Iterable[str]) -> None:
         """Raise UserError for a method that was not saved."""

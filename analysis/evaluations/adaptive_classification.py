@@ -9,8 +9,8 @@ over items, each item's outcome averaged over the splits it was tested in.
 Mirrored images are summed in where the study trains with flips (`flip` true); the two are never compared.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -29,8 +29,7 @@ OPTIONS = {
 THRESHOLDS = np.linspace(0.1, 1, 100)  # the reference code's grid
 
 
-@dataclass(frozen=True)
-class Cascade:
+class Cascade(NamedTuple):
     """A policy per cap, over random splits. Caps are indices of sizes: S of them.
 
     accuracy, dims, cumulative: float [splits, S], of the items tested; dims is the size that answered,
@@ -55,19 +54,16 @@ def score(run: Run) -> Iterator[dict]:
     sizes = run.outcomes("predict")["sizes"]
     for flip, split in settings(run):
         confidence, right = outcomes_of(run, split)
-        cascade = average([cascade_of(c, h, sizes, run.options) for c, h in zip(confidence, right)])
+        cascade = average(cascade_of(c, h, sizes, run.options) for c, h in zip(confidence, right))
         known = np.isfinite(cascade.hits[0])
         for cap, m in enumerate(sizes):
             value, spread = cascade.accuracy[:, cap].mean(), cascade.accuracy[:, cap].std()
             mean, low, high = mean_interval(cascade.hits[cap, known])
             shift = value - mean  # splits test some items more often than others
-            interval = {"low": low + shift, "high": high + shift}
-            keys = {"flip": flip, "spread": spread}
-            yield run.row(m, "val", "top1", value, cascade.tested, **interval, **keys)
-            for metric, dims in (
-                ("expected_dim", cascade.dims),
-                ("expected_dim_cumulative", cascade.cumulative),
-            ):
+            keys = {"low": low + shift, "high": high + shift, "flip": flip, "spread": spread}
+            yield run.row(m, "val", "top1", value, cascade.tested, **keys)
+            sums = {"expected_dim": cascade.dims, "expected_dim_cumulative": cascade.cumulative}
+            for metric, dims in sums.items():
                 keys = {"flip": flip, "spread": dims[:, cap].std()}
                 yield run.row(m, "val", metric, dims[:, cap].mean(), cascade.tested, **keys)
             yield run.mean(m, "val", "single_top1", right[:, cap], flip=flip)
@@ -102,7 +98,7 @@ def times_smaller(runs: list[Run], base: list[Run], flip: bool, split: str) -> I
     """The rows of `compare` of one method. runs, base: one per seed; items are averaged over seeds."""
     sizes = runs[0].outcomes("predict")["sizes"]
     cascade = average(
-        [cascade_of(c, h, sizes, run.options) for run in runs for c, h in zip(*outcomes_of(run, split))]
+        cascade_of(c, h, sizes, run.options) for run in runs for c, h in zip(*outcomes_of(run, split))
     )
     known = np.isfinite(cascade.hits[0])
     hits, dims = cascade.hits[:, known], cascade.dims.mean(0)
@@ -167,6 +163,11 @@ def outcomes_of(run: Run, split: str) -> tuple[np.ndarray, np.ndarray]:
     return outcomes[f"{split}/confidence"], outcomes[f"{split}/top5"][..., 0] == run.dataset.labels("val")
 
 
+def average(cascades: Iterable[Cascade]) -> Cascade:
+    """The mean over random draws and seeds; all of them have the same splits."""
+    return Cascade(*(np.mean(values, axis=0) for values in zip(*cascades)))
+
+
 def cascade_of(confidence: np.ndarray, right: np.ndarray, sizes: np.ndarray, options: dict) -> Cascade:
     """Learn and test over random splits. confidence: float [S, n]; right: bool [S, n]; sizes: [S]."""
     count, n = right.shape
@@ -213,18 +214,7 @@ def learn_thresholds(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:
 def stopping(confidence: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """Index of the size that answers, for every cap: int64 [S caps, n]. confidence: float [S, n]."""
     confident = confidence[:-1] > thresholds[:, None]
-    last = len(thresholds)
-    first = (
-        np.where(confident.any(0), confident.argmax(0), last) if last else np.zeros(confidence.shape[1], int)
-    )
-    return np.minimum(first, np.arange(last + 1)[:, None])
-
-
-def average(cascades: list[Cascade]) -> Cascade:
-    """The mean over random draws and seeds; all of them have the same splits."""
-
-    def mean(name: str) -> np.ndarray:
-        return np.mean([getattr(cascade, name) for cascade in cascades], axis=0)
-
-    names = ("accuracy", "dims", "cumulative", "thresholds", "hits")
-    return Cascade(**{name: mean(name) for name in names}, tested=cascades[0].tested)
+    first = np.vstack([confident, np.ones((1, confidence.shape[1]), bool)]).argmax(
+        0
+    )  # the last size is asked
+    return np.minimum(first, np.arange(len(confidence))[:, None])

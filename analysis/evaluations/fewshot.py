@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from analysis.run import Items, Run
-from analysis.statistics import seed_interval
+from analysis.statistics import mean_interval
 
 MEASURES = ("classmeans",)
 NAME = "5-shot class means"
@@ -40,6 +40,6 @@ def score(run: Run) -> Iterator[dict]:
     accuracy = ((hits == 1).sum(-1) / tested).mean(0)  # [sizes, shots, choices]
     for place, m in enumerate(outcomes["sizes"]):
         for at, shots in enumerate(outcomes["fewshot/shots"]):
-            value, low, high = seed_interval(accuracy[place, at])
+            value, low, high = mean_interval(accuracy[place, at])
             n = tested[0, place, at, 0]
             yield run.row(m, "v2", "top1", value, n, low=float(low), high=float(high), shots=int(shots))

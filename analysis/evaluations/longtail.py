@@ -72,8 +72,6 @@ def class_mean(run: Run, m: int, hits: np.ndarray, labels: np.ndarray, group: st
     """Accuracy per class, averaged over classes, as a row. hits: float [n]; labels: int64 [n]."""
     counts = np.bincount(labels)
     accuracy = (np.bincount(labels, hits) / np.maximum(counts, 1))[counts > 0]
-    value, low, high = accuracy.mean(), np.nan, np.nan
-    if len(accuracy) > 1:
-        value, low, high = mean_interval(accuracy)
+    value, low, high = mean_interval(accuracy)
     keys = {"low": float(low), "high": float(high), "group": group}
     return run.row(m, "stream", "mean_class_top1", value, len(accuracy), **keys)

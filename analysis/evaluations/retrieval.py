@@ -83,7 +83,7 @@ def scores(rel: np.ndarray, counts: np.ndarray, ks: list[int]) -> Iterator[tuple
     """
     some = counts > 0
     for k in ks:
-        yield f"top{k}", top_k(rel, k) > 0  # shares get an interval of their own
+        yield f"top{k}", top_k(rel, k)
         yield f"p@{k}", precision_at(rel, k)
         yield f"map@{k}", average_precision(rel, k)
         yield f"recall@{k}_reference", recall_reference(rel, k)

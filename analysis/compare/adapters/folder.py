@@ -235,17 +235,11 @@ class Folder:
         """Raise UserError for columns that are constant or equal over the training split."""
         for array in self.arrays["train"].values():
             constant = constant_columns(array)
-            self._refuse(
-                "constant_columns",
-                constant,
-                f"columns {some(constant)} of train are constant and tell nothing apart",
-            )
+            told = f"columns {some(constant)} of train are constant and tell nothing apart"
+            self._refuse("constant_columns", constant, told)
             twice = [group for group in equal_columns(array) if group[0] not in constant]
-            self._refuse(
-                "duplicate_columns",
-                twice,
-                f"columns {some(twice)} of train are copies of each other",
-            )
+            told = f"columns {some(twice)} of train are copies of each other"
+            self._refuse("duplicate_columns", twice, told)
 
     def _check_leakage(self, dataset: Dataset) -> None:
         """Raise UserError when a row stands in two splits: no image does."""
@@ -315,15 +309,13 @@ def constant_columns(array: np.ndarray) -> list[int]:
 
 def equal_columns(array: np.ndarray) -> list[list[int]]:
     """Groups of columns of [n, D] that are the same number for number."""
-    groups: dict[bytes, list[int]] = {}
-    for column in range(array.shape[1]):
-        groups.setdefault(np.ascontiguousarray(array[:SAMPLE, column]).tobytes(), []).append(column)
-    found = []
-    for group in (group for group in groups.values() if len(group) > 1):
-        whole: dict[bytes, list[int]] = {}
-        for column in group:
-            whole.setdefault(np.ascontiguousarray(array[:, column]).tobytes(), []).append(column)
-        found += [columns for columns in whole.values() if len(columns) > 1]
+    found = [list(range(array.shape[1]))]
+    for rows in (array[:SAMPLE], array):  # all rows are looked at only where the first ones agree
+        groups: dict[tuple[int, bytes], list[int]] = {}
+        for place, group in enumerate(found):
+            for column in group:
+                groups.setdefault((place, rows[:, column].tobytes()), []).append(column)
+        found = [group for group in groups.values() if len(group) > 1]
     return found
 
 
