@@ -55,35 +55,34 @@ def draw(
     codepoints: list[int],
     rng: np.random.Generator,
     ranges: Ranges,
-    styles: list[str] | None = None,
+    styles: list[str],
 ) -> np.ndarray:
     """One image per (face, code point): uint8 [n, SIZE, SIZE, 1], light ink on a darker ground.
 
-    styles: a name in STYLES for every image; plain ink if not given.
+    styles: a name in STYLES for every image.
     """
-    styles = styles or ["plain"] * len(faces)
     wanted = list(zip(faces, codepoints, styles))
     index = {key: row for row, key in enumerate(dict.fromkeys(wanted))}
     masks = np.stack([STYLES[style](mask(face, code) / 255.0) for face, code, style in index])
     which = np.array([index[key] for key in wanted])
-    ink = sample(masks, which, positions(len(wanted), rng, ranges, styles))
-    inverted = np.array([style == "inverted" for style in styles])
-    ink[inverted] = 1.0 - ink[inverted]
+    styles = np.array(styles)
+    ink = sample(masks, which, positions(styles, rng, ranges))
+    ink[styles == "inverted"] = 1.0 - ink[styles == "inverted"]
     return paint(ink, rng, ranges)[..., None]
 
 
-def positions(n: int, rng: np.random.Generator, ranges: Ranges, styles: list[str]) -> np.ndarray:
+def positions(styles: np.ndarray, rng: np.random.Generator, ranges: Ranges) -> np.ndarray:
     """Where on its canvas each image pixel looks, (y, x) from the centre: [n, 2, SIZE, SIZE].
 
-    A rotation, shear and scaling about the centre, then a shift and a smooth displacement.
+    A rotation, shear and scaling about the centre, then a shift and a smooth displacement. styles: str [n].
     """
+    n = len(styles)
     angle = np.deg2rad(rng.uniform(-ranges.rotation, ranges.rotation, n))
     size = rng.uniform(*ranges.scale, n)
     stretch = np.exp(rng.uniform(-ranges.stretch, ranges.stretch, n) / 2)
     shear = rng.uniform(-ranges.shear, ranges.shear, n)
     side = np.where(rng.random(n) < 0.5, -1.0, 1.0)
-    slanted = np.array([style == "slanted" for style in styles])
-    shear = np.where(slanted, side * (0.45 + np.abs(shear)), shear)
+    shear = np.where(styles == "slanted", side * (0.45 + np.abs(shear)), shear)
     shift = rng.uniform(-ranges.shift, ranges.shift, (n, 2, 1, 1))
     knots = rng.normal(0.0, ranges.elastic, (n, 2, 5, 5))
 
@@ -91,7 +90,7 @@ def positions(n: int, rng: np.random.Generator, ranges: Ranges, styles: list[str
     pixel = np.stack(np.meshgrid(axis, axis, indexing="ij"))  # (y, x)
     spread = smooth_basis(5)
     moved = pixel - shift + spread @ knots @ spread.T
-    wavy = np.array([style == "wavy" for style in styles])[:, None, None]
+    wavy = (styles == "wavy")[:, None, None]
     phase = rng.uniform(0.0, 2 * np.pi, (n, 1, 1))
     moved[:, 1] += np.where(wavy, 2.0 * np.sin(2 * np.pi * moved[:, 0] / 11 + phase), 0.0)
 
@@ -202,17 +201,7 @@ def plain(ink: np.ndarray) -> np.ndarray:
 
 
 STYLES = {
-    "plain": plain,
-    "outline": outline,
-    "hatched": hatched,
-    "dotted": dotted,
-    "shadow": shadow,
-    "stencil": stencil,
-    "glow": glow,
-    "pixelated": pixelated,
-    "inline": inline,
-    "inverted": plain,
-    "slanted": plain,
-    "wavy": plain,
-}
+    style.__name__: style
+    for style in (plain, outline, hatched, dotted, shadow, stencil, glow, pixelated, inline)
+} | dict.fromkeys(("inverted", "slanted", "wavy"), plain)
 RENDITIONS = tuple(style for style in STYLES if style not in ("plain", "outline"))
