@@ -15,17 +15,12 @@ import pandas as pd
 from suite.errors import UserError, unknown
 
 # What a class must be to be chosen. "images" needs a count, the others a column of the same name.
-RULES = {
-    "published": ("images", "unseen", "leaf"),
-    "stated": ("images", "unseen"),
-}
-REASONS = {"images": "too few images", "unseen": "seen in training", "leaf": "not a leaf"}
+RULES = {"published": ("images", "unseen", "leaf"), "stated": ("images", "unseen")}
+REASONS = {"images": "too few images", "unseen": "in ImageNet-1K", "leaf": "not a leaf"}
 NOT_DRAWN = -1
 
 
-def select_classes(
-    candidates: pd.DataFrame, rule: str, min_images: int, reasons: dict[str, str] = REASONS
-) -> pd.DataFrame:
+def select_classes(candidates: pd.DataFrame, rule: str, min_images: int) -> pd.DataFrame:
     """One row per candidate, by class id: `kept` (bool) and `reason` (all of them; "" when kept).
 
     candidates: indexed by class id, with `images` (count) and, where the rule asks for it,
@@ -34,16 +29,9 @@ def select_classes(
     if rule not in RULES:
         raise unknown("rule", rule, RULES, "RULES in splits/sampling.py")
     candidates = candidates.sort_index()
-    refused = pd.DataFrame(
-        {
-            reasons[condition]: candidates["images"] < min_images
-            if condition == "images"
-            else ~candidates[condition].astype(bool)
-            for condition in RULES[rule]
-        },
-        index=candidates.index,
-    )
-    why = ["; ".join(refused.columns[row]) for row in refused.to_numpy(dtype=bool)]
+    met = candidates.assign(images=candidates["images"] >= min_images)[list(RULES[rule])].astype(bool)
+    refused = ~met.rename(columns=REASONS)
+    why = ["; ".join(refused.columns[row]) for row in refused.to_numpy()]
     return pd.DataFrame({"kept": ~refused.any(axis=1), "reason": why}, index=candidates.index)
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from splits import benchmark, facts, imagenet4k
 from splits.imagenet4k import PUBLISHED_SHA256, build, classes_sha256
 from splits.images.listing import list_images, open_source, read_bytes, read_image
+from splits.sampling import select_classes
 from splits.sources import imagenet
 from suite import files
 from suite.errors import UserError
@@ -92,7 +93,7 @@ def drawn_names(out) -> list[str]:
 
 
 def test_the_published_rule_gives_the_published_list():
-    selection = imagenet4k.select_imagenet(imagenet4k.imagenet_candidates(), "published")
+    selection = select_classes(imagenet4k.imagenet_candidates(), "published", imagenet4k.PUBLISHED_MIN_IMAGES)
     chosen = selection.index[selection["kept"]].tolist()
     assert len(chosen) == 4202
     assert classes_sha256(chosen) == PUBLISHED_SHA256
@@ -100,13 +101,13 @@ def test_the_published_rule_gives_the_published_list():
 
 
 def test_the_stated_rule_gives_6167_classes():
-    selection = imagenet4k.select_imagenet(imagenet4k.imagenet_candidates(), "stated")
+    selection = select_classes(imagenet4k.imagenet_candidates(), "stated", imagenet4k.PUBLISHED_MIN_IMAGES)
     assert selection["kept"].sum() == 6167
 
 
 def test_1048_images_give_the_4214_of_the_lists_own_text():
     candidates = imagenet4k.imagenet_candidates()
-    assert imagenet4k.select_imagenet(candidates, "published", 1048)["kept"].sum() == 4214
+    assert select_classes(candidates, "published", 1048)["kept"].sum() == 4214
 
 
 # -- The build -------------------------------------------------------------------------------
@@ -342,7 +343,7 @@ def test_a_damaged_gz_is_refused(tmp_path, images, damage):
     data = bytearray(path.read_bytes())
     path.write_bytes(data[:-20] if damage == "cut" else data[:60] + b"\xff" * 40 + data[100:])
     with pytest.raises(UserError, match="manifest.csv.gz: .*columns path and wnid"):
-        list_images(open_source(path))
+        list_images(open_source(path), ())
 
 
 @pytest.mark.parametrize(
@@ -359,7 +360,7 @@ def test_a_bad_manifest_is_refused_with_its_line(tmp_path, text, message):
     path = tmp_path / "bad.csv"
     path.write_text(text)
     with pytest.raises(UserError, match=message):
-        list_images(open_source(path))
+        list_images(open_source(path), ())
 
 
 def test_a_bad_source_is_refused(tmp_path, images):

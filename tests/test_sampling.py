@@ -19,7 +19,7 @@ def test_every_reason_is_given():
         "good": "",
         "few": "too few images",
         "inner": "not a leaf",
-        "all": "too few images; seen in training; not a leaf",
+        "all": "too few images; in ImageNet-1K; not a leaf",
     }
     assert selection.index[selection["kept"]].tolist() == ["good"]
     assert select_classes(candidates, "stated", 4)["kept"].sum() == 2
