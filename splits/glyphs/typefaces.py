@@ -59,11 +59,6 @@ class Character:
     def held_out_faces(self) -> tuple[str, ...]:
         return tuple(face for face in self.faces if face in HELD_OUT_FACES)
 
-    @property
-    def usual_faces(self) -> tuple[str, ...]:
-        """The faces that are trained on, or, if it is in none of them, those it is in."""
-        return self.trained_faces or self.held_out_faces
-
 
 def face_path(face: str) -> Path:
     """The file of a typeface inside the installed matplotlib."""

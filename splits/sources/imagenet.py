@@ -125,8 +125,7 @@ def find(options: dict) -> dict[str, Path]:
     paths = {name: root / Path(options[name]).expanduser() for name in PARTS if options[name] is not None}
     if absent := [name for name in REQUIRED if name not in paths]:
         raise UserError(f"imagenet: {' and '.join(absent)} cannot be left out (data.{absent[0]})")
-    missing = [name for name, path in paths.items() if not path.exists()]
-    if missing:
+    if missing := [name for name, path in paths.items() if not path.exists()]:
         lines = [
             f"  data.{name}: {paths[name]}\n    {PARTS[name].name}, from {PARTS[name].address}\n"
             f"    expected there: {PARTS[name].layout}"
@@ -164,16 +163,12 @@ def list_part(name: str, path: Path, seen: pd.DataFrame) -> tuple[pd.DataFrame, 
             raise UserError(
                 f"imagenet: none of data.classes is in {PARTS[name].name}; leave it out (data.{name}: null)"
             )
-    if name == "v2":
-        label_of = dict(zip(wanted["index_1k"].astype(str), wanted.index))
-    else:
-        label_of = dict(zip(wanted["wnid"], wanted.index))
+    label_of = dict(zip(wanted["index_1k"].astype(str) if name == "v2" else wanted["wnid"], wanted.index))
     # Released folders also hold a README: only what is a class is looked at.
     source = open_source(path)
     listing = list_images(source, label_of.keys())
     listed = dict(zip(listing.classes, listing.listed.tolist()))
-    empty = [class_id for class_id in label_of if listed.get(class_id, 0) <= 0]
-    if empty:
+    if empty := [class_id for class_id in label_of if listed.get(class_id, 0) <= 0]:
         flat = " (images lie in it unsorted)" if looks_flat(source) else ""
         raise UserError(
             f"imagenet: {path}{flat} lacks images of {len(empty)} of {len(label_of)} classes "
@@ -199,13 +194,9 @@ def unseen_images(path: Path, out: Path, options: dict, threads: int) -> dict:
     path: a build of splits.imagenet4k, or what one can be made from; it is made in `out`, once.
     """
     built = path
-    asked = {
-        "rule": options["rule"],
-        "seed": options["seed"],
-        "counts": options["counts"],
-        "check": options["check_images"],
-        "per_class": {"query": options["query"], "database": options["database"]},
-    }
+    per_class = {split: options[split] for split in ("query", "database")}
+    asked = {key: options[key] for key in ("rule", "seed", "counts")} | {"per_class": per_class}
+    asked["check"] = options["check_images"]
     if is_build(path):
         check_build(path, asked)
     else:

@@ -56,7 +56,6 @@ def build_from(
     names, alphabets = classes["name"].tolist(), classes["superclass"].tolist()
     writer.classes(class_table(names, alphabets, classes["seen"].sum()))
     drawings["split"] = assign(drawings, options)
-    drawings["id"] = drawings["member"]
     table = drawings[["split", "label", "id", "drawer", "file"]]
     target = pictures.Format(options["size"], channels=1, inverted=True)
     pictures.write_splits(writer, table, target, threads)
@@ -80,34 +79,25 @@ def check(options: dict) -> None:
 
 
 def read(archive: Path, seen: bool, options: dict) -> pd.DataFrame:
-    """One row per drawing: member, file (its bytes), name, superclass, seen, drawer 1 … 20."""
+    """One row per drawing: id (its member), file (its bytes), name, superclass, seen, drawer 1 … 20."""
     rows = []
     with zipfile.ZipFile(archive) as opened:
-        members = sorted(name for name in opened.namelist() if name.endswith(".png"))
-        characters = sorted({str(PurePosixPath(member).parent) for member in members})
+        members = sorted(PurePosixPath(name) for name in opened.namelist() if name.endswith(".png"))
+        characters = sorted({member.parent for member in members})
         if options["characters"]:
             step = max(1, len(characters) // options["characters"])
             characters = characters[::step][: options["characters"]]
         wanted = set(characters)
-        for member in members:
-            path = PurePosixPath(member)
-            if str(path.parent) not in wanted:
-                continue
-            alphabet = path.parent.parent.name.replace("_", " ")
-            number = int(path.parent.name.removeprefix("character"))
+        for member in (member for member in members if member.parent in wanted):
+            alphabet = member.parent.parent.name.replace("_", " ")
+            number = int(member.parent.name.removeprefix("character"))
+            drawer = int(member.stem.rpartition("_")[2])
             rows.append(
-                {
-                    "member": member,
-                    "file": opened.read(member),
-                    "name": f"{alphabet} {number:02d}",
-                    "superclass": alphabet,
-                    "seen": seen,
-                    "drawer": int(path.stem.rpartition("_")[2]),
-                }
+                (str(member), opened.read(str(member)), f"{alphabet} {number:02d}", alphabet, seen, drawer)
             )
     if not rows:
         raise UserError(f"{archive} holds no drawings (<alphabet>/character<n>/<image>.png)")
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["id", "file", "name", "superclass", "seen", "drawer"])
 
 
 def assign(drawings: pd.DataFrame, options: dict) -> list[str]:
