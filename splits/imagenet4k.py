@@ -168,9 +168,8 @@ def identity(source: Source) -> dict:
 def rank_images(listing: Listing, seed: int) -> tuple[np.ndarray, np.ndarray, list[tuple]]:
     """(codes int32 [m], paths [m]) by class and rank, and the faults: paths that are listed twice.
 
-    The rank comes from the file name alone, so that a folder, its tars and a manifest give the
-    same draw. Of a path listed twice in a class one stays; a path listed in several classes, wanted or
-    not, has no class.
+    The rank comes from the file name alone, so that a folder, its tars and a manifest give the same draw. Of
+    a path listed twice in a class one stays; a path listed in several classes, wanted or not, has no class.
     """
     codes, paths = listing.codes, listing.paths
     keys = np.empty(len(paths), np.uint64)

@@ -38,11 +38,10 @@ def select_classes(candidates: pd.DataFrame, rule: str, min_images: int) -> pd.D
 def draw(items: pd.DataFrame, per_class: dict[str, int], seed: int) -> pd.DataFrame:
     """The drawn rows of `items` and their `split`: for each split so many of every class.
 
-    items: `class_id` and `item` (str, unique within its class). Rows come by split, class and
-    rank. A draw depends on the seed and the names alone, not on the order of the rows nor on other
-    classes; and asking more of the *last* split leaves what the others have as it is. Raises
-    UserError naming every class that has too few items, and ValueError for an item that occurs
-    twice.
+    items: `class_id` and `item` (str, unique within its class). Rows come by split, class and rank. A draw
+    depends on the seed and the names alone, not on the order of the rows nor on other classes; and asking
+    more of the *last* split leaves what the others have as it is. Raises UserError naming every class that
+    has too few items, and ValueError for an item that occurs twice.
     """
     codes, classes = pd.factorize(items["class_id"], sort=True)
     keys = item_keys(items["item"].to_numpy(dtype=object), seed)
@@ -77,8 +76,7 @@ def item_keys(names: np.ndarray, seed: int) -> np.ndarray:
 def place_rows(codes: np.ndarray, usable: np.ndarray, per_class: dict[str, int]) -> np.ndarray:
     """int8 [n]: which split of `per_class` each row goes to (an index), or NOT_DRAWN.
 
-    Rows are sorted by class (codes: int [n]) and rank; those that are not usable (bool [n]) are
-    passed over.
+    Rows are sorted by class (codes: int [n]) and rank; those that are not usable (bool [n]) are passed over.
     """
     _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
     before = np.cumsum(usable) - usable

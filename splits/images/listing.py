@@ -4,8 +4,7 @@
     tars       n01440764.tar, one per class, as ImageNet-21K is distributed; never unpacked
     manifest   a csv or tsv (gz too) with the columns path, wnid; paths relative to its folder
 
-A path of an image is relative to the source's root; inside a tar it reads
-`n01440764.tar::n01440764_18.JPEG`.
+A path of an image is relative to the source's root; inside a tar it reads `n01440764.tar::n01440764_18.JPEG`.
 """
 
 import io
@@ -48,11 +47,10 @@ class Source:
 class Listing:
     """The images of a source, in no particular order.
 
-    classes: every class id met, sorted; listed: int64 [classes], images per class (-1 for a class
-    that was not wanted and not opened); codes: int32 [n], the class of each wanted image as an
-    index into `classes`; paths: str objects [n]; elsewhere: bool [n], whether the path is also
-    listed under a class that was not wanted; broken: (class id, path, what is wrong) of unreadable
-    tars.
+    classes: every class id met, sorted; listed: int64 [classes], images per class (-1 for a class that was
+    not wanted and not opened); codes: int32 [n], the class of each wanted image as an index into `classes`;
+    paths: str objects [n]; elsewhere: bool [n], whether the path is also listed under a class that was not
+    wanted; broken: (class id, path, what is wrong) of unreadable tars.
     """
 
     classes: list[str]
