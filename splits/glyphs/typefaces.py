@@ -8,7 +8,7 @@ different classes: `catalogue` keeps one character per outline.
 import hashlib
 import unicodedata
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import matplotlib
@@ -83,7 +83,8 @@ def outlines(face: str) -> dict[int, tuple[bytes, float]]:
     return found
 
 
-def catalogue() -> list[Character]:
+@cache
+def catalogue() -> tuple[Character, ...]:
     """Characters in the order of their code points, no two of which share an outline in any two faces.
 
     Of each group of look-alikes the one in most faces is kept (of those, the lowest code point), so that A
@@ -105,7 +106,7 @@ def catalogue() -> list[Character]:
         by_first_face.setdefault(faces[codepoint][0], []).append(codepoint)
     for face, codepoints in by_first_face.items():
         same += look_alikes(face, codepoints)
-    return [Character(c, tuple(faces[c]), extent[c]) for c in sorted(first_of_groups(ranked, same))]
+    return tuple(Character(c, tuple(faces[c]), extent[c]) for c in sorted(first_of_groups(ranked, same)))
 
 
 def look_alikes(face: str, codepoints: list[int]) -> list[tuple[int, int]]:

@@ -41,15 +41,8 @@ DRAWERS = 20
 
 def build(writer: DatasetWriter, options: dict, threads: int) -> None:
     """Write train, val, v2, database and query."""
-    paths = [locate(name, ADDRESS + name, sha256) for name, sha256 in ARCHIVES.items()]
-    build_from(writer, options, threads, *paths)
-
-
-def build_from(
-    writer: DatasetWriter, options: dict, threads: int, background: Path, evaluation: Path
-) -> None:
-    """Write every split from the two archives."""
     check(options)
+    background, evaluation = (locate(name, ADDRESS + name, sha256) for name, sha256 in ARCHIVES.items())
     drawings = pd.concat([read(background, True, options), read(evaluation, False, options)])
     drawings["label"] = pd.factorize(drawings["name"])[0]
     classes = drawings.drop_duplicates("label")
