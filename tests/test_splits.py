@@ -119,9 +119,8 @@ def test_splits_have_the_stores_form(dataset):
     ids = [item for name in dataset.splits for item in dataset[name].items["id"]]
     assert len(ids) == len(set(ids))
     assert dataset.classes["name"].is_unique
-    for name in dataset.splits:
-        split = dataset[name]
-        assert name in ROLES
+    assert set(dataset.splits) <= set(ROLES)
+    for split in map(dataset.__getitem__, dataset.splits):
         assert split.images.dtype == np.uint8 and split.images.ndim == 4
         assert split.labels.dtype == np.int64 and len(split.items) == len(split) > 0
     assert set(dataset["train"].labels) == set(dataset["val"].labels) == set(range(dataset.num_classes))

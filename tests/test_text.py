@@ -68,9 +68,8 @@ def test_what_val_quotes_from_train_is_left_out_of_it(tmp_path):
         quoted = own[(i + 1) % 12][30:60] + own[(i + 5) % 12][:25]  # each quotes two others
         (tmp_path / f"{i:02d}.txt").write_text(" ".join(some[:45] + quoted + some[45:]))
     (tmp_path / "copy.txt").write_text((tmp_path / "00.txt").read_text())
-    dataset = build(
-        text, tmp_path / "dataset", root=str(tmp_path), length=40, vocabulary=60, val_fraction=0.4
-    )
+    given = {"root": str(tmp_path), "length": 40, "vocabulary": 60, "val_fraction": 0.4}
+    dataset = build(text, tmp_path / "dataset", **given)
     documents = {name: set(dataset[name].items["document"]) for name in ("train", "val")}
     assert len(documents["train"] | documents["val"]) == 12  # the copy is none of its own
     cutter = WordPieces(dataset.classes["name"].tolist())

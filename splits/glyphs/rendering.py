@@ -17,30 +17,21 @@ STEP = CANVAS // SIZE  # canvas pixels per image pixel
 
 @dataclass(frozen=True)
 class Ranges:
-    """How far each augmentation goes. A value is drawn anew for every image, uniformly unless said.
+    """How far each augmentation goes. A value is drawn anew for every image, uniformly unless said."""
 
-    rotation: degrees either way; 15 keeps the eight directions of arrows apart
-    scale: smallest and largest size; the narrow range keeps c and C apart more often than not
-    stretch: one axis relative to the other, either way
-    shear, shift: either way; shift in image pixels
-    elastic: standard deviation of a smooth displacement, in image pixels
-    weight: exponent of the ink, below 1 thicker strokes, above 1 thinner
-    background: its grey level; contrast: how much lighter the ink is; gradient: across the image
-    texture, noise: largest standard deviation of smooth and of pixel noise, in grey levels
-    """
-
-    rotation: float = 15.0
+    rotation: float = 15.0  # degrees either way; 15 keeps the eight directions of arrows apart
+    # Smallest and largest size; the narrow range keeps c and C apart more often than not.
     scale: tuple[float, float] = (0.72, 1.08)
-    stretch: float = 0.2
-    shear: float = 0.25
-    shift: float = 3.0
-    elastic: float = 1.3
-    weight: tuple[float, float] = (0.6, 1.3)
-    background: tuple[float, float] = (0.0, 110.0)
-    contrast: tuple[float, float] = (46.0, 144.0)
-    gradient: float = 40.0
-    texture: float = 27.0
-    noise: float = 29.0
+    stretch: float = 0.2  # one axis relative to the other, either way
+    shear: float = 0.25  # either way
+    shift: float = 3.0  # in image pixels, either way
+    elastic: float = 1.3  # standard deviation of a smooth displacement, in image pixels
+    weight: tuple[float, float] = (0.6, 1.3)  # exponent of the ink, below 1 thicker strokes, above 1 thinner
+    background: tuple[float, float] = (0.0, 110.0)  # its grey level
+    contrast: tuple[float, float] = (46.0, 144.0)  # how much lighter the ink is
+    gradient: float = 40.0  # across the image, in grey levels
+    texture: float = 27.0  # largest standard deviation of smooth noise, in grey levels
+    noise: float = 29.0  # and of pixel noise
 
 
 NATURAL = Ranges()

@@ -198,7 +198,10 @@ def write_naturally_hard(writer: DatasetWriter, artist: "Artist", labels: np.nda
         drawn = np.concatenate(list(artist.images(f"a{turn}", plan, rendering.NATURAL)))
         probability = reference_network.predict(network, drawn)
         plan["taken_for"] = probability.argmax(axis=1)
-        for row in np.flatnonzero(is_hard(probability, plan["label"].to_numpy())):
+        true = probability[np.arange(len(plan)), plan["label"]]
+        # Of images taken for another class most would be coin tosses, which another network gets right.
+        hard = (plan["taken_for"] != plan["label"]) & (true < HARD_PROBABILITY)
+        for row in np.flatnonzero(hard):
             label = int(plan["label"].iloc[row])
             if found[label] < options["a"]:
                 found[label] += 1
@@ -212,16 +215,6 @@ def write_naturally_hard(writer: DatasetWriter, artist: "Artist", labels: np.nda
     plan = pd.DataFrame([row for row, _ in parts]).assign(id=ids("a", len(parts)))
     labels = plan["label"].to_numpy(np.int64)
     writer.split("a", np.stack([image for _, image in parts]), labels, plan.drop(columns="label"))
-
-
-def is_hard(probability: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Images taken for another class, with next to nothing left for their own: bool [n].
-
-    probability: [n, classes]. Without the second condition most of them would be coin tosses, which another
-    network gets right.
-    """
-    true = probability[np.arange(len(labels)), labels]
-    return (probability.argmax(axis=1) != labels) & (true < HARD_PROBABILITY)
 
 
 def ids(split: str, count: int) -> list[str]:

@@ -93,7 +93,7 @@ def read(archive: Path, seen: bool, options: dict) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["id", "file", "name", "superclass", "seen", "drawer"])
 
 
-def assign(drawings: pd.DataFrame, options: dict) -> list[str]:
+def assign(drawings: pd.DataFrame, options: dict) -> np.ndarray:
     """The split of every drawing."""
     rng = np.random.default_rng([options["seed"], zlib.crc32(b"val")])
     known = DRAWERS - options["new_drawers"]
@@ -101,12 +101,6 @@ def assign(drawings: pd.DataFrame, options: dict) -> list[str]:
         label: set((rng.permutation(known) + 1)[: round(options["val_share"] * known)].tolist())
         for label in sorted(drawings.loc[drawings["seen"], "label"].unique())
     }
-    splits = []
-    for label, seen, drawer in zip(drawings["label"], drawings["seen"], drawings["drawer"]):
-        if drawer > known:
-            splits.append("v2" if seen else "query")
-        elif seen:
-            splits.append("val" if drawer in tested[label] else "train")
-        else:
-            splits.append("database")
-    return splits
+    of_val = [drawer in tested.get(label, ()) for label, drawer in zip(drawings["label"], drawings["drawer"])]
+    seen, new = drawings["seen"], drawings["drawer"] > known
+    return np.select([seen & new, seen & of_val, seen, new], ["v2", "val", "train", "query"], "database")

@@ -156,10 +156,10 @@ def without_copies(documents: dict[str, str]) -> dict[str, str]:
 
     Raises UserError when one is left.
     """
-    first = {text: name for name, text in sorted(documents.items(), reverse=True)}
-    if len(first) < 2:
+    kept = pd.Series(documents, dtype=object).sort_index().drop_duplicates().to_dict()
+    if len(kept) < 2:
         raise UserError(f"all {len(documents)} documents have the same text; at least two texts are needed")
-    return {name: text for text, name in sorted(first.items(), key=lambda pair: pair[1])}
+    return kept
 
 
 def runs(ids: list[int]) -> np.ndarray:
