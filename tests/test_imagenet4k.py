@@ -42,6 +42,17 @@ def images() -> dict[str, bytes]:
     return {name: jpeg(i) for i, name in enumerate(names)}
 
 
+@pytest.fixture
+def source(tmp_path, images):
+    """The images as a folder of class folders."""
+    return as_folder(tmp_path / "images", images)
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
 def as_folder(root, images):
     for name, content in images.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -132,9 +143,7 @@ def test_three_layouts_give_the_same_build(tmp_path, images):
         assert (tmp_path / "out/csv" / name).read_bytes() == (tmp_path / "out/tsv" / name).read_bytes()
 
 
-def test_a_build_is_complete_and_its_checksums_hold(tmp_path, images):
-    source = as_folder(tmp_path / "images", images)
-    out = tmp_path / "out"
+def test_a_build_is_complete_and_its_checksums_hold(out, source):
     manifest = build_small(source, out, check="decode", threads=2)
     assert manifest == files.read_json(out / "manifest.json")
     assert {p.name for p in out.iterdir()} == {*manifest["files"], "manifest.json"}
@@ -151,27 +160,21 @@ def test_a_build_is_complete_and_its_checksums_hold(tmp_path, images):
     assert classes["images_listed"].tolist() == [6, 8, 9]
 
 
-def test_the_report_says_why_classes_are_refused(tmp_path, images):
-    out = tmp_path / "out"
-    build_small(as_folder(tmp_path / "images", images), out)
+def test_the_report_says_why_classes_are_refused(source, out):
+    build_small(source, out)
     report = pd.read_csv(out / "report.csv", index_col="wnid", keep_default_na=False)
     assert report.index[report["kept"]].tolist() == sorted(KEPT)
-    reasons = report["reason"]
-    assert reasons[SMALL] == "too few images"
-    assert reasons[TENCH].startswith("in ImageNet-1K")
-    assert reasons[DOG] == "not a leaf"
-    assert reasons[STRANGE] == "unknown synset"
+    reasons = report["reason"].str.partition(";")[0][[SMALL, TENCH, DOG, STRANGE]].tolist()
+    assert reasons == ["too few images", "in ImageNet-1K", "not a leaf", "unknown synset"]
     assert len(report) == 21_841 + 2  # the ImageNet-1K class without a count, and the strange one
 
 
-def test_the_stated_rule_keeps_inner_synsets(tmp_path, images):
-    source = as_folder(tmp_path / "images", images)
-    build_small(source, tmp_path / "out", rule="stated")
-    assert pd.read_csv(tmp_path / "out/classes.csv")["wnid"].tolist() == sorted([*KEPT, DOG])
+def test_the_stated_rule_keeps_inner_synsets(source, out):
+    build_small(source, out, rule="stated")
+    assert pd.read_csv(out / "classes.csv")["wnid"].tolist() == sorted([*KEPT, DOG])
 
 
-def test_by_published_counts_all_missing_classes_are_named_at_once(tmp_path, images):
-    source = as_folder(tmp_path / "images", images)
+def test_by_published_counts_all_missing_classes_are_named_at_once(tmp_path, source):
     with pytest.raises(UserError, match="4199 of 4202 classes lack images") as error:
         build_small(source, tmp_path / "out", counts="published")
     assert "and 4179 more" in str(error.value)
@@ -182,7 +185,7 @@ def test_by_published_counts_all_missing_classes_are_named_at_once(tmp_path, ima
 
 
 @pytest.mark.parametrize("layout", [as_folder, as_tars, as_manifest])
-def test_unreadable_and_equal_images_are_replaced_and_named(tmp_path, images, layout):
+def test_unreadable_and_equal_images_are_replaced_and_named(tmp_path, images, layout, out):
     wnid = KEPT[2]
     build_small(layout(tmp_path / "good", images), tmp_path / "before")
     first = [n for n in drawn_names(tmp_path / "before") if n.startswith(wnid)]
@@ -191,7 +194,6 @@ def test_unreadable_and_equal_images_are_replaced_and_named(tmp_path, images, la
     images[copied] = images[f"{wnid}/{first[5]}"]
     images[empty] = b""
     source = layout(tmp_path / "bad", images)
-    out = tmp_path / "out"
     build_small(source, out, check="decode")
     faults = pd.read_csv(out / "faults.csv")
     assert faults["fault"].value_counts().to_dict() == {"unreadable": 2, "duplicate": 1}
@@ -205,9 +207,7 @@ def test_unreadable_and_equal_images_are_replaced_and_named(tmp_path, images, la
     assert sorted(fault) == ["duplicate", "unreadable"]
 
 
-def test_too_few_after_faults_fails_and_leaves_the_last_build_alone(tmp_path, images):
-    source = as_folder(tmp_path / "images", images)
-    out = tmp_path / "out"
+def test_too_few_after_faults_fails_and_leaves_the_last_build_alone(tmp_path, images, out, source):
     build_small(source, out)
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     broken = [name for name in images if name.startswith((KEPT[0], KEPT[1]))][:9]
@@ -281,11 +281,10 @@ def test_equal_names_in_two_folders_of_a_class_are_two_images(tmp_path):
     assert results[0] == results[1] and sorted(results[0]) == names
 
 
-def test_a_cut_tar_is_named(tmp_path, images):
+def test_a_cut_tar_is_named(tmp_path, images, out):
     source = as_tars(tmp_path / "tars", images)
     tar = source / f"{KEPT[0]}.tar"
     tar.write_bytes(tar.read_bytes()[:700])
-    out = tmp_path / "out"
     assert build_small(source, out)["classes"] == 2
     faults = pd.read_csv(out / "faults.csv")
     assert faults[["wnid", "path", "fault"]].to_numpy().tolist() == [[KEPT[0], tar.name, "unreadable"]]
@@ -364,10 +363,8 @@ def test_a_bad_source_is_refused(tmp_path, images):
             open_source(source)
 
 
-def test_the_command_line(tmp_path, images, capsys):
-    source = as_folder(tmp_path / "images", images)
+def test_the_command_line(capsys, out, source):
     numbers = ["--database", "4", "--query", "2", "--counts", "found", "--check-images", "decode"]
-    out = tmp_path / "out"
     imagenet4k.main(["--images", str(source), "--out", str(out), *numbers])
     assert "3 classes (not the published list), rule published" in capsys.readouterr().out
     assert files.read_json(out / "manifest.json")["checked"] == "decode"
@@ -375,8 +372,7 @@ def test_the_command_line(tmp_path, images, capsys):
         imagenet4k.main(["--images", str(source), "--query", "0"])
 
 
-def test_the_current_folder_can_be_built_in(tmp_path, images, monkeypatch):
-    source = as_folder(tmp_path / "images", images)
+def test_the_current_folder_can_be_built_in(tmp_path, monkeypatch, source):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     assert build_small("../images", ".")["classes"] == 3
@@ -386,9 +382,8 @@ def test_the_current_folder_can_be_built_in(tmp_path, images, monkeypatch):
         build_small("../images", ".", counts="published")
 
 
-def test_a_changed_manifest_is_another_source(tmp_path, images):
+def test_a_changed_manifest_is_another_source(tmp_path, images, out):
     path = as_manifest(tmp_path / "images", images)
-    out = tmp_path / "out"
     asked = {"rule": "published", "seed": 0, "counts": "found", "check": None, "per_class": PER_CLASS}
     build(path, out, **asked)
     assert imagenet.made_with(out, path, asked)

@@ -101,6 +101,7 @@ def assign(drawings: pd.DataFrame, options: dict) -> np.ndarray:
         label: set((rng.permutation(known) + 1)[: round(options["val_share"] * known)].tolist())
         for label in sorted(drawings.loc[drawings["seen"], "label"].unique())
     }
-    of_val = [drawer in tested.get(label, ()) for label, drawer in zip(drawings["label"], drawings["drawer"])]
-    seen, new = drawings["seen"], drawings["drawer"] > known
+    labels, drawers, seen = (drawings[column].to_numpy() for column in ("label", "drawer", "seen"))
+    of_val = np.array([drawer in tested.get(label, ()) for label, drawer in zip(labels, drawers)])
+    new = drawers > known
     return np.select([seen & new, seen & of_val, seen, new], ["v2", "val", "train", "query"], "database")
