@@ -159,6 +159,8 @@ def test_every_part_becomes_its_split_with_the_labels_of_imagenet_1k(run, photog
             box = (left, top, left + side, top + side)
             square = image.convert("RGB").resize((64, 64), Image.Resampling.BOX, box)
         np.testing.assert_array_equal(dataset[name].images[5], np.asarray(square))
+    made = np.load(run[1].data / "val" / "digests.npy")  # by two processes
+    assert [bytes(of) for of in made] == [digest(image) for image in dataset["val"].images]
     v2 = dataset["v2"]
     index = facts.imagenet1k_classes()["wnid"]
     folders = [int(item.split("/")[1]) for item in v2.items["id"]]

@@ -14,8 +14,6 @@ centre square, averaged down to `size`: at 256 its centre 224 is the usual evalu
 come from that square too; what lies outside it in a wide image is never seen, unlike in the paper's recipe.
 """
 
-import os
-import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from splits import facts, imagenet4k
-from splits.images.listing import Source, list_images, open_source
+from splits.images.listing import list_images, open_source
 from splits.images.pictures import Format, write_split
 from splits.store import DatasetWriter, class_table
 from suite import files
@@ -169,7 +167,8 @@ def list_part(name: str, path: Path, seen: pd.DataFrame) -> tuple[pd.DataFrame, 
     listing = list_images(source, label_of.keys())
     listed = dict(zip(listing.classes, listing.listed.tolist()))
     if empty := [class_id for class_id in label_of if listed.get(class_id, 0) <= 0]:
-        flat = " (images lie in it unsorted)" if looks_flat(source) else ""
+        # As the official archive of validation images unpacks.
+        flat = " (images lie in it unsorted)" if any(path.glob("ILSVRC2012_val_*.JPEG")) else ""
         raise UserError(
             f"imagenet: {path}{flat} lacks images of {len(empty)} of {len(label_of)} classes "
             f"({', '.join(empty[:5])}{' …' if len(empty) > 5 else ''}); expected {PARTS[name].layout}, from "
@@ -179,13 +178,6 @@ def list_part(name: str, path: Path, seen: pd.DataFrame) -> tuple[pd.DataFrame, 
     table = pd.DataFrame({"label": labels, "path": listing.paths})
     table = table[table["label"] >= 0].sort_values(["label", "path"], ignore_index=True)
     return table.assign(id=name + "/" + table["path"]), source.root
-
-
-def looks_flat(source: Source) -> bool:
-    """Whether images lie in the folder itself, as the official archive of validation images unpacks."""
-    if source.layout != "folder":
-        return False
-    return any(re.fullmatch(r"ILSVRC2012_val_\d+\.JPEG", entry.name) for entry in os.scandir(source.path))
 
 
 def unseen_images(path: Path, out: Path, options: dict, threads: int) -> dict:
