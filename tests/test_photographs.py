@@ -134,8 +134,7 @@ def cifar(tmp_path_factory) -> Path:
     root, rng = tmp_path_factory.mktemp("cifar"), np.random.default_rng(0)
     folder = root / cifar100.FOLDER
     folder.mkdir()
-    fine = [f"class_{i:02d}" for i in range(100)]
-    coarse = [f"super_{i:02d}" for i in range(20)]
+    fine, coarse = ([f"{kind}_{i:02d}" for i in range(n)] for kind, n in (("class", 100), ("super", 20)))
     for name, count in (("train", 8), ("test", 2)):
         labels = rng.permutation(np.repeat(np.arange(100), count)).tolist()
         content = {
