@@ -5,8 +5,8 @@ python -m splits.benchmark manifest.csv --shuffle   # in random order
 /usr/bin/time -v python -m splits.imagenet4k --images manifest.csv --out imagenet4k
 """
 
-import argparse
 import os
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 
 import numpy as np
 
@@ -38,9 +38,7 @@ def synthesise_manifest(path: str | os.PathLike, shuffle_seed: int | None = None
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("manifest", help="the .csv to write")
     parser.add_argument("--shuffle", action="store_true", help="lines in random order")
     parser.add_argument("--seed", type=int, default=0, help="of --shuffle")

@@ -16,11 +16,11 @@ Two rules: `published` gives the 4,202 classes of the published list, `stated` t
 rule printed beside that list gives (splits/facts/README.md).
 """
 
-import argparse
 import hashlib
 import io
 import os
 import tarfile
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -33,7 +33,7 @@ from tqdm import tqdm
 
 from splits import facts
 from splits.images.listing import INSIDE, Listing, Source, list_images, open_source, read_bytes
-from splits.sampling import NOT_DRAWN, REASONS, RULES, item_keys, place_rows, select_classes
+from splits.sampling import NOT_DRAWN, RULES, item_keys, place_rows, select_classes
 from suite import cli, files
 from suite.errors import UserError, unknown
 
@@ -42,7 +42,6 @@ PUBLISHED_MIN_IMAGES = 1050
 PER_CLASS = {"query": 50, "database": 1000}
 CHECKS = ("read", "decode")
 COUNTS = ("published", "found")
-CLASSES = ["label", "wnid", "name", "images_published", "images_listed"]
 FAULTS = ["wnid", "path", "fault", "detail"]
 FAULTS_SHOWN = 20
 
@@ -55,13 +54,6 @@ def imagenet_candidates() -> pd.DataFrame:
     table["unseen"] = synsets["index_1k"] < 0
     table["leaf"] = table.index.isin(facts.leaves(counted))
     return table
-
-
-def select_imagenet(
-    candidates: pd.DataFrame, rule: str, min_images: int = PUBLISHED_MIN_IMAGES
-) -> pd.DataFrame:
-    """`select_classes` with the reason "in ImageNet-1K" for what has been seen."""
-    return select_classes(candidates, rule, min_images, REASONS | {"unseen": "in ImageNet-1K"})
 
 
 def classes_sha256(wnids: list[str]) -> str:
@@ -103,7 +95,15 @@ def build(
     faults = pd.DataFrame(faults + failed, columns=FAULTS).sort_values(FAULTS, ignore_index=True)
     listed = pd.Series(listing.listed, listing.classes, dtype="Int64")
     listed = listed.mask(listed < 0)
-    classes = class_list(candidates, chosen, listed)
+    classes = pd.DataFrame(
+        {
+            "label": np.arange(len(chosen), dtype=np.int64),
+            "wnid": chosen,
+            "name": candidates["name"].loc[chosen].array,
+            "images_published": candidates["images"].loc[chosen].array,
+            "images_listed": listed.reindex(chosen).array,
+        }
+    )
     report_missing(out, classes, usable, needed, faults)
 
     report = class_report(candidates, selection, listed)
@@ -112,8 +112,21 @@ def build(
         rows = np.flatnonzero(place == index)
         columns = {"path": paths[rows], "wnid": chosen[labels[rows]], "label": labels[rows]}
         tables[split] = pd.DataFrame(columns)
-    settings = {"rule": rule, "counts": counts, "seed": seed, "per_class": per_class, "checked": check}
-    return write_build(out, describe(source, settings, chosen), tables)
+    digest = classes_sha256(list(chosen))
+    manifest = {
+        "builder": "imagenet4k",
+        **identity(source),
+        "layout": source.layout,
+        "rule": rule,
+        "counts": counts,
+        "seed": seed,
+        "per_class": per_class,
+        "checked": check,
+        "classes": len(chosen),
+        "classes_sha256": digest,
+        "is_published_list": digest == PUBLISHED_SHA256,
+    }
+    return write_build(out, manifest, tables)
 
 
 def choose(
@@ -123,48 +136,23 @@ def choose(
 
     codes, paths and faults are those of `rank_images`. Raises UserError when no class is kept.
     """
-    if counts == "found":
-        # Classes that the rule refuses for another reason than the images found need not be opened.
-        selection = select_imagenet(candidates.assign(images=needed), rule, needed)
-    else:
-        selection = select_imagenet(candidates, rule)
+    by_found = counts == "found"
+    least = needed if by_found else PUBLISHED_MIN_IMAGES
+    # Classes that the rule refuses for another reason than the images found need not be opened.
+    selection = select_classes(candidates.assign(images=needed) if by_found else candidates, rule, least)
     listing = list_images(source, selection.index[selection["kept"]])
     codes, paths, faults = rank_images(listing, seed)
-    if counts == "found":
+    if by_found:
         found = pd.Series(np.bincount(codes, minlength=len(listing.classes)), listing.classes)
         found = found.reindex(candidates.index, fill_value=0)
         # Unopened classes are refused already: whether they have enough is not known.
         found[~selection["kept"]] = needed
-        selection = select_imagenet(candidates.assign(images=found), rule, needed)
+        selection = select_classes(candidates.assign(images=found), rule, needed)
     if not selection["kept"].any():
         broken = "".join(f"; {path}: {detail}" for _, path, detail in listing.broken)
         raise UserError(f"no class in {source.path} has the {needed} images {rule} needs{broken}")
     unreadable = [(wnid, path, "unreadable", detail) for wnid, path, detail in listing.broken]
     return selection, listing, codes, paths, unreadable + faults
-
-
-def class_list(candidates: pd.DataFrame, chosen: pd.Index, listed: pd.Series) -> pd.DataFrame:
-    """The table classes.csv: one row per class, in the order of its label."""
-    table = candidates.loc[chosen, ["name"]].assign(
-        label=np.arange(len(chosen), dtype=np.int64),
-        images_published=candidates["images"],
-        images_listed=listed.reindex(chosen),
-    )
-    return table.rename_axis("wnid").reset_index()[CLASSES]
-
-
-def describe(source: Source, settings: dict, chosen: pd.Index) -> dict:
-    """What manifest.json says, but for the files."""
-    digest = classes_sha256(list(chosen))
-    return {
-        "builder": "imagenet4k",
-        **identity(source),
-        "layout": source.layout,
-        **settings,
-        "classes": len(chosen),
-        "classes_sha256": digest,
-        "is_published_list": digest == PUBLISHED_SHA256,
-    }
 
 
 def identity(source: Source) -> dict:
@@ -180,9 +168,8 @@ def identity(source: Source) -> dict:
 def rank_images(listing: Listing, seed: int) -> tuple[np.ndarray, np.ndarray, list[tuple]]:
     """(codes int32 [m], paths [m]) by class and rank, and the faults: paths that are listed twice.
 
-    The rank comes from the file name alone, so that a folder, its tars and a manifest give the
-    same draw. Of a path listed twice in a class one stays; a path listed in several classes, wanted or
-    not, has no class.
+    The rank comes from the file name alone, so that a folder, its tars and a manifest give the same draw. Of
+    a path listed twice in a class one stays; a path listed in several classes, wanted or not, has no class.
     """
     codes, paths = listing.codes, listing.paths
     keys = np.empty(len(paths), np.uint64)
@@ -197,12 +184,10 @@ def rank_images(listing: Listing, seed: int) -> tuple[np.ndarray, np.ndarray, li
     twice = rows[rows.duplicated("path", keep=False) | rows["elsewhere"]]
     contradictory = twice["elsewhere"] | (twice.groupby("path")["code"].transform("nunique") > 1)
     dropped = twice[contradictory | twice.duplicated(["code", "path"])]
-    faults = [
-        (listing.classes[row.code], row.path, "duplicate", "listed in several classes")
-        if contradictory[row.Index]
-        else (listing.classes[row.code], row.path, "duplicate", "listed more than once")
-        for row in dropped.drop_duplicates(["code", "path"]).itertuples()
-    ]
+    named = dropped.drop_duplicates(["code", "path"])
+    why = np.where(contradictory[named.index], "listed in several classes", "listed more than once")
+    wnids = [listing.classes[code] for code in named["code"]]
+    faults = [(*which, "duplicate", detail) for *which, detail in zip(wnids, named["path"], why.tolist())]
     # One file name in two folders of a class: only there the whole path has to tell them apart.
     left = rows.drop(dropped.index)
     tied = left[left.duplicated(["code", "key"], keep=False)]
@@ -271,30 +256,18 @@ def examine(path: str, root: Path, check: str) -> tuple[str, str, bytes]:
     except FileNotFoundError:
         return "missing", "no such file", b""
     # Pillow raises SyntaxError and ValueError, too, for files that are damaged.
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        tarfile.TarError,
-        Image.DecompressionBombError,
-    ) as error:
+    except (OSError, SyntaxError, ValueError, tarfile.TarError, Image.DecompressionBombError) as error:
         return "unreadable", str(error).partition(" <")[0], b""  # no address of a buffer: it varies
     return "", "", hashlib.blake2b(data, digest_size=16).digest()
 
 
 def class_report(candidates: pd.DataFrame, selection: pd.DataFrame, listed: pd.Series) -> pd.DataFrame:
     """One row per candidate and per class that only the source has: kept, or refused and why."""
-    report = candidates[["name"]].assign(
-        images_published=candidates["images"],
-        images_listed=listed.reindex(candidates.index),
-        kept=selection["kept"],
-        reason=selection["reason"],
-    )
-    strange = listed[~listed.index.isin(candidates.index)]
-    unknown_rows = pd.DataFrame(
-        {"name": "", "images_published": 0, "images_listed": strange, "kept": False}
-    ).assign(reason="unknown synset")
-    return pd.concat([report, unknown_rows]).rename_axis("wnid").sort_index().reset_index()
+    columns = {"name": candidates["name"], "images_published": candidates["images"], "images_listed": listed}
+    report = pd.DataFrame(columns | {column: selection[column] for column in ("kept", "reason")})
+    strange = {"name": "", "images_published": 0, "kept": False, "reason": "unknown synset"}
+    report = report.fillna(strange).astype({"images_published": int, "kept": bool})
+    return report.rename_axis("wnid").sort_index().reset_index()
 
 
 def report_missing(
@@ -311,10 +284,9 @@ def report_missing(
         (wnid, "", "too few images", f"{name}: {found} usable of the {needed} needed")
         for wnid, name, found in zip(short["wnid"], short["name"], usable[usable < needed])
     ]
+    table = pd.concat([pd.DataFrame(rows, columns=FAULTS), faults])
     with files.write_aside(path) as aside:
-        pd.concat([pd.DataFrame(rows, columns=FAULTS), faults]).to_csv(
-            aside, index=False, lineterminator="\n"
-        )
+        table.to_csv(aside, index=False, lineterminator="\n")
     lines = [f"  {wnid} {detail}" for wnid, _, _, detail in rows[:FAULTS_SHOWN]]
     if len(rows) > FAULTS_SHOWN:
         lines.append(f"  and {len(rows) - FAULTS_SHOWN} more")
@@ -342,12 +314,8 @@ def write_build(out: Path, manifest: dict, tables: dict[str, pd.DataFrame]) -> d
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--images", required=True, help="folder of class folders, folder of tars, or a manifest"
-    )
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("--images", required=True, help="folder of class folders, of tars, or a manifest")
     parser.add_argument("--out", default="results/imagenet4k", help="folder to write to")
     parser.add_argument("--rule", default="published", help=f"{' or '.join(RULES)}; default %(default)s")
     parser.add_argument("--database", type=int, default=PER_CLASS["database"], help="per class")
@@ -362,6 +330,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument(
         "--check-images",
+        dest="check",
         nargs="?",
         const="read",
         choices=CHECKS,
@@ -372,16 +341,9 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.database < 1 or args.query < 1:
         raise UserError("--database and --query are numbers of images per class, at least 1")
-    manifest = build(
-        args.images,
-        args.out,
-        rule=args.rule,
-        per_class={"query": args.query, "database": args.database},
-        seed=args.seed,
-        counts=args.counts,
-        check=args.check_images,
-        threads=args.threads,
-    )
+    given = vars(args)
+    per_class = {split: given.pop(split) for split in ("query", "database")}
+    manifest = build(**given, per_class=per_class)
     published = "the published list" if manifest["is_published_list"] else "not the published list"
     print(f"{args.out}: {manifest['classes']} classes ({published}), rule {manifest['rule']}")
     for name, file in manifest["files"].items():

@@ -15,17 +15,12 @@ import pandas as pd
 from suite.errors import UserError, unknown
 
 # What a class must be to be chosen. "images" needs a count, the others a column of the same name.
-RULES = {
-    "published": ("images", "unseen", "leaf"),
-    "stated": ("images", "unseen"),
-}
-REASONS = {"images": "too few images", "unseen": "seen in training", "leaf": "not a leaf"}
+RULES = {"published": ("images", "unseen", "leaf"), "stated": ("images", "unseen")}
+REASONS = {"images": "too few images", "unseen": "in ImageNet-1K", "leaf": "not a leaf"}
 NOT_DRAWN = -1
 
 
-def select_classes(
-    candidates: pd.DataFrame, rule: str, min_images: int, reasons: dict[str, str] = REASONS
-) -> pd.DataFrame:
+def select_classes(candidates: pd.DataFrame, rule: str, min_images: int) -> pd.DataFrame:
     """One row per candidate, by class id: `kept` (bool) and `reason` (all of them; "" when kept).
 
     candidates: indexed by class id, with `images` (count) and, where the rule asks for it,
@@ -34,27 +29,19 @@ def select_classes(
     if rule not in RULES:
         raise unknown("rule", rule, RULES, "RULES in splits/sampling.py")
     candidates = candidates.sort_index()
-    refused = pd.DataFrame(
-        {
-            reasons[condition]: candidates["images"] < min_images
-            if condition == "images"
-            else ~candidates[condition].astype(bool)
-            for condition in RULES[rule]
-        },
-        index=candidates.index,
-    )
-    why = ["; ".join(refused.columns[row]) for row in refused.to_numpy(dtype=bool)]
+    met = candidates.assign(images=candidates["images"] >= min_images)[list(RULES[rule])].astype(bool)
+    refused = ~met.rename(columns=REASONS)
+    why = ["; ".join(refused.columns[row]) for row in refused.to_numpy()]
     return pd.DataFrame({"kept": ~refused.any(axis=1), "reason": why}, index=candidates.index)
 
 
 def draw(items: pd.DataFrame, per_class: dict[str, int], seed: int) -> pd.DataFrame:
     """The drawn rows of `items` and their `split`: for each split so many of every class.
 
-    items: `class_id` and `item` (str, unique within its class). Rows come by split, class and
-    rank. A draw depends on the seed and the names alone, not on the order of the rows nor on other
-    classes; and asking more of the *last* split leaves what the others have as it is. Raises
-    UserError naming every class that has too few items, and ValueError for an item that occurs
-    twice.
+    items: `class_id` and `item` (str, unique within its class). Rows come by split, class and rank. A draw
+    depends on the seed and the names alone, not on the order of the rows nor on other classes; and asking
+    more of the *last* split leaves what the others have as it is. Raises UserError naming every class that
+    has too few items, and ValueError for an item that occurs twice.
     """
     codes, classes = pd.factorize(items["class_id"], sort=True)
     keys = item_keys(items["item"].to_numpy(dtype=object), seed)
@@ -89,8 +76,7 @@ def item_keys(names: np.ndarray, seed: int) -> np.ndarray:
 def place_rows(codes: np.ndarray, usable: np.ndarray, per_class: dict[str, int]) -> np.ndarray:
     """int8 [n]: which split of `per_class` each row goes to (an index), or NOT_DRAWN.
 
-    Rows are sorted by class (codes: int [n]) and rank; those that are not usable (bool [n]) are
-    passed over.
+    Rows are sorted by class (codes: int [n]) and rank; those that are not usable (bool [n]) are passed over.
     """
     _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
     before = np.cumsum(usable) - usable

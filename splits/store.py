@@ -34,15 +34,22 @@ FORMS = ((np.dtype(np.uint8), 4), (np.dtype(np.int32), 2))  # images; token ids
 
 @dataclass(frozen=True)
 class Split:
-    """One named split.
-
-    images: uint8 [n, height, width, channels] or int32 [n, length], memory-mapped; labels: int64 [n].
-    """
+    """One named split, read when it is asked for."""
 
     name: str
     folder: Path
-    images: np.ndarray
-    labels: np.ndarray
+
+    @cached_property
+    def images(self) -> np.ndarray:
+        """uint8 [n, height, width, channels] or int32 [n, length], memory-mapped."""
+        return np.load(self.folder / "images.npy", mmap_mode="r")
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """int64 [n], not to be written to."""
+        labels = np.load(self.folder / "labels.npy")
+        labels.flags.writeable = False
+        return labels
 
     @cached_property
     def items(self) -> pd.DataFrame:
@@ -60,7 +67,6 @@ class Dataset:
         self.folder = Path(folder)
         self.manifest = files.read_last(self.folder / "manifest.json", "data")
         self._opened: dict[str, Split] = {}
-        self._labels: dict[str, np.ndarray] = {}
 
     @property
     def splits(self) -> list[str]:
@@ -88,22 +94,13 @@ class Dataset:
         return self.manifest["checksum"]
 
     def __getitem__(self, name: str) -> Split:
-        labels = self.labels(name)
-        if name not in self._opened:
-            folder = self.folder / name
-            images = np.load(folder / "images.npy", mmap_mode="r")
-            self._opened[name] = Split(name, folder, images, labels)
-        return self._opened[name]
+        if name not in self:
+            raise unknown("split", name, self.splits, self.folder / "manifest.json")
+        return self._opened.setdefault(name, Split(name, self.folder / name))
 
     def labels(self, name: str) -> np.ndarray:
         """int64 [n], without opening the images; read once, so it cannot be written to."""
-        if name not in self:
-            raise unknown("split", name, self.splits, self.folder / "manifest.json")
-        if name not in self._labels:
-            labels = np.load(self.folder / name / "labels.npy")
-            labels.flags.writeable = False
-            self._labels[name] = labels
-        return self._labels[name]
+        return self[name].labels
 
     def subset(self, splits: Iterable[str]) -> "Dataset":
         """This dataset with some of its splits: those that a method was embedded for, say."""
@@ -208,8 +205,9 @@ class DatasetWriter:
         """
         digests = {name: split_digests(self.folder / name) for name in self._written}
         overlap = shared_images(digests)
-        if not self._official:
-            refuse(overlap)
+        if overlap and not self._official:
+            (name, row), (other, other_row) = min(overlap, key=lambda pair: pair[0])
+            raise UserError(f"splits overlap: {name} row {row} is the same image as {other} row {other_row}")
         unseen = set(self._classes.loc[~self._classes["seen"].astype(bool), "label"])
         overall = hashlib.sha256()
         for name in sorted(self._written):
@@ -222,7 +220,8 @@ class DatasetWriter:
             digest = hashlib.sha256(digests[name].tobytes() + labels.tobytes()).hexdigest()
             self._written[name] |= {"sha256": digest, "classes": len(present)}
             overall.update(digest.encode())
-        official = {"overlap": {"kept_because": self._official, "images": count_pairs(overlap)}}
+        shared = dict(Counter(f"{name} in {other}" for (name, _), (other, _) in overlap))
+        official = {"overlap": {"kept_because": self._official, "images": shared}} if self._official else {}
         files.write_json(
             self.folder / "manifest.json",
             {
@@ -232,7 +231,7 @@ class DatasetWriter:
                 "unseen_classes": int((~self._classes["seen"].astype(bool)).sum()),
                 "checksum": overall.hexdigest(),
                 "splits": {name: self._written[name] for name in ROLES if name in self._written},
-                **(official if self._official else {}),
+                **official,
             },
         )
 
@@ -243,21 +242,13 @@ def digest(image: np.ndarray) -> bytes:
 
 
 def split_digests(folder: Path) -> np.ndarray:
-    """A digest per image of a split [n]: those that were made with it, or made now."""
+    """A digest per image of a split, DIGEST [n]: those that were made with it, or made now, one by one."""
     if (folder / "digests.npy").exists():
         return np.load(folder / "digests.npy")
-    return image_digests(folder / "images.npy")
+    return np.array([digest(image) for image in np.load(folder / "images.npy", mmap_mode="r")], DIGEST)
 
 
-def image_digests(path: Path) -> np.ndarray:
-    """128-bit digest of every image in an images.npy: DIGEST [n], read one image at a time."""
-    return np.array([digest(image) for image in np.load(path, mmap_mode="r")], DIGEST)
-
-
-Pair = tuple[tuple[str, int], tuple[str, int]]
-
-
-def shared_images(digests: dict[str, np.ndarray]) -> list[Pair]:
+def shared_images(digests: dict[str, np.ndarray]) -> list[tuple[tuple[str, int], tuple[str, int]]]:
     """((split, row), (split, row)) of every image that is also in an earlier split, and where it is there.
 
     digests: DIGEST [n] per split. Needs some 50 bytes per image, so millions are no trouble.
@@ -276,15 +267,3 @@ def shared_images(digests: dict[str, np.ndarray]) -> list[Pair]:
     return [
         ((names[owner[i]], int(row[i])), (names[owner[first[i]]], int(row[first[i]]))) for i in where.tolist()
     ]
-
-
-def refuse(overlap: list[Pair]) -> None:
-    """Raise UserError naming the first image that is in two splits, if there is one."""
-    if overlap:
-        (name, row), (other, other_row) = min(overlap, key=lambda pair: pair[0])
-        raise UserError(f"splits overlap: {name} row {row} is the same image as {other} row {other_row}")
-
-
-def count_pairs(overlap: list[Pair]) -> dict[str, int]:
-    """How many images of a split are also in an earlier one: {"val in train": 3}."""
-    return dict(Counter(f"{name} in {other}" for (name, _), (other, _) in overlap))

@@ -18,18 +18,9 @@ from suite.layout import Layout
 from suite.study import Study
 
 ENCODER = {"name": "text_encoder", "dim": 8, "depth": 1, "heads": 2}
-
-
 LANGUAGE = {"loss_weights": None, "masked": 0.15}
-
-
-TRAINING = {
-    "epochs": 2,
-    "batch_size": 16,
-    "learning_rate": 0.01,
-    "optimizer": "adamw",
-    "precision": "float32",
-}
+TRAINING = {"epochs": 2, "batch_size": 16, "learning_rate": 0.01}
+TRAINING |= {"optimizer": "adamw", "precision": "float32"}
 
 
 def options(contract, name, **given):
@@ -54,20 +45,9 @@ def build(source, folder, **given):
 @contextmanager
 def finished(root, source, given, methods, tasks, **config):
     """A study trained, embedded and measured in a folder of its own: (study, layout, dataset)."""
-    study = Study(
-        {
-            "name": "tiny",
-            "title": "tiny",
-            "data": {"source": name_of(source), **given},
-            "nesting": [4, 8],
-            "seeds": [0],
-            "training": TRAINING,
-            "methods": methods,
-            "tasks": dict.fromkeys(tasks),
-            "figures": [],
-            **config,
-        }
-    )
+    usual = {"name": "tiny", "title": "tiny", "nesting": [4, 8], "seeds": [0], "figures": []}
+    usual |= {"data": {"source": name_of(source), **given}, "training": TRAINING}
+    study = Study(usual | {"methods": methods, "tasks": dict.fromkeys(tasks)} | config)
     embed = {"trained": embed_trained, "fitted": embed_fitted, "control": embed_control}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)

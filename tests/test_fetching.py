@@ -1,6 +1,7 @@
 """Where a data set's files are looked for, what is fetched, and what is said when neither works."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
@@ -30,12 +31,10 @@ def served(tmp_path):
 def test_data_lie_beside_the_code_unless_the_variable_says_where(monkeypatch):
     monkeypatch.delenv("MATRYOSHKA_DATA", raising=False)
     assert fetching.data_folder() == ROOT / "data"
-    monkeypatch.setenv("MATRYOSHKA_DATA", "")
-    assert fetching.data_folder() == ROOT / "data"
-    monkeypatch.setenv("MATRYOSHKA_DATA", "/large/disk")
-    assert str(fetching.data_folder()) == "/large/disk"
-    monkeypatch.setenv("MATRYOSHKA_DATA", "~/data")
-    assert "~" not in str(fetching.data_folder())
+    named = {"": ROOT / "data", "/large/disk": Path("/large/disk"), "~/data": Path.home() / "data"}
+    for value, folder in named.items():
+        monkeypatch.setenv("MATRYOSHKA_DATA", value)
+        assert fetching.data_folder() == folder
 
 
 def test_a_users_copy_is_taken(folder):
@@ -73,24 +72,12 @@ def fails(*args, **options):
     raise OSError("no network")
 
 
-def omniglot_files():
-    return omniglot.build(None, omniglot.OPTIONS, threads=1)
-
-
-def tiny_imagenet_file():
-    return tiny_imagenet.find(tiny_imagenet.OPTIONS)
-
-
-def cifar100_folder():
-    return cifar100.find(cifar100.OPTIONS)
-
-
 @pytest.mark.parametrize(
     ("find", "file", "address"),
     [
-        (omniglot_files, "images_background.zip", omniglot.ADDRESS),
-        (tiny_imagenet_file, tiny_imagenet.ARCHIVE, tiny_imagenet.ADDRESS),
-        (cifar100_folder, cifar100.FOLDER, cifar100.ADDRESS),
+        (lambda: omniglot.build(None, omniglot.OPTIONS, 1), "images_background.zip", omniglot.ADDRESS),
+        (lambda: tiny_imagenet.find(tiny_imagenet.OPTIONS), tiny_imagenet.ARCHIVE, tiny_imagenet.ADDRESS),
+        (lambda: cifar100.find(cifar100.OPTIONS), cifar100.FOLDER, cifar100.ADDRESS),
     ],
 )
 def test_every_source_with_files_looks_there(find, file, address, folder, monkeypatch):

@@ -47,16 +47,17 @@ def as_tar(folder, path, leave_out=()):
     return path
 
 
+def build_pairs(folder, root, **given):
+    """The dataset of pairs, in a folder below this one."""
+    return build(image_captions, folder / "dataset", root=str(root), size=8, channels=1, **given)
+
+
 @pytest.mark.parametrize("kind", ["folder", "table", "tar"])
 def test_pairs_from_folder_table_and_tar_are_the_same_data(kind, tmp_path):
     folder = pairs(tmp_path / "pairs")
-    root = {
-        "folder": folder,
-        "table": folder / "captions.csv",
-        "tar": tmp_path / "pairs.tar",
-    }[kind]
-    as_tar(folder, tmp_path / "pairs.tar")
-    dataset = build(image_captions, tmp_path / "dataset", root=str(root), size=8, channels=1, held_out=0.2)
+    tar = as_tar(folder, tmp_path / "pairs.tar")
+    root = {"folder": folder, "table": folder / "captions.csv", "tar": tar}[kind]
+    dataset = build_pairs(tmp_path, root, held_out=0.2)
     assert dataset.splits == ["train", "query", "captions"] and dataset.num_classes == 8
     assert dataset.classes["name"].nunique() == 10
     for split in ("train", "query"):
@@ -68,68 +69,46 @@ def test_captions_that_read_alike_are_one_class(tmp_path):
     folder = pairs(tmp_path / "pairs")
     table = (folder / "captions.csv").read_text().replace("shade number 4", "Sháde  NUMBER 3")
     (folder / "captions.csv").write_text(table)
-    dataset = build(image_captions, tmp_path / "dataset", root=str(folder), size=8, channels=1, held_out=0.4)
+    dataset = build_pairs(tmp_path, folder, held_out=0.4)
     assert len(dataset.classes) == 9
-    for length, message in (
-        (2, "length is 2: a caption needs 3 tokens"),
-        (3, "is the same 3 tokens as 'shade"),
-    ):
-        options = {"root": str(folder), "size": 8, "channels": 1, "length": length}
+    for length, message in ((2, "length is 2: a caption needs 3"), (3, "is the same 3 tokens as 'shade")):
         with pytest.raises(UserError, match=message):
-            build(image_captions, tmp_path / f"dataset{length}", **options)
+            build_pairs(tmp_path, folder, length=length)
 
 
 def test_captions_held_out_need_images_that_are_not_in_train(tmp_path):
     folder = pairs(tmp_path / "pairs")
-    dataset = build(image_captions, tmp_path / "dataset", root=str(folder), size=8, channels=1, held_out=0.2)
+    dataset = build_pairs(tmp_path, folder, held_out=0.2)
     copied, trained = dataset["query"].items["caption"][0], dataset["train"].items["caption"][0]
     places = [folder / "images" / f"{caption.split()[-1]}.png" for caption in (trained, copied)]
     places[1].write_bytes(places[0].read_bytes())
     with pytest.raises(UserError, match="all captions held out but one are also in train"):
-        build(image_captions, tmp_path / "again", root=str(folder), size=8, channels=1, held_out=0.2)
+        build_pairs(tmp_path, folder, held_out=0.2)
 
 
 def pairs_example():
     """The study that docs/beyond.md shows for one's own pairs."""
-    example = next(
-        part
-        for part in re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/beyond.md").read_text("utf-8"), re.DOTALL)
-        if "image_captions" in part
-    )
+    parts = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/beyond.md").read_text("utf-8"), re.DOTALL)
+    example = next(part for part in parts if "image_captions" in part)
     return yaml.safe_load((STUDIES / "image_text.yaml").read_text("utf-8")) | yaml.safe_load(example)
 
 
 def test_a_study_of_own_pairs_runs_to_its_figures(tmp_path):
     example = Study(pairs_example())
     folder = pairs(tmp_path / "pairs", 16)
-    own = {
-        "root": str(folder),
-        "size": 8,
-        "channels": 1,
-        "held_out": 0.3,
-        "vocabulary": 64,
-        "length": 8,
-    }
+    own = {"root": str(folder), "size": 8, "channels": 1, "held_out": 0.3, "vocabulary": 64, "length": 8}
+    towers = {"baseline": "image_text", "depth": 1, "heads": 2, "vocabulary": 64}
     methods = {
-        "mrl": {"baseline": "image_text", "depth": 1, "heads": 2, "vocabulary": 64},
-        "fixed_feature": {
-            "baseline": "image_text",
-            "depth": 1,
-            "heads": 2,
-            "vocabulary": 64,
-            "nesting": [8],
-        },
+        "mrl": towers,
+        "fixed_feature": towers | {"nesting": [8]},
         "random_features": {"probe": False, "draws": 2},
         "control_random": None,
     }
     backbone = {"name": "small_resnet", "dim": 8, "widths": [4, 8]}
     training = TRAINING | {"augment": {"flip": True}}
     settings = {"backbone": backbone, "training": training, "interpolated": [6]}
-    with finished(tmp_path, image_captions, own, methods, example.tasks, **settings) as (
-        study,
-        layout,
-        dataset,
-    ):
+    run = finished(tmp_path, image_captions, own, methods, example.tasks, **settings)
+    with run as (study, layout, dataset):
         assert dataset.splits == ["train", "query", "captions"]
         tables = tables_and_figures(study, layout, example.figures)
         found = tables["findings_image_text"].set_index("finding")
@@ -144,76 +123,51 @@ def test_an_image_with_captions_of_both_sides_is_trained_on_and_not_tested(tmp_p
     more = "".join(f"images/{i}.png,another caption {i}\n" for i in range(10))
     table = (folder / "captions.csv").read_text() + more
     (folder / "captions.csv").write_text(table)
-    dataset = build(image_captions, tmp_path / "dataset", root=str(folder), size=8, channels=1, held_out=0.5)
+    dataset = build_pairs(tmp_path, folder, held_out=0.5)
     names = {split: set(dataset[split].items["id"].str.split("#").str[0]) for split in ("train", "query")}
     assert names["train"] and names["query"] and not names["train"] & names["query"]
 
 
-def missing_image(folder):
-    (folder / "images" / "3.png").unlink()
-    return "names 1 images that are not there, first .*3.png"
-
-
-def no_column(folder):
-    (folder / "captions.csv").write_text("file,caption\na,b\n")
-    return "needs image, caption"
-
-
-def not_text(folder):
-    (folder / "captions.csv").write_bytes(b"image,caption\n\xff\xfe,x\n")
-    return "is not a table in UTF-8"
-
-
-def not_a_picture(folder):
-    (folder / "images" / "3.png").write_text("no picture")
-    return "cannot read image images/3.png"
-
-
-def empty_caption(folder):
-    table = (folder / "captions.csv").read_text().replace("shade number 4", "  ")
-    (folder / "captions.csv").write_text(table)
-    return "1 captions are empty, first that of images/4.png"
-
-
-def one_caption(folder):
-    table = "image,caption\nimages/1.png,x y\nimages/2.png,x y\n"
-    (folder / "captions.csv").write_text(table)
-    return "1 different captions: two are needed on either side"
-
-
 @pytest.mark.parametrize(
-    "harm", [missing_image, no_column, not_text, not_a_picture, empty_caption, one_caption]
+    ("file", "content", "message"),
+    [
+        ("images/3.png", None, "names 1 images that are not there, first .*3.png"),
+        ("images/3.png", b"no picture", "cannot read image images/3.png"),
+        ("captions.csv", b"file,caption\na,b\n", "needs image, caption"),
+        ("captions.csv", b"image,caption\n\xff\xfe,x\n", "is not a table in UTF-8"),
+        ("captions.csv", b"image,caption\nimages/4.png,  \n", "1 captions are empty, first that of images/4"),
+        ("captions.csv", b"image,caption\nimages/1.png,x y\n", "1 different captions: two are needed on"),
+    ],
 )
-def test_bad_caption_tables_are_refused_before_anything_is_trained(harm, tmp_path):
+def test_bad_caption_tables_are_refused_before_anything_is_trained(file, content, message, tmp_path):
     folder = pairs(tmp_path / "pairs")
-    message = harm(folder)
+    (folder / file).unlink()
+    if content is not None:
+        (folder / file).write_bytes(content)
     with pytest.raises(UserError, match=message):
-        build(image_captions, tmp_path / "dataset", root=str(folder), size=8, channels=1)
+        build_pairs(tmp_path, folder)
     assert not (tmp_path / "dataset" / "manifest.json").exists()
 
 
 def test_bad_webdatasets_are_refused(tmp_path):
     folder = pairs(tmp_path / "pairs")
-    with pytest.raises(UserError, match="1 keys have an image or a caption .* alone"):
-        alone = as_tar(folder, tmp_path / "a.tar", leave_out=["4.txt"])
-        build(image_captions, tmp_path / "dataset", root=str(alone))
-    with pytest.raises(UserError, match="no file"):
-        build(image_captions, tmp_path / "dataset", root=str(tmp_path / "none.tar"))
-    twice = tmp_path / "twice.tar"
-    with tarfile.open(as_tar(folder, twice), "a") as archive:
+    alone = as_tar(folder, tmp_path / "alone.tar", leave_out=["4.txt"])
+    with tarfile.open(as_tar(folder, tmp_path / "twice.tar"), "a") as archive:
         archive.add(folder / "images" / "0.png", "part/000.jpg")
-    with pytest.raises(UserError, match=r"part/000.png and part/000.jpg are images of one key"):
-        build(image_captions, tmp_path / "dataset", root=str(twice))
-    whole = gzip.compress((tmp_path / "a.tar").read_bytes())
+    whole = gzip.compress(alone.read_bytes())
     (tmp_path / "cut.tar").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match="is not a whole .tar"):
-        build(image_captions, tmp_path / "dataset", root=str(tmp_path / "cut.tar"))
     (tmp_path / "folder.tar").mkdir()
-    with pytest.raises(UserError, match="is not a whole .tar: .*directory"):
-        build(image_captions, tmp_path / "dataset", root=str(tmp_path / "folder.tar"))
     (tmp_path / "text.tar").write_text("no archive")
-    with pytest.raises(UserError, match="is not a whole .tar"):
-        build(image_captions, tmp_path / "dataset", root=str(tmp_path / "text.tar"))
+    for name, message in {
+        "alone": "1 keys have an image or a caption .* alone",
+        "twice": "part/000.png and part/000.jpg are images of one key",
+        "none": "no file",
+        "cut": "is not a whole .tar",
+        "folder": "is not a whole .tar: .*directory",
+        "text": "is not a whole .tar",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            build_pairs(tmp_path, tmp_path / f"{name}.tar")
 
 
 def test_captions_are_learned_from_seen_classes_alone(tmp_path):

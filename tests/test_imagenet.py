@@ -19,7 +19,7 @@ from baselines.training.networks import build_learner
 from splits import build, facts
 from splits.images import pictures
 from splits.sources import imagenet
-from splits.store import Dataset, DatasetWriter, class_table, image_digests
+from splits.store import Dataset, DatasetWriter, class_table, digest
 from suite.contracts import MEASURE, METHOD
 from suite.errors import UserError
 from suite.layout import Layout
@@ -44,11 +44,8 @@ def wnids() -> list[str]:
     both = classes[classes["in_r"] & classes["in_a"]]
     known = both[both["superclass30"] > 0]
     group = known["superclass30"].value_counts().index[0]
-    chosen = [
-        *known[known["superclass30"] == group]["wnid"][:3],
-        *both[both["superclass30"] == 0]["wnid"][:3],
-    ]
-    return sorted(chosen)
+    chosen = known[known["superclass30"] == group]["wnid"][:3]
+    return sorted([*chosen, *both[both["superclass30"] == 0]["wnid"][:3]])
 
 
 @pytest.fixture(scope="module")
@@ -110,11 +107,8 @@ def miniature(root: Path, wnids: list[str], checkpoint: Path) -> dict:
     study["methods"] = {name: study["methods"][name] for name in METHODS}
     study["methods"]["mrl_8boost"]["loss_weights"] = [2, 1]
     study["methods"]["mrl_uniform"]["nesting"] = [1024, 2048]
-    study["methods"]["released_mrl"] = {
-        "baseline": "released",
-        "path": str(checkpoint),
-        "label": "MRL (released)",
-    }
+    ready = {"baseline": "released", "path": str(checkpoint), "label": "MRL (released)"}
+    study["methods"]["released_mrl"] = ready
     study["methods"]["finetune_conv3"]["training"] = {"epochs": 1, "learning_rate": 0.01}
     return study
 
@@ -158,15 +152,15 @@ def test_every_part_becomes_its_split_with_the_labels_of_imagenet_1k(run, photog
     assert wnids[0] not in dataset.classes["wnid"].tolist()[6:]
     assert sorted(dataset.classes["superclass"][:6] == "") == [False] * 3 + [True] * 3
     for name in ("val", "v2"):
-        row = 5
-        source = dataset[name].items["id"][row].removeprefix(f"{name}/")
-        folder = photographs / imagenet.OPTIONS[name]
-        with Image.open(folder / source) as image:
+        source = dataset[name].items["id"][5].removeprefix(f"{name}/")
+        with Image.open(photographs / imagenet.OPTIONS[name] / source) as image:
             side = min(image.size)
             left, top = (image.width - side) // 2, (image.height - side) // 2
             box = (left, top, left + side, top + side)
             square = image.convert("RGB").resize((64, 64), Image.Resampling.BOX, box)
-        np.testing.assert_array_equal(dataset[name].images[row], np.asarray(square))
+        np.testing.assert_array_equal(dataset[name].images[5], np.asarray(square))
+    made = np.load(run[1].data / "val" / "digests.npy")  # by two processes
+    assert [bytes(of) for of in made] == [digest(image) for image in dataset["val"].images]
     v2 = dataset["v2"]
     index = facts.imagenet1k_classes()["wnid"]
     folders = [int(item.split("/")[1]) for item in v2.items["id"]]
@@ -190,9 +184,7 @@ def test_every_table_and_every_figure_is_made(run):
     assert (ceiling["value"] == 1).all()
 
 
-def test_a_missing_folder_is_named_with_its_source_and_layout_before_anything_is_written(
-    photographs, tmp_path
-):
+def test_a_missing_folder_is_named_with_source_and_layout_before_anything_is_written(photographs, tmp_path):
     options = imagenet.OPTIONS | {"root": str(photographs), "val": "no_val", "a": "no_a"}
     writer = DatasetWriter(tmp_path / "data", "imagenet", options)
     with pytest.raises(UserError) as error:
@@ -242,7 +234,10 @@ def test_a_stopped_decoding_goes_on_where_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr(pictures, "decode", lambda *job: counted(*job, limit=99))
     pictures.write_split(writer, "train", table, tmp_path / "images", target, 1)
     assert len(decoded) == 5 + 6  # two chunks were whole; the fifth image is decoded again
-    images = np.load(tmp_path / "data" / "train" / "images.npy")
+    folder = tmp_path / "data" / "train"
+    images = np.load(folder / "images.npy")
+    assert [bytes(of) for of in np.load(folder / "digests.npy")] == [digest(image) for image in images]
+    assert not (folder / "unfinished").exists()
     for row in range(10):
         path = tmp_path / "images" / f"{row}.JPEG"
         np.testing.assert_array_equal(images[row], whole(str(path), path.read_bytes(), target))
@@ -252,21 +247,11 @@ def test_a_stopped_decoding_goes_on_where_it_was(tmp_path, monkeypatch):
     assert len(decoded) == 19  # another plan
 
 
-def test_digests_made_while_decoding_are_those_of_the_file(tmp_path):
-    table = table_of(tmp_path / "images", 5)
-    writer = DatasetWriter(tmp_path / "data", "test", {})
-    pictures.write_split(writer, "train", table, tmp_path / "images", pictures.Format(16, 3), 2)
-    folder = tmp_path / "data" / "train"
-    assert (np.load(folder / "digests.npy") == image_digests(folder / "images.npy")).all()
-    assert not (folder / "unfinished").exists()
-
-
 def test_official_sets_may_share_photographs_and_the_manifest_says_how_many(tmp_path):
     table = table_of(tmp_path / "images", 4)
-    classes = class_table(["a", "b"], "", 2)
     for keep in (True, False):
         writer = DatasetWriter(tmp_path / "data", "test", {})
-        writer.classes(classes)
+        writer.classes(class_table(["a", "b"], "", 2))
         for name, rows in (("train", table[:3]), ("val", table[2:])):
             pictures.write_split(writer, name, rows, tmp_path / "images", pictures.Format(16, 3), 1)
         if keep:

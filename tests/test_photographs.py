@@ -69,14 +69,12 @@ def test_tiny_imagenet_splits_follow_the_official_ones(tiny):
     numbers = numbers.str.extract(r"_(\d+)\.JPEG")[0].astype(int)
     assert numbers.max() == 9  # the first ten of twelve
     items = tiny["stream"].items
-    assert set(items["group"]) == {"pretrain", "novel"} and (items["group"] == "pretrain").equals(
-        pd.Series(tiny["stream"].labels < 6)
-    )
+    assert set(items["group"]) == {"pretrain", "novel"}
+    assert ((items["group"] == "pretrain") == (tiny["stream"].labels < 6)).all()
     assert all("group" not in tiny[name].items for name in tiny.splits if name != "stream")
     seen = items[items["group"] == "pretrain"]["wnid"].value_counts()
-    assert seen.max() <= 5 and stream == len(
-        items
-    )  # five images are left of a seen class, six of an unseen one
+    # Five images are left of a seen class, six of an unseen one.
+    assert seen.max() <= 5 and stream == len(items)
 
 
 def test_tiny_imagenet_images_are_averaged_photographs(tiny, archive):
@@ -136,8 +134,7 @@ def cifar(tmp_path_factory) -> Path:
     root, rng = tmp_path_factory.mktemp("cifar"), np.random.default_rng(0)
     folder = root / cifar100.FOLDER
     folder.mkdir()
-    fine = [f"class_{i:02d}" for i in range(100)]
-    coarse = [f"super_{i:02d}" for i in range(20)]
+    fine, coarse = ([f"{kind}_{i:02d}" for i in range(n)] for kind, n in (("class", 100), ("super", 20)))
     for name, count in (("train", 8), ("test", 2)):
         labels = rng.permutation(np.repeat(np.arange(100), count)).tolist()
         content = {
@@ -166,9 +163,7 @@ def test_cifar100_holds_out_a_class_of_every_superclass(cifar, unchecked, tmp_pa
     assert classes[~classes["seen"]]["superclass"].is_unique and dataset.num_classes == 80
     assert classes["superclass"].value_counts().tolist() == [5] * 20
     counts = {name: len(dataset[name]) for name in dataset.splits}
-    assert {name: n for name, n in counts.items() if name != "stream"} == {
-        "train": 400, "val": 160, "database": 80, "query": 40,
-    }  # fmt: skip
+    assert counts.pop("stream") and counts == {"train": 400, "val": 160, "database": 80, "query": 40}
     number = classes["name"].str.removeprefix("class ").astype(int)
     assert (classes["superclass"] == "super " + (number % 20).astype(str).str.zfill(2)).all()
     with (cifar / cifar100.FOLDER / "test").open("rb") as file:

@@ -19,25 +19,16 @@ SHIFT = 3  # pixels a batch is moved by, either way: without it the network lear
 
 def network(classes: int, generator: torch.Generator) -> nn.Module:
     """Three strided convolutions and a linear classifier on 4 × 4 positions, float64."""
-    layers = nn.Sequential(
-        nn.Conv2d(1, 12, 5, stride=2, padding=2, bias=False),
-        nn.BatchNorm2d(12),
-        nn.ReLU(),
-        nn.Conv2d(12, 24, 3, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(24),
-        nn.ReLU(),
-        nn.Conv2d(24, 64, 3, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(64),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.LazyLinear(classes),
-    ).double()
-    layers.eval()(torch.zeros(1, 1, 32, 32, dtype=torch.float64))  # gives the lazy layer its shape
+    layers, channels = [], 1
+    for width, kernel in ((12, 5), (24, 3), (64, 3)):
+        strided = nn.Conv2d(channels, width, kernel, stride=2, padding=kernel // 2, bias=False)
+        layers += [strided, nn.BatchNorm2d(width), nn.ReLU()]
+        channels = width
+    layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * 4 * 4, classes)).double()
     for parameter in layers.parameters():
         if parameter.dim() > 1:
             nn.init.kaiming_normal_(parameter, generator=generator)
     nn.init.zeros_(layers[-1].bias)
-    layers.train()
     return layers
 
 

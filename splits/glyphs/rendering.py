@@ -17,30 +17,21 @@ STEP = CANVAS // SIZE  # canvas pixels per image pixel
 
 @dataclass(frozen=True)
 class Ranges:
-    """How far each augmentation goes. A value is drawn anew for every image, uniformly unless said.
+    """How far each augmentation goes. A value is drawn anew for every image, uniformly unless said."""
 
-    rotation: degrees either way; 15 keeps the eight directions of arrows apart
-    scale: smallest and largest size; the narrow range keeps c and C apart more often than not
-    stretch: one axis relative to the other, either way
-    shear, shift: either way; shift in image pixels
-    elastic: standard deviation of a smooth displacement, in image pixels
-    weight: exponent of the ink, below 1 thicker strokes, above 1 thinner
-    background: its grey level; contrast: how much lighter the ink is; gradient: across the image
-    texture, noise: largest standard deviation of smooth and of pixel noise, in grey levels
-    """
-
-    rotation: float = 15.0
+    rotation: float = 15.0  # degrees either way; 15 keeps the eight directions of arrows apart
+    # Smallest and largest size; the narrow range keeps c and C apart more often than not.
     scale: tuple[float, float] = (0.72, 1.08)
-    stretch: float = 0.2
-    shear: float = 0.25
-    shift: float = 3.0
-    elastic: float = 1.3
-    weight: tuple[float, float] = (0.6, 1.3)
-    background: tuple[float, float] = (0.0, 110.0)
-    contrast: tuple[float, float] = (46.0, 144.0)
-    gradient: float = 40.0
-    texture: float = 27.0
-    noise: float = 29.0
+    stretch: float = 0.2  # one axis relative to the other, either way
+    shear: float = 0.25  # either way
+    shift: float = 3.0  # in image pixels, either way
+    elastic: float = 1.3  # standard deviation of a smooth displacement, in image pixels
+    weight: tuple[float, float] = (0.6, 1.3)  # exponent of the ink, below 1 thicker strokes, above 1 thinner
+    background: tuple[float, float] = (0.0, 110.0)  # its grey level
+    contrast: tuple[float, float] = (46.0, 144.0)  # how much lighter the ink is
+    gradient: float = 40.0  # across the image, in grey levels
+    texture: float = 27.0  # largest standard deviation of smooth noise, in grey levels
+    noise: float = 29.0  # and of pixel noise
 
 
 NATURAL = Ranges()
@@ -55,35 +46,34 @@ def draw(
     codepoints: list[int],
     rng: np.random.Generator,
     ranges: Ranges,
-    styles: list[str] | None = None,
+    styles: list[str],
 ) -> np.ndarray:
     """One image per (face, code point): uint8 [n, SIZE, SIZE, 1], light ink on a darker ground.
 
-    styles: a name in STYLES for every image; plain ink if not given.
+    styles: a name in STYLES for every image.
     """
-    styles = styles or ["plain"] * len(faces)
     wanted = list(zip(faces, codepoints, styles))
     index = {key: row for row, key in enumerate(dict.fromkeys(wanted))}
     masks = np.stack([STYLES[style](mask(face, code) / 255.0) for face, code, style in index])
     which = np.array([index[key] for key in wanted])
-    ink = sample(masks, which, positions(len(wanted), rng, ranges, styles))
-    inverted = np.array([style == "inverted" for style in styles])
-    ink[inverted] = 1.0 - ink[inverted]
+    styles = np.array(styles)
+    ink = sample(masks, which, positions(styles, rng, ranges))
+    ink[styles == "inverted"] = 1.0 - ink[styles == "inverted"]
     return paint(ink, rng, ranges)[..., None]
 
 
-def positions(n: int, rng: np.random.Generator, ranges: Ranges, styles: list[str]) -> np.ndarray:
+def positions(styles: np.ndarray, rng: np.random.Generator, ranges: Ranges) -> np.ndarray:
     """Where on its canvas each image pixel looks, (y, x) from the centre: [n, 2, SIZE, SIZE].
 
-    A rotation, shear and scaling about the centre, then a shift and a smooth displacement.
+    A rotation, shear and scaling about the centre, then a shift and a smooth displacement. styles: str [n].
     """
+    n = len(styles)
     angle = np.deg2rad(rng.uniform(-ranges.rotation, ranges.rotation, n))
     size = rng.uniform(*ranges.scale, n)
     stretch = np.exp(rng.uniform(-ranges.stretch, ranges.stretch, n) / 2)
     shear = rng.uniform(-ranges.shear, ranges.shear, n)
     side = np.where(rng.random(n) < 0.5, -1.0, 1.0)
-    slanted = np.array([style == "slanted" for style in styles])
-    shear = np.where(slanted, side * (0.45 + np.abs(shear)), shear)
+    shear = np.where(styles == "slanted", side * (0.45 + np.abs(shear)), shear)
     shift = rng.uniform(-ranges.shift, ranges.shift, (n, 2, 1, 1))
     knots = rng.normal(0.0, ranges.elastic, (n, 2, 5, 5))
 
@@ -91,7 +81,7 @@ def positions(n: int, rng: np.random.Generator, ranges: Ranges, styles: list[str
     pixel = np.stack(np.meshgrid(axis, axis, indexing="ij"))  # (y, x)
     spread = smooth_basis(5)
     moved = pixel - shift + spread @ knots @ spread.T
-    wavy = np.array([style == "wavy" for style in styles])[:, None, None]
+    wavy = (styles == "wavy")[:, None, None]
     phase = rng.uniform(0.0, 2 * np.pi, (n, 1, 1))
     moved[:, 1] += np.where(wavy, 2.0 * np.sin(2 * np.pi * moved[:, 0] / 11 + phase), 0.0)
 
@@ -202,17 +192,7 @@ def plain(ink: np.ndarray) -> np.ndarray:
 
 
 STYLES = {
-    "plain": plain,
-    "outline": outline,
-    "hatched": hatched,
-    "dotted": dotted,
-    "shadow": shadow,
-    "stencil": stencil,
-    "glow": glow,
-    "pixelated": pixelated,
-    "inline": inline,
-    "inverted": plain,
-    "slanted": plain,
-    "wavy": plain,
-}
+    style.__name__: style
+    for style in (plain, outline, hatched, dotted, shadow, stencil, glow, pixelated, inline)
+} | dict.fromkeys(("inverted", "slanted", "wavy"), plain)
 RENDITIONS = tuple(style for style in STYLES if style not in ("plain", "outline"))

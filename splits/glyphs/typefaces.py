@@ -8,34 +8,23 @@ different classes: `catalogue` keeps one character per outline.
 import hashlib
 import unicodedata
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 from matplotlib.ft2font import FT2Font, LoadFlags
 from PIL import Image, ImageFont
+from scipy import sparse
 
 # Sans and Serif are trained on. Mono and STIX are not: another design of the same characters.
 TRAINED_FACES = (
-    "DejaVuSans",
-    "DejaVuSans-Bold",
-    "DejaVuSans-Oblique",
-    "DejaVuSans-BoldOblique",
-    "DejaVuSerif",
-    "DejaVuSerif-Bold",
-    "DejaVuSerif-Italic",
-    "DejaVuSerif-BoldItalic",
+    *("DejaVuSans" + style for style in ("", "-Bold", "-Oblique", "-BoldOblique")),
+    *("DejaVuSerif" + style for style in ("", "-Bold", "-Italic", "-BoldItalic")),
 )
 HELD_OUT_FACES = (
-    "DejaVuSansMono",
-    "DejaVuSansMono-Bold",
-    "DejaVuSansMono-Oblique",
-    "DejaVuSansMono-BoldOblique",
-    "STIXGeneral",
-    "STIXGeneralBol",
-    "STIXGeneralItalic",
-    "STIXGeneralBolIta",
+    *("DejaVuSansMono" + style for style in ("", "-Bold", "-Oblique", "-BoldOblique")),
+    *("STIXGeneral" + style for style in ("", "Bol", "Italic", "BolIta")),
 )
 FACES = TRAINED_FACES + HELD_OUT_FACES
 
@@ -70,22 +59,10 @@ class Character:
     def held_out_faces(self) -> tuple[str, ...]:
         return tuple(face for face in self.faces if face in HELD_OUT_FACES)
 
-    @property
-    def usual_faces(self) -> tuple[str, ...]:
-        """The faces that are trained on, or, if it is in none of them, those it is in."""
-        return self.trained_faces or self.held_out_faces
-
 
 def face_path(face: str) -> Path:
     """The file of a typeface inside the installed matplotlib."""
     return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{face}.ttf"
-
-
-def is_candidate(codepoint: int) -> bool:
-    """Whether a character may be a class at all."""
-    if any(first <= codepoint <= last for first, last in AMBIGUOUS_BLOCKS):
-        return False
-    return unicodedata.category(chr(codepoint))[0] in CATEGORIES
 
 
 def outlines(face: str) -> dict[int, tuple[bytes, float]]:
@@ -93,7 +70,8 @@ def outlines(face: str) -> dict[int, tuple[bytes, float]]:
     font = FT2Font(str(face_path(face)))
     found = {}
     for codepoint, glyph in font.get_charmap().items():
-        if not is_candidate(codepoint):
+        ambiguous = any(first <= codepoint <= last for first, last in AMBIGUOUS_BLOCKS)
+        if ambiguous or unicodedata.category(chr(codepoint))[0] not in CATEGORIES:
             continue
         font.load_glyph(glyph, flags=LoadFlags.NO_SCALE)
         points, codes = font.get_path()
@@ -105,32 +83,30 @@ def outlines(face: str) -> dict[int, tuple[bytes, float]]:
     return found
 
 
-def catalogue() -> list[Character]:
+@cache
+def catalogue() -> tuple[Character, ...]:
     """Characters in the order of their code points, no two of which share an outline in any two faces.
 
     Of each group of look-alikes the one in most faces is kept (of those, the lowest code point), so that A
     is the Latin A. What remains is compared as ink (`LOOK_ALIKE`), since a superscript and a subscript 2
     have the same outline but for a rounding.
     """
-    by_face = {face: outlines(face) for face in FACES}
     faces: dict[int, list[str]] = {}
     extent: dict[int, float] = {}
-    groups = Groups()
     owner: dict[bytes, int] = {}
-    for face, found in by_face.items():
-        for codepoint, (digest, size) in found.items():
+    same: list[tuple[int, int]] = []
+    for face in FACES:
+        for codepoint, (digest, size) in outlines(face).items():
             faces.setdefault(codepoint, []).append(face)
             extent.setdefault(codepoint, size)
-            groups.join(codepoint, owner.setdefault(digest, codepoint))
-    distinct = groups.representatives(lambda codepoint: (-len(faces[codepoint]), codepoint))
-    first_face: dict[str, list[int]] = {}
-    for codepoint in distinct:
-        first_face.setdefault(faces[codepoint][0], []).append(codepoint)
-    for face, codepoints in first_face.items():
-        for one, other in look_alikes(face, codepoints):
-            groups.join(one, other)
-    distinct = groups.representatives(lambda codepoint: (-len(faces[codepoint]), codepoint))
-    return [Character(c, tuple(faces[c]), extent[c]) for c in sorted(distinct)]
+            same.append((codepoint, owner.setdefault(digest, codepoint)))
+    ranked = sorted(faces, key=lambda codepoint: (-len(faces[codepoint]), codepoint))
+    by_first_face: dict[str, list[int]] = {}
+    for codepoint in first_of_groups(ranked, same):
+        by_first_face.setdefault(faces[codepoint][0], []).append(codepoint)
+    for face, codepoints in by_first_face.items():
+        same += look_alikes(face, codepoints)
+    return tuple(Character(c, tuple(faces[c]), extent[c]) for c in sorted(first_of_groups(ranked, same)))
 
 
 def look_alikes(face: str, codepoints: list[int]) -> list[tuple[int, int]]:
@@ -145,31 +121,13 @@ def look_alikes(face: str, codepoints: list[int]) -> list[tuple[int, int]]:
     return [(codepoints[i], codepoints[j]) for i, j in zip(one, other)]
 
 
-class Groups:
-    """Disjoint groups of code points, joined pair by pair."""
-
-    def __init__(self):
-        self._parent: dict[int, int] = {}
-
-    def find(self, item: int) -> int:
-        """The member that stands for the group of `item`."""
-        while self._parent.setdefault(item, item) != item:
-            self._parent[item] = self._parent[self._parent[item]]
-            item = self._parent[item]
-        return item
-
-    def join(self, one: int, other: int) -> None:
-        """Make the groups of two members one."""
-        self._parent[self.find(one)] = self.find(other)
-
-    def representatives(self, key) -> list[int]:
-        """Of each group the member with the smallest key."""
-        best: dict[int, int] = {}
-        for item in self._parent:
-            root = self.find(item)
-            if root not in best or key(item) < key(best[root]):
-                best[root] = item
-        return list(best.values())
+def first_of_groups(ranked: list[int], pairs: list[tuple[int, int]]) -> list[int]:
+    """Of each group that the pairs join the member that comes first in `ranked`; so in that order."""
+    row = {member: i for i, member in enumerate(ranked)}
+    ends = np.array([(row[one], row[other]) for one, other in pairs]).T
+    graph = sparse.coo_array((np.ones(len(pairs)), ends), shape=(len(ranked), len(ranked)))
+    _, group = sparse.csgraph.connected_components(graph, directed=False)
+    return [ranked[i] for i in np.sort(np.unique(group, return_index=True)[1])]
 
 
 @lru_cache(maxsize=64)

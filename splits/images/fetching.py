@@ -1,6 +1,7 @@
 """Finds a data set's files: in the folder where the user put them, or fetched once from their address."""
 
 import os
+import shutil
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -44,22 +45,11 @@ def locate(filename: str, address: str, sha256: str) -> Path:
 
 def fetch(address: str, path: Path, sha256: str) -> None:
     """Download a file aside, with progress; it becomes `path` when it is whole and its digest right."""
-    with (
-        files.write_aside(path) as aside,
-        urllib.request.urlopen(address, timeout=TIMEOUT) as answer,
-        aside.open("wb") as out,
-        tqdm(
-            total=int(answer.headers.get("Content-Length") or 0) or None,
-            desc=f"fetching {path.name}",
-            unit="B",
-            unit_scale=True,
-            mininterval=2,
-        ) as bar,
-    ):
-        while block := answer.read(BLOCK):
-            out.write(block)
-            bar.update(len(block))
-        out.flush()
+    with files.write_aside(path) as aside, urllib.request.urlopen(address, timeout=TIMEOUT) as answer:
+        total = int(answer.headers.get("Content-Length") or 0) or None
+        progress = tqdm.wrapattr(answer, "read", total, desc=f"fetching {path.name}", mininterval=2)
+        with progress as watched, aside.open("wb") as out:
+            shutil.copyfileobj(watched, out, BLOCK)
         check(aside, sha256, f"{address} holds another file than the one this suite was written for")
 
 

@@ -4,8 +4,7 @@
     tars       n01440764.tar, one per class, as ImageNet-21K is distributed; never unpacked
     manifest   a csv or tsv (gz too) with the columns path, wnid; paths relative to its folder
 
-A path of an image is relative to the source's root; inside a tar it reads
-`n01440764.tar::n01440764_18.JPEG`.
+A path of an image is relative to the source's root; inside a tar it reads `n01440764.tar::n01440764_18.JPEG`.
 """
 
 import io
@@ -13,7 +12,7 @@ import os
 import posixpath
 import tarfile
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -48,11 +47,10 @@ class Source:
 class Listing:
     """The images of a source, in no particular order.
 
-    classes: every class id met, sorted; listed: int64 [classes], images per class (-1 for a class
-    that was not wanted and not opened); codes: int32 [n], the class of each wanted image as an
-    index into `classes`; paths: str objects [n]; elsewhere: bool [n], whether the path is also
-    listed under a class that was not wanted; broken: (class id, path, what is wrong) of unreadable
-    tars.
+    classes: every class id met, sorted; listed: int64 [classes], images per class (-1 for a class that was
+    not wanted and not opened); codes: int32 [n], the class of each wanted image as an index into `classes`;
+    paths: str objects [n]; elsewhere: bool [n], whether the path is also listed under a class that was not
+    wanted; broken: (class id, path, what is wrong) of unreadable tars.
     """
 
     classes: list[str]
@@ -88,86 +86,37 @@ def open_source(path: str | os.PathLike) -> Source:
     return Source(path, "tars" if tars else "folder")
 
 
-def list_images(source: Source, wanted: Collection[str] | None = None) -> Listing:
-    """List the images of the `wanted` classes (None: of all).
+def list_images(source: Source, wanted: Collection[str]) -> Listing:
+    """List the images of the `wanted` classes.
 
     A manifest counts the other classes too; folders and tars of other classes are not opened.
     Raises UserError for a manifest that cannot be parsed.
     """
-    collected = _Collected()
-    if source.layout == "manifest":
-        wanted = None if wanted is None else set(wanted)
-        for class_ids, paths in _manifest_chunks(source.path):
-            collected.add_chunk(class_ids, paths, wanted)
-    else:
-        for class_id, entry in tqdm(_class_entries(source), desc="listing"):
-            if wanted is not None and class_id not in wanted:
-                collected.add(class_id, None)
-                continue
-            try:
-                collected.add(class_id, _paths_in(entry, source.layout))
-            except (OSError, tarfile.TarError) as error:
-                collected.add(class_id, [])
-                collected.broken.append((class_id, entry.name, str(error)))
-    return collected.listing()
-
-
-class _Collected:
-    """Grows a Listing class by class or chunk by chunk."""
-
-    def __init__(self):
-        self.codes_of: dict[str, int] = {}
-        self.listed: list[int] = []
-        self.codes: list[np.ndarray] = []
-        self.paths: list[np.ndarray] = []
-        # Of lines of a manifest: 64 bits of each path instead of the text of those not wanted. That two
-        # paths of fourteen million agree by chance has a probability of about 10⁻⁵.
-        self.hashes: list[np.ndarray] = []
-        self.unwanted_hashes: list[np.ndarray] = []
-        self.broken: list[tuple[str, str, str]] = []
-
-    def code(self, class_id: str) -> int:
-        if class_id not in self.codes_of:
-            self.codes_of[class_id] = len(self.listed)
-            self.listed.append(0)
-        return self.codes_of[class_id]
-
-    def add(self, class_id: str, paths: list[str] | None) -> None:
-        """All images of one class; None when it was not opened."""
-        code = self.code(class_id)
-        self.listed[code] = -1 if paths is None else len(paths)
-        if paths:
-            self.codes.append(np.full(len(paths), code, np.int32))
-            self.paths.append(np.array(paths, dtype=object))
-
-    def add_chunk(self, class_ids: pd.Categorical, paths: np.ndarray, wanted: set[str] | None) -> None:
-        """Images of many classes. class_ids: [n]; paths: str objects [n]."""
-        translate = np.array([self.code(class_id) for class_id in class_ids.categories], np.int32)
-        counts = np.bincount(class_ids.codes, minlength=len(translate))
-        for code, count in zip(translate, counts):
-            self.listed[code] += int(count)
-        codes = translate[class_ids.codes]
-        if wanted is not None:
-            keep = class_ids.categories.isin(wanted)[class_ids.codes]
-            hashes = pd.util.hash_array(paths, categorize=False)
-            self.unwanted_hashes.append(hashes[~keep])
-            self.hashes.append(hashes[keep])
-            codes, paths = codes[keep], paths[keep]
-        self.codes.append(codes)
-        self.paths.append(paths)
-
-    def listing(self) -> Listing:
-        classes = sorted(self.codes_of)
-        old = np.array([self.codes_of[class_id] for class_id in classes], np.int64)
-        new = np.empty(len(old), np.int32)
-        new[old] = np.arange(len(old), dtype=np.int32)
-        codes = np.concatenate([np.empty(0, np.int32), *self.codes])
-        paths = np.concatenate([np.empty(0, object), *self.paths])
-        listed = np.array(self.listed, np.int64)
-        elsewhere = np.zeros(len(paths), bool)
-        if self.hashes:
-            elsewhere = np.isin(np.concatenate(self.hashes), np.concatenate(self.unwanted_hashes))
-        return Listing(classes, listed[old], new[codes], paths, elsewhere, self.broken)
+    wanted, from_manifest = set(wanted), source.layout == "manifest"
+    codes_of: dict[str, int] = {}
+    listed, broken = Counter(), []
+    codes, paths = [np.empty(0, np.int32)], [np.empty(0, object)]
+    # 64 bits of each path instead of the text of those not wanted. That two paths of fourteen million agree
+    # by chance has a probability of about 10⁻⁵.
+    hashes, unwanted = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
+    chunks = _manifest_chunks(source.path) if from_manifest else _entry_chunks(source, wanted, broken)
+    for class_ids, found in chunks:
+        names = class_ids.categories
+        code_of = np.array([codes_of.setdefault(name, len(codes_of)) for name in names], np.int32)
+        listed.update(dict(zip(names, np.bincount(class_ids.codes, minlength=len(names)).tolist())))
+        keep = names.isin(wanted)[class_ids.codes]
+        hashed = pd.util.hash_array(found, categorize=False)
+        codes.append(code_of[class_ids.codes[keep]])
+        paths.append(found[keep])
+        hashes.append(hashed[keep])
+        unwanted.append(hashed[~keep])
+    classes = sorted(codes_of)
+    counts = [listed[name] if from_manifest or name in wanted else -1 for name in classes]
+    place = np.empty(len(classes), np.int32)  # of each code among the sorted classes
+    place[[codes_of[name] for name in classes]] = np.arange(len(classes))
+    elsewhere = np.isin(np.concatenate(hashes), np.concatenate(unwanted))
+    codes = place[np.concatenate(codes)]
+    return Listing(classes, np.array(counts, np.int64), codes, np.concatenate(paths), elsewhere, broken)
 
 
 def _manifest_chunks(path: Path) -> Iterator[tuple[pd.Categorical, np.ndarray]]:
@@ -205,21 +154,35 @@ def _manifest_chunks(path: Path) -> Iterator[tuple[pd.Categorical, np.ndarray]]:
         ) from error
 
 
-def _class_entries(source: Source) -> list[tuple[str, Path]]:
-    """(class id, its folder or tar), sorted; hidden entries and loose files do not count."""
-    if source.layout == "tars":
-        return [(tar.stem, tar) for tar in sorted(source.path.glob("[!.]*.tar"))]
-    return [(entry.name, entry) for entry in sorted(source.path.glob("[!.]*")) if entry.is_dir()]
+def _entry_chunks(
+    source: Source, wanted: set[str], broken: list
+) -> Iterator[tuple[pd.Categorical, np.ndarray]]:
+    """(class id, paths) of each class folder or tar, sorted; no paths of one that is not wanted.
+
+    Hidden entries and loose files do not count. broken: (class id, name, what is wrong) is added to it.
+    """
+    tars = source.layout == "tars"
+    entries = [
+        entry
+        for entry in sorted(source.path.glob("[!.]*.tar" if tars else "[!.]*"))
+        if tars or entry.is_dir()
+    ]
+    for entry in tqdm(entries, desc="listing"):
+        class_id, paths = entry.stem if tars else entry.name, []
+        try:
+            if class_id in wanted:
+                paths = _paths_in(entry, source.layout)
+        except (OSError, tarfile.TarError) as error:
+            broken.append((class_id, entry.name, str(error)))
+        yield pd.Categorical.from_codes(np.zeros(len(paths), np.int8), [class_id]), np.array(paths, object)
 
 
 def _paths_in(entry: Path, layout: str) -> list[str]:
     """Paths, relative to the root, of the images in one class's folder or tar."""
     if layout == "tars":
         return [f"{entry.name}{INSIDE}{name}" for name in _members(entry) if names_image(name)]
-    with os.scandir(entry) as files:
-        # A link that leads nowhere is listed: its image is missing, and named as such when it is read.
-        names = [file.name for file in files if names_image(file.name) and not file.is_dir()]
-    return [f"{entry.name}/{name}" for name in names]
+    # A link that leads nowhere is listed: its image is missing, and named as such when it is read.
+    return [f"{entry.name}/{f.name}" for f in os.scandir(entry) if names_image(f.name) and not f.is_dir()]
 
 
 def names_image(name: str) -> bool:

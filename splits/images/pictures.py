@@ -82,9 +82,8 @@ def decode(name: str, file: File, target: Format) -> np.ndarray:
     width, height = image.size
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
-    image = image.resize(
-        (target.size, target.size), Image.Resampling.BOX, (left, top, left + side, top + side)
-    )
+    box = (left, top, left + side, top + side)
+    image = image.resize((target.size, target.size), Image.Resampling.BOX, box)
     pixels = np.asarray(image).reshape(target.shape)
     return 255 - pixels if target.inverted else pixels
 
@@ -121,8 +120,7 @@ def write_splits(writer: DatasetWriter, table: pd.DataFrame, target: Format, thr
 
 def in_order_of_roles(table: pd.DataFrame) -> pd.DataFrame:
     """Rows by split, in the order of ROLES; within a split as they were."""
-    order = list(ROLES)
-    return table.iloc[np.argsort(table["split"].map(order.index), kind="stable")]
+    return table.sort_values("split", key=lambda splits: splits.map(list(ROLES).index), kind="stable")
 
 
 def write_arrays(
@@ -135,7 +133,10 @@ def write_arrays(
     size, size, channels]. A column that is "" throughout a split (`group`, but for the stream) is not among
     its items. Raises UserError if a split is left without images.
     """
-    kept = first_split_only(table["split"].tolist(), digests)
+    owner: dict[bytes, str] = {}
+    kept = np.array(
+        [owner.setdefault(image, split) == split for split, image in zip(table["split"], digests)]
+    )
     for split, rows in table.groupby("split", sort=False).indices.items():
         chosen = rows[kept[rows]]
         if len(chosen) == 0:
@@ -149,12 +150,6 @@ def write_arrays(
                 out[some] = images[chosen[some]]
     if copies := int((~kept).sum()):
         print(f"{writer.source}: {copies} images left out, the same in an earlier split", file=sys.stderr)
-
-
-def first_split_only(splits: list[str], digests: list[bytes]) -> np.ndarray:
-    """Which rows are in the first split that has their image: bool [n]."""
-    owner: dict[bytes, str] = {}
-    return np.array([owner.setdefault(d, split) == split for split, d in zip(splits, digests)])
 
 
 def write_split(
@@ -173,7 +168,8 @@ def write_split(
 def fill(folder: Path, paths: list[str], root: Path, target: Format, threads: int) -> None:
     """Write folder/images.npy [n, size, size, channels] and folder/digests.npy [n]."""
     work = folder / "unfinished"
-    plan = {"format": repr(target), "root": str(root), "paths": hash_of(paths)}
+    listed = hashlib.sha256("".join(f"{path}\n" for path in paths).encode()).hexdigest()
+    plan = {"format": repr(target), "root": str(root), "paths": listed}
     if follows(folder, plan) and (folder / "images.npy").exists():
         return
     if not follows(work, plan):
@@ -208,22 +204,11 @@ def follows(folder: Path, plan: dict) -> bool:
 def begin(work: Path, n: int, target: Format, plan: dict) -> None:
     """Lay out the files of a new filling; the plan, which makes them count, last."""
     (work / "plan.json").unlink(missing_ok=True)
-    for name, shape, dtype in (
-        ("images", (n, *target.shape), np.uint8),
-        ("digests", (n,), DIGEST),
-        ("done", (n,), bool),
-    ):
+    laid = {"images": ((n, *target.shape), np.uint8), "digests": ((n,), DIGEST), "done": ((n,), bool)}
+    for name, (shape, dtype) in laid.items():
         with files.create_npy(work / f"{name}.npy", shape, dtype):
             pass  # zeros, and on most file systems no bytes, until something is written
     files.write_json(work / "plan.json", plan)
-
-
-def hash_of(lines: list[str]) -> str:
-    """SHA-256 of lines of text."""
-    overall = hashlib.sha256()
-    for line in lines:
-        overall.update(line.encode() + b"\n")
-    return overall.hexdigest()
 
 
 def chunks(n: int) -> list[slice]:

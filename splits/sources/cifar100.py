@@ -99,13 +99,12 @@ def read(root: Path) -> tuple[np.ndarray, list[int], list[str], list[str], list[
 
 def choose_classes(names: list[str], superclass: list[str], options: dict) -> pd.DataFrame:
     """The class table, seen classes first; unseen ones are drawn evenly from the superclasses."""
-    groups: dict[str, list[str]] = {}
-    for name, group in zip(names, superclass):
-        groups.setdefault(group, []).append(name)
-    each, rest = divmod(options["unseen"], len(groups))
+    each, rest = divmod(options["unseen"], len(set(superclass)))
     unseen = []
-    for i, members in enumerate(groups[group] for group in sorted(groups)):
-        unseen += sampling.divide(members, each + (i < rest), options["seed"])[1]
+    for i, (_, members) in enumerate(
+        pd.Series(names).groupby(np.array(superclass))
+    ):  # in order of their names
+        unseen += sampling.divide(members.tolist(), each + (i < rest), options["seed"])[1]
     order = [*sorted(set(names) - set(unseen)), *sorted(unseen)]
     of = dict(zip(names, superclass))
     return class_table(order, [of[name] for name in order], len(order) - len(unseen))

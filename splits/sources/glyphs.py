@@ -8,7 +8,8 @@ trained on the unseen classes.
 
 import unicodedata
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from splits.checks import check_whole
 from splits.glyphs import reference_network, rendering, typefaces
 from splits.glyphs.typefaces import Character
 from splits.images import pictures
-from splits.store import DatasetWriter, class_table
+from splits.store import DatasetWriter, Split, class_table
 from suite.errors import UserError
 
 OPTIONS = {
@@ -49,7 +50,6 @@ FAMILY = 3  # a base letter and its variants together give at most this many cla
 SMALLEST_SUPERCLASS = 30  # smaller scripts and blocks are not trained on: they would be no group
 HARD_ROUNDS = 20  # times `a` images per class are drawn in search of hard ones, at most
 HARD_PROBABILITY = 0.15  # what the reference network may give the true class of a hard image
-DRAWN_AS = {"v2": "plain", "sketch": "outline"}
 CHUNK = 256  # images drawn from one generator; part of what makes the images what they are
 
 # Unicode's own block limits; letters are grouped by script instead.
@@ -137,23 +137,20 @@ def build(writer: DatasetWriter, options: dict, threads: int) -> None:
     check(options)
     classes, characters = choose_classes(options)
     writer.classes(classes)
-    seen = np.flatnonzero(classes["seen"])
-    unseen = np.flatnonzero(~classes["seen"])
+    seen, unseen = np.flatnonzero(classes["seen"]), np.flatnonzero(~classes["seen"])
     rng = np.random.default_rng([options["seed"], zlib.crc32(b"subsets")])
     fifth = max(1, round(options["subset"] * len(seen)))
     with pictures.pool(threads) as run:
         artist = Artist(options["seed"], characters, run)
-        for name in ("train", "val"):
-            artist.write(writer, name, artist.plan(name, seen, options[name]))
-        for name, ranges in (("v2", rendering.NATURAL), ("sketch", rendering.SKETCH)):
-            plan = artist.plan(name, seen, options[name], held_out=name == "v2")
-            artist.write(writer, name, plan.assign(style=DRAWN_AS[name]), ranges)
+        for name, labels in {"train": seen, "val": seen, "database": unseen, "query": unseen}.items():
+            artist.write(writer, name, artist.plan(name, labels, options[name]))
+        plan = artist.plan("v2", seen, options["v2"], held_out=True).assign(style="plain")
+        artist.write(writer, "v2", plan)
+        plan = artist.plan("sketch", seen, options["sketch"]).assign(style="outline")
+        artist.write(writer, "sketch", plan, rendering.SKETCH)
         plan = artist.plan("r", np.sort(rng.choice(seen, fifth, replace=False)), options["r"])
-        styles = rendering.RENDITIONS
-        plan["style"] = [styles[row % len(styles)] for row in range(len(plan))]
+        plan["style"] = np.resize(rendering.RENDITIONS, len(plan))
         artist.write(writer, "r", plan, rendering.RENDITION)
-        for name in ("database", "query"):
-            artist.write(writer, name, artist.plan(name, unseen, options[name]))
         artist.write(writer, "stream", plan_stream(artist, seen, unseen, options))
         write_naturally_hard(writer, artist, np.sort(rng.choice(seen, fifth, replace=False)), options)
 
@@ -190,15 +187,9 @@ def write_naturally_hard(writer: DatasetWriter, artist: "Artist", labels: np.nda
 
     Raises UserError if it gets none of a class wrong in HARD_ROUNDS rounds.
     """
-    train = writer.folder / "train"
-    network = reference_network.train(
-        np.load(train / "images.npy", mmap_mode="r"),
-        np.load(train / "labels.npy"),
-        options["classes"],
-        options["seed"],
-    )
-    found = dict.fromkeys(labels.tolist(), 0)
-    parts = []
+    train = Split("train", writer.folder / "train")
+    network = reference_network.train(train.images, train.labels, options["classes"], options["seed"])
+    found, parts = dict.fromkeys(labels.tolist(), 0), []
     for turn in range(HARD_ROUNDS):
         wanted = [label for label, count in found.items() if count < options["a"]]
         if not wanted:
@@ -207,7 +198,10 @@ def write_naturally_hard(writer: DatasetWriter, artist: "Artist", labels: np.nda
         drawn = np.concatenate(list(artist.images(f"a{turn}", plan, rendering.NATURAL)))
         probability = reference_network.predict(network, drawn)
         plan["taken_for"] = probability.argmax(axis=1)
-        for row in np.flatnonzero(is_hard(probability, plan["label"].to_numpy())):
+        true = probability[np.arange(len(plan)), plan["label"]]
+        # Of images taken for another class most would be coin tosses, which another network gets right.
+        hard = (plan["taken_for"] != plan["label"]) & (true < HARD_PROBABILITY)
+        for row in np.flatnonzero(hard):
             label = int(plan["label"].iloc[row])
             if found[label] < options["a"]:
                 found[label] += 1
@@ -223,16 +217,6 @@ def write_naturally_hard(writer: DatasetWriter, artist: "Artist", labels: np.nda
     writer.split("a", np.stack([image for _, image in parts]), labels, plan.drop(columns="label"))
 
 
-def is_hard(probability: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Images taken for another class, with next to nothing left for their own: bool [n].
-
-    probability: [n, classes]. Without the second condition most of them would be coin tosses, which another
-    network gets right.
-    """
-    true = probability[np.arange(len(labels)), labels]
-    return (probability.argmax(axis=1) != labels) & (true < HARD_PROBABILITY)
-
-
 def ids(split: str, count: int) -> list[str]:
     """Names of a split's images: "val-000000" and so on."""
     return [f"{split}-{row:06d}" for row in range(count)]
@@ -246,9 +230,8 @@ def choose_classes(options: dict) -> tuple[pd.DataFrame, list[Character]]:
     rng = np.random.default_rng([options["seed"], zlib.crc32(b"classes")])
     characters = typefaces.catalogue()
     groups: dict[str, list[Character]] = {}
-    for character in characters:
-        if is_base(character):
-            groups.setdefault(superclass(character.codepoint), []).append(character)
+    for character in filter(is_base, characters):
+        groups.setdefault(superclass(character.codepoint), []).append(character)
     groups = {name: group for name, group in groups.items() if len(group) >= SMALLEST_SUPERCLASS}
     available = sum(map(len, groups.values()))
     if options["classes"] > available:
@@ -258,11 +241,11 @@ def choose_classes(options: dict) -> tuple[pd.DataFrame, list[Character]]:
         for name, count in share_out(options["classes"], {n: len(g) for n, g in groups.items()}).items()
         for character in choose_families(groups[name], count, rng)
     ]
-    taken = {character.codepoint for character in base}
+    taken = set(base)
     rest = [
         character
         for character in characters
-        if character.codepoint not in taken
+        if character not in taken
         and character.extent >= UNSEEN_EXTENT
         and len(character.faces) >= options["unseen_faces"]
     ]
@@ -330,13 +313,13 @@ def choose_families(group: list[Character], count: int, rng: np.random.Generator
     return sorted(chosen, key=lambda character: character.codepoint)
 
 
+@dataclass
 class Artist:
     """Draws planned images with a pool of processes; what is drawn does not depend on how many there are."""
 
-    def __init__(self, seed: int, characters: list[Character], run):
-        self.seed = seed
-        self.characters = characters
-        self.run = run
+    seed: int
+    characters: list[Character]
+    run: Callable
 
     def plan(self, split: str, labels: Iterable[int], per_class: int, held_out: bool = False) -> pd.DataFrame:
         """Rows id, label, face: every class `per_class` times, its typefaces in turn.
@@ -347,7 +330,7 @@ class Artist:
         rows = []
         for label in labels:
             character = self.characters[label]
-            faces = character.held_out_faces if held_out else character.usual_faces
+            faces = character.held_out_faces if held_out else character.trained_faces or character.faces
             rows += [(int(label), faces[i % len(faces)]) for i in range(per_class)]
         plan = pd.DataFrame(rows, columns=["label", "face"])
         plan.insert(0, "id", ids(split, len(plan)))
@@ -366,21 +349,12 @@ class Artist:
         done = self.run(draw_chunk, jobs)
         yield from tqdm(done, total=len(jobs), desc=f"drawing {name}", unit="chunk", mininterval=2)
 
-    def write(
-        self,
-        writer: DatasetWriter,
-        name: str,
-        plan: pd.DataFrame,
-        ranges: rendering.Ranges = rendering.NATURAL,
-    ) -> None:
+    def write(self, writer: DatasetWriter, name: str, plan: pd.DataFrame, ranges=rendering.NATURAL) -> None:
         """Draw a split and write it."""
-        shape = (len(plan), rendering.SIZE, rendering.SIZE, 1)
-        labels = plan["label"].to_numpy(np.int64)
+        shape, labels = (len(plan), rendering.SIZE, rendering.SIZE, 1), plan["label"].to_numpy(np.int64)
         with writer.create(name, shape, labels, plan.drop(columns="label")) as out:
-            start = 0
-            for images in self.images(name, plan, ranges):
-                out[start : start + len(images)] = images
-                start += len(images)
+            for chunk, images in enumerate(self.images(name, plan, ranges)):
+                out[chunk * CHUNK :][: len(images)] = images
 
 
 def draw_chunk(job: tuple) -> np.ndarray:

@@ -64,10 +64,9 @@ def read_pairs(root: Path) -> pd.DataFrame:
     else:
         pairs = read_table(root / "captions.csv" if root.is_dir() else root)
     pairs["caption"] = pairs["caption"].str.split().str.join(" ")
-    if (empty := pairs["caption"] == "").any():
-        raise UserError(
-            f"{root}: {empty.sum()} captions are empty, first that of {pairs.loc[empty, 'id'].iloc[0]}"
-        )
+    empty = pairs.loc[pairs["caption"] == "", "id"].tolist()
+    if empty:
+        raise UserError(f"{root}: {len(empty)} captions are empty, first that of {empty[0]}")
     return pairs
 
 
@@ -115,10 +114,8 @@ def read_webdataset(path: Path) -> pd.DataFrame:
         raise UserError(
             f"{path}: {len(alone)} keys have an image or a caption (.txt) alone, first {', '.join(alone[:3])}"
         )
-    return pd.DataFrame(
-        [{"id": images[key][0], "file": images[key][1], "caption": texts[key]} for key in images],
-        columns=["id", "file", "caption"],
-    )
+    rows = [(name, content, texts[key]) for key, (name, content) in images.items()]
+    return pd.DataFrame(rows, columns=["id", "file", "caption"])
 
 
 def divide(pairs: pd.DataFrame, held_out: float, seed: int) -> tuple[pd.DataFrame, list[str], int]:
@@ -134,10 +131,10 @@ def divide(pairs: pd.DataFrame, held_out: float, seed: int) -> tuple[pd.DataFram
     rng = np.random.default_rng([seed, zlib.crc32(b"image_captions")])
     count = min(len(names) - 2, max(2, round(held_out * len(names))))
     apart = set(rng.choice(names, count, replace=False).tolist())
-    pairs = pairs.assign(split=np.where(pairs["caption"].isin(apart), "query", "train"))
-    trained = set(pairs.loc[pairs["split"] == "train", "id"])
-    pairs = pairs[(pairs["split"] == "train") | ~pairs["id"].isin(trained)]
-    tested = set(pairs.loc[pairs["split"] == "query", "caption"])
+    held = pairs["caption"].isin(apart)
+    pairs = pairs.assign(split=np.where(held, "query", "train"))
+    pairs = pairs[~held | ~pairs["id"].isin(pairs.loc[~held, "id"])]
+    tested = apart & set(pairs["caption"])
     if len(tested) < 2:
         raise UserError(
             f"{len(tested)} captions held out have an image left, two are needed: the other images also have "

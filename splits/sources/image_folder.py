@@ -32,8 +32,6 @@ OPTIONS = {
     "superclasses": None,  # table of superclasses, relative to root; by default superclasses.csv if there
 }
 
-SUPERCLASSES = "superclasses.csv"
-
 
 def build(writer: DatasetWriter, options: dict, threads: int) -> None:
     """Write train and val, and database and query where there is unseen/.
@@ -64,14 +62,13 @@ def build(writer: DatasetWriter, options: dict, threads: int) -> None:
         chosen["train"], chosen["val"] = set_apart(train, options["val_fraction"], rng)
     if unseen:
         chosen["database"], chosen["query"] = set_apart(unseen, options["query_fraction"], rng)
-    table = pd.DataFrame(
-        [
-            {"split": split, "label": label[name], "id": str(path.relative_to(root)), "file": path}
-            for split, classes in chosen.items()
-            for name, paths in classes.items()
-            for path in paths
-        ]
-    )
+    rows = [
+        (split, label[name], str(path.relative_to(root)), path)
+        for split, classes in chosen.items()
+        for name, paths in classes.items()
+        for path in paths
+    ]
+    table = pd.DataFrame(rows, columns=["split", "label", "id", "file"])
     pictures.write_splits(writer, table, target, threads)
 
 
@@ -97,13 +94,8 @@ def outside(options: dict) -> tuple[list[str], dict]:
     """What decides the data beside the options: a table of superclasses, and which images there are."""
     root = Path(options["root"]).expanduser()
     table = superclass_table(root, options)
-    return [str(table)] if table else [], {"listing": listing(root)}
-
-
-def listing(root: Path) -> str:
-    """Hash of the names and sizes of all image files below `root`; other files give another hash."""
-    found = ((str(p.relative_to(root)), p.stat().st_size) for p in root.rglob("*") if is_image(p))
-    return config_hash(sorted(found))
+    listing = sorted((str(p.relative_to(root)), p.stat().st_size) for p in root.rglob("*") if is_image(p))
+    return [str(table)] if table else [], {"listing": config_hash(listing)}
 
 
 def is_image(path: Path) -> bool:
@@ -116,12 +108,10 @@ def superclass_table(root: Path, options: dict) -> Path | None:
 
     Raises UserError where the one that is named is not there.
     """
-    path = root / (options["superclasses"] or SUPERCLASSES)
-    if path.is_file():
-        return path
-    if options["superclasses"]:
+    path = root / (options["superclasses"] or "superclasses.csv")
+    if options["superclasses"] and not path.is_file():
         raise UserError(f"no table of superclasses {path} (data.superclasses, relative to data.root)")
-    return None
+    return path if path.is_file() else None
 
 
 def read_superclasses(path: Path, names: list[str]) -> dict[str, str]:

@@ -14,8 +14,6 @@ centre square, averaged down to `size`: at 256 its centre 224 is the usual evalu
 come from that square too; what lies outside it in a wide image is never seen, unlike in the paper's recipe.
 """
 
-import os
-import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from splits import facts, imagenet4k
-from splits.images.listing import Source, list_images, open_source
+from splits.images.listing import list_images, open_source
 from splits.images.pictures import Format, write_split
 from splits.store import DatasetWriter, class_table
 from suite import files
@@ -125,8 +123,7 @@ def find(options: dict) -> dict[str, Path]:
     paths = {name: root / Path(options[name]).expanduser() for name in PARTS if options[name] is not None}
     if absent := [name for name in REQUIRED if name not in paths]:
         raise UserError(f"imagenet: {' and '.join(absent)} cannot be left out (data.{absent[0]})")
-    missing = [name for name, path in paths.items() if not path.exists()]
-    if missing:
+    if missing := [name for name, path in paths.items() if not path.exists()]:
         lines = [
             f"  data.{name}: {paths[name]}\n    {PARTS[name].name}, from {PARTS[name].address}\n"
             f"    expected there: {PARTS[name].layout}"
@@ -164,17 +161,14 @@ def list_part(name: str, path: Path, seen: pd.DataFrame) -> tuple[pd.DataFrame, 
             raise UserError(
                 f"imagenet: none of data.classes is in {PARTS[name].name}; leave it out (data.{name}: null)"
             )
-    if name == "v2":
-        label_of = dict(zip(wanted["index_1k"].astype(str), wanted.index))
-    else:
-        label_of = dict(zip(wanted["wnid"], wanted.index))
+    label_of = dict(zip(wanted["index_1k"].astype(str) if name == "v2" else wanted["wnid"], wanted.index))
     # Released folders also hold a README: only what is a class is looked at.
     source = open_source(path)
     listing = list_images(source, label_of.keys())
     listed = dict(zip(listing.classes, listing.listed.tolist()))
-    empty = [class_id for class_id in label_of if listed.get(class_id, 0) <= 0]
-    if empty:
-        flat = " (images lie in it unsorted)" if looks_flat(source) else ""
+    if empty := [class_id for class_id in label_of if listed.get(class_id, 0) <= 0]:
+        # As the official archive of validation images unpacks.
+        flat = " (images lie in it unsorted)" if any(path.glob("ILSVRC2012_val_*.JPEG")) else ""
         raise UserError(
             f"imagenet: {path}{flat} lacks images of {len(empty)} of {len(label_of)} classes "
             f"({', '.join(empty[:5])}{' …' if len(empty) > 5 else ''}); expected {PARTS[name].layout}, from "
@@ -186,26 +180,15 @@ def list_part(name: str, path: Path, seen: pd.DataFrame) -> tuple[pd.DataFrame, 
     return table.assign(id=name + "/" + table["path"]), source.root
 
 
-def looks_flat(source: Source) -> bool:
-    """Whether images lie in the folder itself, as the official archive of validation images unpacks."""
-    if source.layout != "folder":
-        return False
-    return any(re.fullmatch(r"ILSVRC2012_val_\d+\.JPEG", entry.name) for entry in os.scandir(source.path))
-
-
 def unseen_images(path: Path, out: Path, options: dict, threads: int) -> dict:
     """ImageNet-4K: root, classes (label, wnid, name), database and query (path, wnid, label).
 
     path: a build of splits.imagenet4k, or what one can be made from; it is made in `out`, once.
     """
     built = path
-    asked = {
-        "rule": options["rule"],
-        "seed": options["seed"],
-        "counts": options["counts"],
-        "check": options["check_images"],
-        "per_class": {"query": options["query"], "database": options["database"]},
-    }
+    per_class = {split: options[split] for split in ("query", "database")}
+    asked = {key: options[key] for key in ("rule", "seed", "counts")} | {"per_class": per_class}
+    asked["check"] = options["check_images"]
     if is_build(path):
         check_build(path, asked)
     else:

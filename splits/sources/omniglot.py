@@ -41,22 +41,14 @@ DRAWERS = 20
 
 def build(writer: DatasetWriter, options: dict, threads: int) -> None:
     """Write train, val, v2, database and query."""
-    paths = [locate(name, ADDRESS + name, sha256) for name, sha256 in ARCHIVES.items()]
-    build_from(writer, options, threads, *paths)
-
-
-def build_from(
-    writer: DatasetWriter, options: dict, threads: int, background: Path, evaluation: Path
-) -> None:
-    """Write every split from the two archives."""
     check(options)
+    background, evaluation = (locate(name, ADDRESS + name, sha256) for name, sha256 in ARCHIVES.items())
     drawings = pd.concat([read(background, True, options), read(evaluation, False, options)])
     drawings["label"] = pd.factorize(drawings["name"])[0]
     classes = drawings.drop_duplicates("label")
     names, alphabets = classes["name"].tolist(), classes["superclass"].tolist()
     writer.classes(class_table(names, alphabets, classes["seen"].sum()))
     drawings["split"] = assign(drawings, options)
-    drawings["id"] = drawings["member"]
     table = drawings[["split", "label", "id", "drawer", "file"]]
     target = pictures.Format(options["size"], channels=1, inverted=True)
     pictures.write_splits(writer, table, target, threads)
@@ -80,37 +72,28 @@ def check(options: dict) -> None:
 
 
 def read(archive: Path, seen: bool, options: dict) -> pd.DataFrame:
-    """One row per drawing: member, file (its bytes), name, superclass, seen, drawer 1 … 20."""
+    """One row per drawing: id (its member), file (its bytes), name, superclass, seen, drawer 1 … 20."""
     rows = []
     with zipfile.ZipFile(archive) as opened:
-        members = sorted(name for name in opened.namelist() if name.endswith(".png"))
-        characters = sorted({str(PurePosixPath(member).parent) for member in members})
+        members = sorted(PurePosixPath(name) for name in opened.namelist() if name.endswith(".png"))
+        characters = sorted({member.parent for member in members})
         if options["characters"]:
             step = max(1, len(characters) // options["characters"])
             characters = characters[::step][: options["characters"]]
         wanted = set(characters)
-        for member in members:
-            path = PurePosixPath(member)
-            if str(path.parent) not in wanted:
-                continue
-            alphabet = path.parent.parent.name.replace("_", " ")
-            number = int(path.parent.name.removeprefix("character"))
+        for member in (member for member in members if member.parent in wanted):
+            alphabet = member.parent.parent.name.replace("_", " ")
+            number = int(member.parent.name.removeprefix("character"))
+            drawer = int(member.stem.rpartition("_")[2])
             rows.append(
-                {
-                    "member": member,
-                    "file": opened.read(member),
-                    "name": f"{alphabet} {number:02d}",
-                    "superclass": alphabet,
-                    "seen": seen,
-                    "drawer": int(path.stem.rpartition("_")[2]),
-                }
+                (str(member), opened.read(str(member)), f"{alphabet} {number:02d}", alphabet, seen, drawer)
             )
     if not rows:
         raise UserError(f"{archive} holds no drawings (<alphabet>/character<n>/<image>.png)")
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["id", "file", "name", "superclass", "seen", "drawer"])
 
 
-def assign(drawings: pd.DataFrame, options: dict) -> list[str]:
+def assign(drawings: pd.DataFrame, options: dict) -> np.ndarray:
     """The split of every drawing."""
     rng = np.random.default_rng([options["seed"], zlib.crc32(b"val")])
     known = DRAWERS - options["new_drawers"]
@@ -118,12 +101,7 @@ def assign(drawings: pd.DataFrame, options: dict) -> list[str]:
         label: set((rng.permutation(known) + 1)[: round(options["val_share"] * known)].tolist())
         for label in sorted(drawings.loc[drawings["seen"], "label"].unique())
     }
-    splits = []
-    for label, seen, drawer in zip(drawings["label"], drawings["seen"], drawings["drawer"]):
-        if drawer > known:
-            splits.append("v2" if seen else "query")
-        elif seen:
-            splits.append("val" if drawer in tested[label] else "train")
-        else:
-            splits.append("database")
-    return splits
+    labels, drawers, seen = (drawings[column].to_numpy() for column in ("label", "drawer", "seen"))
+    of_val = np.array([drawer in tested.get(label, ()) for label, drawer in zip(labels, drawers)])
+    new = drawers > known
+    return np.select([seen & new, seen & of_val, seen, new], ["v2", "val", "train", "query"], "database")

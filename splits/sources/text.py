@@ -50,6 +50,7 @@ LIBRARY = Path(sysconfig.get_path("stdlib"))
 SHORTEST = 8  # tokens: what is left of a document, and shorter, is dropped
 RUN = 20  # tokens: what stands in train in a run as long is no test of val; documents quote each other
 FACTOR = np.uint64(0x9E3779B97F4A7C15)  # an odd number without pattern, for hashes of runs
+Questions = tuple[np.ndarray, np.ndarray, list[str]]  # rows int32 [n, 1 + L], labels int64 [n], documents
 NOT_ENGLISH = ("test", "tests", "idlelib", "site-packages", "lib2to3")  # folders of the standard library
 
 
@@ -103,19 +104,13 @@ def python_text(library: Path = LIBRARY) -> dict[str, str]:
     A docstring that occurred before is left out: modules repeat each other.
     """
     documents = {f"topic {name}": text for name, text in topics.items()}
-    seen = set()
-    paths = [
-        path
-        for path in sorted(library.rglob("*.py"))
-        if not set(path.relative_to(library).parts) & set(NOT_ENGLISH)
-    ]
+    first: dict[str, Path] = {}  # where each docstring occurs first
+    paths = sorted(library.rglob("*.py"))
+    paths = [path for path in paths if not set(path.relative_to(library).parts) & set(NOT_ENGLISH)]
     for path in tqdm(paths, desc="reading docstrings", unit="file", mininterval=2):
-        text = []
-        for found in docstrings(path):
-            if found not in seen:
-                seen.add(found)
-                text.append(found)
-        if text:
+        if text := [
+            found for found in dict.fromkeys(docstrings(path)) if first.setdefault(found, path) is path
+        ]:
             documents[f"module {path.relative_to(library).with_suffix('')}"] = "\n\n".join(text)
     return documents
 
@@ -161,10 +156,10 @@ def without_copies(documents: dict[str, str]) -> dict[str, str]:
 
     Raises UserError when one is left.
     """
-    first = {text: name for name, text in sorted(documents.items(), reverse=True)}
-    if len(first) < 2:
+    kept = pd.Series(documents, dtype=object).sort_index().drop_duplicates().to_dict()
+    if len(kept) < 2:
         raise UserError(f"all {len(documents)} documents have the same text; at least two texts are needed")
-    return {name: text for text, name in sorted(first.items(), key=lambda pair: pair[1])}
+    return kept
 
 
 def runs(ids: list[int]) -> np.ndarray:
@@ -205,19 +200,15 @@ def cut(documents: dict[str, list[list[int]]], length: int) -> tuple[np.ndarray,
     return np.array(rows, np.int32).reshape(-1, length), owners
 
 
-def ask_once(
-    tokens: np.ndarray, owners: list[str], options: dict
-) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """(rows int32 [n, 1 + L], labels int64 [n], documents): one position of each sequence, nothing masked."""
+def ask_once(tokens: np.ndarray, owners: list[str], options: dict) -> Questions:
+    """One position of each sequence, nothing masked."""
     rng = np.random.default_rng([options["seed"], zlib.crc32(b"train questions")])
     positions = np.where(tokens > MASK, rng.random(tokens.shape), -1).argmax(1)
     return np.column_stack([positions, tokens]), take(tokens, positions), owners
 
 
-def ask_masked(
-    tokens: np.ndarray, owners: list[str], options: dict
-) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """(rows int32 [n, 1 + L], labels int64 [n], documents): every masked position of every sequence.
+def ask_masked(tokens: np.ndarray, owners: list[str], options: dict) -> Questions:
+    """Every masked position of every sequence.
 
     Of more questions than are wanted, those of sequences drawn at random.
     """

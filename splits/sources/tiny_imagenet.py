@@ -92,13 +92,11 @@ def read_members(archive: zipfile.ZipFile, path: Path) -> pd.DataFrame:
     lines = archive.read(annotations[0]).decode().splitlines()
     wnid_of = dict(line.split("\t")[:2] for line in lines if line)
     rows = []
-    for name in names:
+    for name in (name for name in names if name.endswith(".JPEG")):
         place = PurePosixPath(name)
-        if place.suffix != ".JPEG":
-            continue
-        number = int(place.stem.rpartition("_")[2])
+        wnid, _, number = place.stem.rpartition("_")
         if "train" in place.parts:
-            rows.append((name, place.stem.rpartition("_")[0], number, "train"))
+            rows.append((name, wnid, int(number), "train"))
         elif "val" in place.parts:
             if place.name not in wnid_of:
                 raise UserError(f"{path}: {name} has no line in {annotations[0]}")
@@ -118,9 +116,8 @@ def choose_classes(wnids: list[str], options: dict) -> pd.DataFrame:
     seen, unseen = sampling.divide(wnids, options["unseen"], options["seed"])
     order = [*seen, *unseen]
     groups = wordnet_groups(order, options["superclass"])
-    names = facts.imagenet1k_classes().set_index("wnid")["unique_name"]
-    superclasses = [groups.get(wnid, "") for wnid in order]
-    return class_table(names.reindex(order).tolist(), superclasses, len(seen), wnid=order)
+    names = facts.imagenet1k_classes().set_index("wnid")["unique_name"][order].tolist()
+    return class_table(names, [groups.get(wnid, "") for wnid in order], len(seen), wnid=order)
 
 
 def wordnet_groups(wnids: Iterable[str], smallest: int) -> dict[str, str]:

@@ -136,6 +136,5 @@ def choose_masked(tokens: np.ndarray, share: float, rng: np.random.Generator) ->
     allowed = tokens >= len(SPECIAL)
     count = np.maximum(1, np.round(share * allowed.sum(1))).astype(int)
     order = np.argsort(np.where(allowed, rng.random(tokens.shape), 2), axis=1)
-    rank = np.empty_like(order)
-    np.put_along_axis(rank, order, np.arange(tokens.shape[1])[None], axis=1)
+    rank = np.argsort(order, axis=1)
     return (rank < count[:, None]) & allowed
