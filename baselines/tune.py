@@ -82,10 +82,7 @@ def with_point(settings: dict, point: dict) -> dict:
     """A network's settings (Study.trained_with) with the values of one point of the grid."""
     options = {key: value for key, value in point.items() if key in settings["options"]}
     training = {key: value for key, value in point.items() if key not in settings["options"]}
-    return settings | {
-        "options": settings["options"] | options,
-        "training": settings["training"] | training,
-    }
+    return settings | {"options": settings["options"] | options, "training": settings["training"] | training}
 
 
 def score(

@@ -15,10 +15,7 @@ from baselines.training.networks import build_learner
 from suite.contracts import METHOD
 from suite.errors import UserError
 
-SETTINGS = {
-    "backbone": {"name": "small_resnet", "dim": 8, "widths": [4, 8]},
-    "sizes": [4, 8],
-}
+SETTINGS = {"backbone": {"name": "small_resnet", "dim": 8, "widths": [4, 8]}, "sizes": [4, 8]}
 TRAINING = {
     "epochs": 3,
     "batch_size": 12,

@@ -128,11 +128,7 @@ def test_sizes_of_weight_zero_are_not_computed():
 
 @pytest.mark.parametrize(
     ("weights", "message"),
-    [
-        ([1, 1], "2 values for 3 sizes"),
-        ([1, -1, 1], "must be ≥ 0"),
-        ([0, 0, 0], "not all 0"),
-    ],
+    [([1, 1], "2 values for 3 sizes"), ([1, -1, 1], "must be ≥ 0"), ([0, 0, 0], "not all 0")],
 )
 def test_wrong_loss_weights_are_refused_with_the_numbers(weights, message):
     with pytest.raises(UserError, match=message):

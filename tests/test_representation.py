@@ -11,12 +11,7 @@ import torch
 from analysis.measures.predict import best, measure
 from baselines import control_label, control_random
 from baselines.embed import embed_control, embed_fitted, embed_trained, label_codes
-from baselines.representation import (
-    Representation,
-    View,
-    check_finite,
-    write_representation,
-)
+from baselines.representation import Representation, View, check_finite, write_representation
 from splits.store import Dataset
 from suite import files
 from suite.errors import UserError
@@ -25,12 +20,7 @@ from suite.errors import UserError
 def write(folder, array, views, classifiers=None, split="val"):
     files.write_npy(folder / f"{split}.npy", array)
     write_representation(
-        folder,
-        method="toy",
-        seed=0,
-        views=views,
-        splits=[split],
-        classifiers=classifiers or {},
+        folder, method="toy", seed=0, views=views, splits=[split], classifiers=classifiers or {}
     )
     return Representation(folder)
 

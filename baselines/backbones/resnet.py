@@ -66,13 +66,7 @@ class ResNet(nn.Module):
     """
 
     def __init__(
-        self,
-        arch: str,
-        channels: int,
-        dim: int,
-        blur_pool: bool,
-        stem: str,
-        init_weights: str | None,
+        self, arch: str, channels: int, dim: int, blur_pool: bool, stem: str, init_weights: str | None
     ):
         super().__init__()
         # torchvision's zero-initialised last batch norms make every block start as the identity.

@@ -86,12 +86,7 @@ class SmallResNet(nn.Module):
     def depths(self) -> dict[str, list[nn.Module]]:
         """What fine-tuning unfreezes, from the output inwards; each entry adds to those before it."""
         last = self.stages[-1]
-        return {
-            "expand": [self.expand],
-            "conv2": [last.conv2, last.norm2],
-            "block": [last],
-            "all": [self],
-        }
+        return {"expand": [self.expand], "conv2": [last.conv2, last.norm2], "block": [last], "all": [self]}
 
     def forward(self, x: Tensor) -> Tensor:
         return spatial_mean(self.expand(self.stages(self.stem(x))))

@@ -47,10 +47,7 @@ class ViT(nn.Module):
         stem: Sequence[int],
     ):
         super().__init__()
-        for whole, part, names in (
-            (image, patch, ("image", "patch")),
-            (dim, heads, ("dim", "heads")),
-        ):
+        for whole, part, names in ((image, patch, ("image", "patch")), (dim, heads, ("dim", "heads"))):
             if whole % part:
                 raise UserError(f"backbone: {names[0]} {whole} is not a multiple of {names[1]} {part}")
         self.dim = dim
