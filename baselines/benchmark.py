@@ -34,7 +34,7 @@ from splits.store import Dataset
 from suite import cli, files
 from suite.errors import UserError
 from suite.provenance import provenance
-from suite.study import Study, load_study
+from suite.study import load_study
 from suite.timing import gemm_rate, timed
 
 GEMM_SIDES = (512, 1024, 2048)  # the machine's peak is the best of these
@@ -80,13 +80,9 @@ def suite_rate(setting: Setting) -> float:
 def plain_rate(setting: Setting) -> float:
     """The same network, batches and loss in a loop as one writes it first: eager float32, NCHW, plain SGD."""
     learner = setting.learner()
+    options = {name: setting.training[name] for name in ("momentum", "weight_decay")}
     optimiser = torch.optim.SGD(
-        learner.parameters(),
-        lr=setting.training["learning_rate"],
-        momentum=setting.training["momentum"],
-        weight_decay=setting.training["weight_decay"],
-        foreach=False,
-        fused=False,
+        learner.parameters(), setting.training["learning_rate"], **options, foreach=False, fused=False
     )
     batches = ((x.contiguous(), y) for x, y in setting.batches())
     return run_steps(learner, optimiser, batches, setting.device, "float32")
@@ -97,11 +93,11 @@ def compute_rate(setting: Setting) -> float:
     learner = setting.learner().to(memory_format=torch.channels_last)
     if setting.training["compile"] and setting.device.startswith("cuda"):
         learner.backbone.compile()
-    x, y = next(setting.batches())
-    steps = len(setting.images) // len(y)
+    batch = next(setting.batches())
+    steps = len(setting.images) // len(batch[1])
     optimiser = make_optimiser(learner, setting.training)
-    run_steps(learner, optimiser, [(x, y)], setting.device, setting.precision)  # compiles
-    return run_steps(learner, optimiser, ((x, y) for _ in range(steps)), setting.device, setting.precision)
+    run_steps(learner, optimiser, [batch], setting.device, setting.precision)  # compiles
+    return run_steps(learner, optimiser, [batch] * steps, setting.device, setting.precision)
 
 
 def one_classifier_rate(setting: Setting) -> float:
@@ -137,39 +133,36 @@ def timed_rate(work: Callable[[], int], device: str) -> float:
     return count / seconds
 
 
+RATES = {
+    "suite": suite_rate,
+    "plain": plain_rate,
+    "compute only": compute_rate,
+    "one classifier": one_classifier_rate,
+    "loader only": loader_rate,
+}
+
+
 def measure(setting: Setting, rounds: int) -> pd.DataFrame:
     """One row per rate with the median over rounds: images_per_second, gmacs (10⁹ a second), of_peak."""
-    work = {
-        "suite": suite_rate,
-        "plain": plain_rate,
-        "compute only": compute_rate,
-        "one classifier": one_classifier_rate,
-        "loader only": loader_rate,
-    }
-    two = next(setting.batches())[0][:2].cpu()
-    macs = macs_per_image(setting.learner(), two)["macs_training"]
-    rates = {name: [] for name in work}
+    macs = macs_per_image(setting.learner(), next(setting.batches())[0][:2].cpu())["macs_training"]
     # Each is held against matrix products in the precision it computes in.
-    dtypes = {"suite": setting.precision, "plain": "float32"}
-    peaks = {name: [] for name in dtypes}
+    dtypes = dict.fromkeys(RATES, setting.precision) | {"plain": "float32"}
+    peaks, found = dict.fromkeys(dtypes.values(), 0.0), []
     for _ in range(1 + rounds):
-        for name, dtype in dtypes.items():
-            peaks[name].append(gemm_rate(setting.device, dtype, GEMM_SIDES, 5)[0])
-        for name, rate in work.items():
-            rates[name].append(rate(setting))
-    rows = []
-    for name, found in rates.items():
-        images = float(np.median(found[1:]))  # the first round warms up
-        peak = max(peaks.get(name, peaks["suite"]))
-        row = {
-            "what": name,
-            "images_per_second": images,
-            "against_plain": images / np.median(rates["plain"][1:]),
-        }
-        if name != "loader only":
-            row |= {"gmacs": images * macs / 1e9, "peak_gmacs": peak / 1e9, "of_peak": images * macs / peak}
-        rows.append(row)
-    return pd.DataFrame(rows)
+        for dtype in peaks:
+            peaks[dtype] = max(peaks[dtype], gemm_rate(setting.device, dtype, GEMM_SIDES, 5)[0])
+        found.append({what: rate(setting) for what, rate in RATES.items()})
+    rates = pd.DataFrame(found[1:]).median()  # the first round warms up
+    computed = (rates * macs).where(rates.index != "loader only")
+    peak = pd.Series({what: peaks[dtype] for what, dtype in dtypes.items()}).where(computed.notna())
+    table = {
+        "images_per_second": rates,
+        "against_plain": rates / rates["plain"],
+        "gmacs": computed / 1e9,
+        "peak_gmacs": peak / 1e9,
+        "of_peak": computed / peak,
+    }
+    return pd.DataFrame(table).rename_axis("what").reset_index()
 
 
 def profile(setting: Setting) -> str:
@@ -185,20 +178,6 @@ def profile(setting: Setting) -> str:
         compute_rate(setting)
     key = "self_cuda_time_total" if setting.device.startswith("cuda") else "self_cpu_time_total"
     return recorded.key_averages().table(sort_by=key, row_limit=20, max_name_column_width=40)
-
-
-def random_images(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, int]:
-    """(images, labels, number of classes) of the size that was asked for."""
-    rng = np.random.default_rng(0)
-    shape = (args.images, args.side, args.side, args.channels)
-    return rng.integers(0, 256, shape, np.uint8), rng.integers(0, args.classes, args.images), args.classes
-
-
-def stored(study: Study, count: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """(images, labels, number of classes) of the study's training split, its first `count`."""
-    dataset = Dataset(study.layout.data)
-    split = dataset["train"]
-    return split.images[:count], split.labels[:count], dataset.num_classes
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -228,11 +207,16 @@ def main(argv: list[str] | None = None) -> None:
     settings = study.trained_with(args.network)
     threads = args.threads or threads_of(settings)
     torch.set_num_threads(threads)
-    if args.images < settings["training"]["batch_size"]:
-        raise UserError(
-            f"--images {args.images} is less than a batch of {settings['training']['batch_size']}"
-        )
-    images, labels, classes = stored(study, args.images) if args.stored else random_images(args)
+    if args.images < (batch := settings["training"]["batch_size"]):
+        raise UserError(f"--images {args.images} is less than a batch of {batch}")
+    if args.stored:
+        dataset = Dataset(study.layout.data)
+        images, labels = (part[: args.images] for part in (dataset["train"].images, dataset["train"].labels))
+        classes = dataset.num_classes
+    else:
+        rng, classes = np.random.default_rng(0), args.classes
+        shape = (args.images, args.side, args.side, args.channels)
+        images, labels = rng.integers(0, 256, shape, np.uint8), rng.integers(0, classes, args.images)
     precision = resolve_precision(settings["training"].get("precision", DEFAULTS["precision"]), device)
     setting = Setting(settings, images, labels, classes, Normalise.of(images), device, precision)
     table = measure(setting, args.rounds)

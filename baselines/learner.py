@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from baselines.nested import NestedHeads, TiedHead, at_least_float32, check_weights, logits, nested_loss
+from baselines.nested import NestedHeads, TiedHead, check_weights, cross_entropy, logits, nested_loss
 from baselines.representation import View
 
 
@@ -47,14 +46,15 @@ class Learner(nn.Module):
         resumed run draws the same. A method that predicts something else than the labels gives hits
         instead of logits: bool [k], whether each of its k predictions was right.
         """
-        z = self.features(images)
-        by_size = {m: logits(self.head, z, m) for m in self.sizes}
+        by_size = self.logits(self.features(images))
         loss = nested_loss(
-            lambda m: F.cross_entropy(at_least_float32(by_size[m]), labels, label_smoothing=label_smoothing),
-            self.sizes,
-            self.weights,
+            lambda m: cross_entropy(by_size[m], labels, label_smoothing), self.sizes, self.weights
         )
         return loss, by_size
+
+    def logits(self, z: Tensor) -> dict[int, Tensor]:
+        """By size, its classifier's logits [..., C] for features z [..., d]."""
+        return {m: logits(self.head, z, m) for m in self.sizes}
 
     def after_step(self, step: int, steps: int) -> None:
         """Called after every optimiser step, counted from 1; methods with a schedule override it."""

@@ -14,10 +14,9 @@ from numbers import Real
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from baselines.learner import Learner
-from baselines.nested import TiedHead, at_least_float32, logits, prefix
+from baselines.nested import TiedHead, cross_entropy, prefix
 from suite.errors import UserError
 
 KIND = "trained"
@@ -88,7 +87,7 @@ class NestedDropout(Learner):
         length = self.swept + draw_prefix(rng, len(z), self.rho, self.dim - self.swept)
         loss = self.truncated_loss(z, length[:, None], labels, label_smoothing)
         with torch.no_grad():
-            by_size = {m: logits(self.head, z, m) for m in self.sizes}
+            by_size = self.logits(z)
             if self.window and self.training:
                 self.window_loss += self.truncated_loss(z, self.swept + 1, labels, label_smoothing)
         return loss, by_size
@@ -97,7 +96,7 @@ class NestedDropout(Learner):
         """Mean cross-entropy of z_{1:length}, the rest set to 0. length: int64, scalar or [n, 1]."""
         units = torch.arange(self.dim, device=z.device)
         kept = prefix(z, self.dim).masked_fill(units >= length, 0.0)
-        return F.cross_entropy(at_least_float32(self.head(kept)), labels, label_smoothing=label_smoothing)
+        return cross_entropy(self.head(kept), labels, label_smoothing)
 
     @torch.no_grad()
     def after_step(self, step: int, steps: int) -> None:

@@ -47,9 +47,10 @@ class ViT(nn.Module):
         stem: Sequence[int],
     ):
         super().__init__()
-        for whole, part, names in ((image, patch, ("image", "patch")), (dim, heads, ("dim", "heads"))):
-            if whole % part:
-                raise UserError(f"backbone: {names[0]} {whole} is not a multiple of {names[1]} {part}")
+        if image % patch:
+            raise UserError(f"backbone: image {image} is not a multiple of patch {patch}")
+        if dim % heads:
+            raise UserError(f"backbone: dim {dim} is not a multiple of heads {heads}")
         self.dim = dim
         self.image = image
         if stem and patch != 2 ** len(stem):
@@ -86,13 +87,10 @@ class ViT(nn.Module):
 
 def grey_input(vit: VisionTransformer, channels: int) -> None:
     """Replace the first convolution, which in torchvision reads colour images, by one for other images."""
-    parent = vit if isinstance(vit.conv_proj, nn.Conv2d) else vit.conv_proj[0]
-    name = "conv_proj" if parent is vit else "0"
-    old = getattr(parent, name)
-    new = nn.Conv2d(
-        channels, old.out_channels, old.kernel_size, old.stride, old.padding, bias=old.bias is not None
-    )
+    name, old = next(named for named in vit.named_modules() if isinstance(named[1], nn.Conv2d))
+    like = old.out_channels, old.kernel_size, old.stride, old.padding
+    new = nn.Conv2d(channels, *like, bias=old.bias is not None)
     nn.init.trunc_normal_(new.weight, std=new.weight[0].numel() ** -0.5)
     if new.bias is not None:
         nn.init.zeros_(new.bias)
-    setattr(parent, name, new)
+    vit.set_submodule(name, new)

@@ -98,7 +98,8 @@ def train(
     shared_norms = synchronised_batch_norm(learner, group) if settings["sync_batch_norm"] else nullcontext()
     batches = training_batches(images, labels, normalise, settings, seed, range(start, steps), device, share)
     clock = time.perf_counter() - seconds
-    with shared_norms, progress_bar(start, steps, progress and group.main) as bar:
+    look = {"unit": "step", "mininterval": 2, "dynamic_ncols": True, "disable": not (progress and group.main)}
+    with shared_norms, tqdm(total=steps, initial=start, **look) as bar:
         for step, x, y in batches:
             with autocast(device, precision):
                 rng = np.random.default_rng([seed, step, 2])
@@ -126,12 +127,6 @@ def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     optimiser.step()
-
-
-def progress_bar(start: int, steps: int, shown: bool) -> tqdm:
-    """A bar over the steps that goes on from `start`."""
-    options = {"unit": "step", "mininterval": 2, "dynamic_ncols": True}
-    return tqdm(total=steps, initial=start, disable=not shown, **options)
 
 
 def untrained(learner: Learner, settings: dict, device: str) -> Trained:
