@@ -17,10 +17,9 @@ from tqdm import tqdm
 from baselines.fitting import Source
 from baselines.probe import choose_l2, fit_probe
 from baselines.representation import Representation, View, check_finite, write_representation
-from baselines.training import loading
+from baselines.training import autocast, loading
 from baselines.training.batches import evaluation_batches
 from baselines.training.networks import count_macs, load_network
-from baselines.training.precision import autocast
 from splits.store import Dataset
 from suite import cli, files
 from suite.contracts import METHOD
@@ -143,14 +142,17 @@ def fitted(study: Study, method: Method, seed: int, dataset: Dataset, folder: Pa
     """Fit on the source's training embeddings, then transform every split in blocks."""
     origin = study.layout.embeddings(method.source, seed)
     representation = Representation(origin)
-    source = Source.of(representation, dataset.labels("train"), dataset.num_classes)
+    view = representation.serving(representation.dim)[0]
+    features = representation.features("train", view).astype(np.float32, copy=False)
+    classifier = representation.classifier(view, representation.dim)
+    source = Source(features, dataset.labels("train"), dataset.num_classes, *classifier, view)
     given = source, method.nesting, method.options, np.random.default_rng([seed, 3])
     module, fits, clock = METHOD.load(method.baseline), [], time.perf_counter()
     fit_macs = count_macs(lambda: fits.append(module.fit(*given)))
     (fit,), fit_seconds = fits, time.perf_counter() - clock
     column_macs = source.dim if fit.transform else 0  # the suite's transforms are linear maps
     for name in representation.splits if fit.transform else ():
-        features = representation.features(name, source.view)
+        features = representation.features(name, view)
         width = fit.transform(np.asarray(features[:1], np.float32)).shape[1]
         with files.create_npy(folder / f"{name}.npy", (len(features), width), np.float32) as out:
             for rows in evaluation_batches(len(features), BLOCK):

@@ -55,6 +55,7 @@ class NestedDropout(Learner):
                 "sweeping freezes; set window: 0 or choose another backbone"
             )
         self.dim, self.rho, self.window, self.tolerance = dim, rho, window, tolerance
+        self.single_process = window > 0  # units are frozen by the loss of this process's images
         # Buffers, so that an unfinished run carries them on.
         self.register_buffer("swept", torch.zeros((), dtype=torch.int64))
         self.register_buffer("window_loss", torch.zeros((), dtype=torch.float64))
@@ -65,11 +66,6 @@ class NestedDropout(Learner):
                 parameter.register_hook(
                     lambda grad, axis=axis: grad.masked_fill(self.frozen(grad, axis), 0.0)
                 )
-
-    @property
-    def single_process(self) -> bool:
-        """With unit sweeping: units are frozen by the loss of this process's images."""
-        return self.window > 0
 
     def rows(self) -> list[tuple[nn.Parameter, int]]:
         """Parameters that belong to single units, each with the axis along which units lie."""

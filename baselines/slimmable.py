@@ -8,6 +8,7 @@ costs a forward pass per size.
 """
 
 import math
+from functools import partial
 from numbers import Real
 
 import numpy as np
@@ -80,11 +81,9 @@ class FairVariant(SlimmableLearner):
         thinnest = options["thinnest"]
         if not isinstance(thinnest, Real) or not 0 < thinnest <= 1:
             raise UserError(f"slimmable: thinnest must be a share between 0 and 1, not {thinnest!r}")
-
-        def channels(full: int, size: float) -> int:
-            return thinned(full, size, backbone.dim, thinnest)
-
+        channels = partial(thinned, dim=backbone.dim, thinnest=thinnest)
         super().__init__(Slimmable(backbone, sizes, channels, features=sizes), num_classes, sizes)
+        self.forwards = len(self.sizes)
 
     def logged(self, features):
         return {m: logits(self.head, z, m) for m, z in zip(reversed(self.sizes), features)}
@@ -100,10 +99,6 @@ class FairVariant(SlimmableLearner):
     @property
     def views(self):
         return View.side_by_side(self.sizes)
-
-    @property
-    def forwards(self):
-        return len(self.sizes)
 
 
 def scaled(full: int, width: float) -> int:

@@ -55,13 +55,7 @@ class Slimmable(nn.Module):
     does not say; the backbone then names its `feature_layers`. Works in place: it keeps its filters.
     """
 
-    def __init__(
-        self,
-        backbone: nn.Module,
-        widths: Sequence[float],
-        channels: Callable[[int, float], int],
-        features: Sequence[int] | None = None,
-    ):
+    def __init__(self, backbone: nn.Module, widths: Sequence[float], channels: Callable, features=None):
         super().__init__()
         exact = set() if features is None else set(feature_layers(backbone))
         self.dim = backbone.dim

@@ -37,16 +37,13 @@ def main(argv: list[str] | None = None) -> None:
     study = load_study(args.study)
     study.network(args.network)
     if args.processes > 1 and "WORLD_SIZE" not in os.environ:
-        launch(args.processes, sys.argv[1:] if argv is None else argv)
+        # Become torchrun, which starts this command again in so many processes.
+        runner = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={args.processes}"]
+        again = [*runner, "-m", "baselines.train", *(sys.argv[1:] if argv is None else argv)]
+        os.execv(sys.executable, [sys.executable, *again])
     device = cli.device(args.device)
     with joined(device) as (group, own_device):
         train_network(study, args.network, args.seed, device, group, own_device)
-
-
-def launch(processes: int, argv: list[str]) -> None:
-    """Become torchrun, which starts this command again in so many processes. Does not return."""
-    runner = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    os.execv(sys.executable, [sys.executable, *runner, "-m", "baselines.train", *argv])
 
 
 def prepare(

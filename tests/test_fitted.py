@@ -9,7 +9,7 @@ import synthetic
 
 from analysis.tabulate import tabulate
 from baselines import first_features, linear_map, pca, random_features, random_projection, svd
-from baselines.embed import embed_fitted
+from baselines.embed import embed
 from baselines.fitting import Fit, Source
 from baselines.probe import best_l2, fit_probe, standardised
 from baselines.representation import Representation, View
@@ -150,7 +150,7 @@ def test_a_fitted_method_costs_its_source_its_fit_and_its_projection(tmp_path, m
     methods = {"fixed_feature": None, **dict.fromkeys(fitted)}
     study, layout = synthetic.build(Path(), methods=methods, tasks={"cost": None}, figures=[], seeds=[0])
     for name in fitted:
-        embed_fitted(study, study.method(name), 0, "cpu")
+        embed(study, study.method(name), 0, "cpu")
     table = tabulate(study, "cost", layout)
     cost = table.set_index(["method", "metric", "dim"])["value"]
     source = Representation(layout.embeddings("fixed_feature", 0)).meta["cost"]["networks"][-1]

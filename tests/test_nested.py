@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from baselines import fixed_feature, mrl, mrl_e
-from baselines.nested import NestedHeads, TiedHead, nested_loss, prefix
+from baselines.nested import TiedHead, nested_loss, prefix
 from suite.errors import UserError
 
 SIZES = (2, 4, 8)
@@ -72,17 +72,11 @@ def test_loss_and_gradients_equal_a_plain_loop(module, weights):
             assert (ours - theirs).abs().max() < 1e-10
 
 
-def test_tied_head_has_dC_plus_C_parameters_and_its_sizes_are_slices():
+def test_sizes_of_the_tied_head_are_slices():
     head = TiedHead(CLASSES, SIZES)
-    assert sum(p.numel() for p in head.parameters()) == DIM * CLASSES + CLASSES
     weight, bias = head.linear(4)
     assert weight.data_ptr() == head.weight.data_ptr() and torch.equal(weight, head.weight[:, :4])
     assert bias is head.bias
-
-
-def test_own_heads_have_a_matrix_and_a_bias_per_size():
-    head = NestedHeads(CLASSES, SIZES)
-    assert sum(p.numel() for p in head.parameters()) == (sum(SIZES) + len(SIZES)) * CLASSES
 
 
 def test_one_hot_weights_give_the_fixed_feature_loss():
@@ -93,18 +87,8 @@ def test_one_hot_weights_give_the_fixed_feature_loss():
     images, labels = batch()
     ours, theirs = (model.loss(images, labels, 0.1, RNG)[0] for model in (nested, fixed))
     assert torch.equal(ours, theirs)
-    for p, q in zip(nested.backbone.parameters(), fixed.backbone.parameters()):
-        assert torch.equal(
-            torch.autograd.grad(ours, p, retain_graph=True)[0],
-            torch.autograd.grad(theirs, q, retain_graph=True)[0],
-        )
-
-
-def test_every_head_and_every_backbone_parameter_receives_gradient():
-    model = learner(mrl)
-    loss, _ = model.loss(*batch(), 0.1, RNG)
-    for gradient in gradients(loss, model):
-        assert gradient is not None and gradient.abs().sum() > 0
+    for p, q in zip(gradients(ours, nested.backbone), gradients(theirs, fixed.backbone)):
+        assert torch.equal(p, q)
 
 
 def test_the_objective_takes_any_criterion():
@@ -117,22 +101,8 @@ def test_the_objective_takes_any_criterion():
 
 def test_sizes_of_weight_zero_are_not_computed():
     asked = []
-
-    def criterion(m):
-        asked.append(m)
-        return torch.ones(())
-
-    nested_loss(criterion, SIZES, [0, 1, 0])
+    nested_loss(lambda m: asked.append(m) or torch.ones(()), SIZES, [0, 1, 0])
     assert asked == [4]
-
-
-@pytest.mark.parametrize(
-    ("weights", "message"),
-    [([1, 1], "2 values for 3 sizes"), ([1, -1, 1], "must be ≥ 0"), ([0, 0, 0], "not all 0")],
-)
-def test_wrong_loss_weights_are_refused_with_the_numbers(weights, message):
-    with pytest.raises(UserError, match=message):
-        learner(mrl, loss_weights=weights)
 
 
 def test_a_prefix_longer_than_the_embedding_is_refused():

@@ -5,27 +5,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import small
 import synthetic
 import torch
+from small import weights
 
-from baselines import benchmark, mrl
+from baselines import benchmark
 from baselines import train as command
-from baselines.backbones import build_backbone
 from baselines.train import train_network
 from baselines.training import DEFAULTS, train
-from baselines.training.batches import Normalise, augment, epoch_order, training_batch
+from baselines.training.batches import Normalise, augment, training_rows
 from baselines.training.checkpoint import Checkpoint
 from baselines.training.distributed import Group
 from baselines.training.networks import build_learner, macs_per_image
 from suite import files
 from suite.errors import UserError
 
-SETTINGS = {
-    "backbone": {"name": "small_resnet", "dim": 8, "widths": [4, 8]},
-    "baseline": "mrl",
-    "options": {"loss_weights": None},
-    "sizes": [4, 8],
-}
+BACKBONE = {"name": "small_resnet", "dim": 8, "widths": [4, 8]}
 TRAINING = {
     "epochs": 3,
     "batch_size": 8,
@@ -33,66 +29,49 @@ TRAINING = {
     "precision": "float32",
     "augment": {"shift": 1, "flip": True},
 }
+IMAGES, LABELS = small.bright(40)
 
 
-def data(n=40, classes=4, seed=0):
-    """Images whose brightness tells the class."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, classes, n)
-    images = rng.integers(0, 40, (n, 16, 16, 1)) + 50 * labels[:, None, None, None]
-    return images.astype(np.uint8), labels.astype(np.int64)
+def fresh(seed=0, name="mrl"):
+    return small.learner(name, [4, 8], BACKBONE, seed=seed)
 
 
 def run(seed=0, resume=None, learner=None, conditions="", **changes):
-    images, labels = data()
-    learner = learner or build_learner(SETTINGS, 4, 1, seed)
-    trained = train(
-        learner,
-        images,
-        labels,
-        Normalise.of(images),
-        TRAINING | changes,
-        seed,
-        checkpoint=Checkpoint(resume, conditions),
-    )
-    return learner, trained
-
-
-def weights(learner):
-    return torch.cat([value.flatten().double() for value in learner.state_dict().values()])
+    learner = learner or fresh(seed)
+    given = IMAGES, LABELS, Normalise.of(IMAGES), TRAINING | changes, seed
+    return learner, train(learner, *given, checkpoint=Checkpoint(resume, conditions))
 
 
 def test_same_seed_same_weights_other_seed_others():
-    first, again, other = run(0)[0], run(0)[0], run(1)[0]
-    assert torch.equal(weights(first), weights(again))
-    assert not torch.equal(weights(first), weights(other))
+    first, again, other = (weights(run(seed)[0]) for seed in (0, 0, 1))
+    assert torch.equal(first, again) and not torch.equal(first, other)
 
 
 def test_methods_of_one_seed_start_from_the_same_backbone():
-    tied = build_learner(SETTINGS | {"baseline": "mrl_e"}, 4, 1, 0)
-    own = build_learner(SETTINGS, 4, 1, 0)
-    for p, q in zip(tied.backbone.parameters(), own.backbone.parameters()):
-        assert torch.equal(p, q)
+    assert torch.equal(weights(fresh(name="mrl_e").backbone), weights(fresh().backbone))
 
 
 class Killed(Exception):
     pass
 
 
+def stop(*given, **more):
+    raise Killed
+
+
+def killed_at(step):
+    learner = fresh()
+    learner.after_step = lambda done, steps: stop() if done == step else None
+    return learner
+
+
 @pytest.mark.parametrize("step", [1, 5, 7, 14])  # 5 steps an epoch: at an epoch's end, and within one
 def test_a_killed_run_continues_to_the_same_bits(step, tmp_path, monkeypatch):
     monkeypatch.setattr("baselines.training.checkpoint.SECONDS", -1)
     uninterrupted, whole = run(resume=tmp_path / "whole.pt")
-    learner = build_learner(SETTINGS, 4, 1, 0)
     state = tmp_path / "state.pt"
-
-    def kill(done, steps):
-        if done == step + 1:  # the state after `step` steps is on disk
-            raise Killed
-
-    learner.after_step = kill
     with pytest.raises(Killed):
-        run(learner=learner, resume=state)
+        run(learner=killed_at(step + 1), resume=state)  # the state after `step` steps is on disk
     assert state.exists()
     continued, rest = run(resume=state)
     assert torch.equal(weights(continued), weights(uninterrupted))
@@ -102,7 +81,7 @@ def test_a_killed_run_continues_to_the_same_bits(step, tmp_path, monkeypatch):
 
 def test_what_was_trained_is_not_lost_before_it_is_written(tmp_path):
     finished, whole = run(resume=tmp_path / "state.pt")
-    learner = build_learner(SETTINGS, 4, 1, 0)
+    learner = fresh()
     learner.after_step = lambda done, steps: pytest.fail("trained again")
     again, rest = run(learner=learner, resume=tmp_path / "state.pt")
     assert torch.equal(weights(again), weights(finished))
@@ -150,17 +129,11 @@ def test_a_network_that_starts_from_another_scales_its_inputs_alike(miniature, m
     train_network(study, "fixed_feature_16", 0, "cpu", Group(), "cpu")
     path = layout.network("fixed_feature_16", 0) / "meta.json"
     files.write_json(path, files.read_json(path) | {"mean": [0.25], "std": [0.5]})
-    given = {}
-    monkeypatch.setattr(
-        command, "train", lambda *arguments, **more: given.update(normalise=arguments[3]) or stop_here()
-    )
+    given = []
+    monkeypatch.setattr(command, "train", lambda *arguments, **more: given.extend(arguments) or stop())
     with pytest.raises(Killed):
         train_network(study, "finetune", 0, "cpu", Group(), "cpu")
-    assert (given["normalise"].mean, given["normalise"].std) == ((0.25,), (0.5,))
-
-
-def stop_here():
-    raise Killed
+    assert (given[3].mean, given[3].std) == ((0.25,), (0.5,))
 
 
 def test_a_state_that_began_from_other_weights_is_not_continued(miniature, monkeypatch):
@@ -168,11 +141,11 @@ def test_a_state_that_began_from_other_weights_is_not_continued(miniature, monke
     train_network(study, "fixed_feature_16", 0, "cpu", Group(), "cpu")
     conditions = []
 
-    def stop(*given, **more):
-        conditions.append(more["checkpoint"].conditions)
+    def note(*given, checkpoint, **more):
+        conditions.append(checkpoint.conditions)
         raise Killed
 
-    monkeypatch.setattr(command, "train", stop)
+    monkeypatch.setattr(command, "train", note)
     checkpoint = layout.network("fixed_feature_16", 0) / "checkpoint.pt"
     for change in (0, 0, 1):
         weights_of_first = torch.load(checkpoint, weights_only=True)
@@ -184,15 +157,8 @@ def test_a_state_that_began_from_other_weights_is_not_continued(miniature, monke
 
 def test_a_state_of_other_conditions_is_not_continued(tmp_path, monkeypatch):
     monkeypatch.setattr("baselines.training.checkpoint.SECONDS", -1)
-    learner = build_learner(SETTINGS, 4, 1, 0)
-
-    def kill(done, steps):
-        if done == 8:
-            raise Killed
-
-    learner.after_step = kill
     with pytest.raises(Killed):
-        run(learner=learner, resume=tmp_path / "state.pt", conditions="a")
+        run(learner=killed_at(8), resume=tmp_path / "state.pt", conditions="a")
     fresh, _ = run(resume=tmp_path / "state.pt", conditions="b")
     assert torch.equal(weights(fresh), weights(run()[0]))
 
@@ -212,21 +178,23 @@ def test_a_diverging_run_says_what_to_change():
 
 
 def test_labels_keep_more_than_2048_classes_apart_and_must_be_int64():
-    images, _ = data(n=8)
     labels = np.array([2047, 2048, 2049, 2050, 4201, 4200, 3000, 3001])
-    learner = mrl.build(build_backbone(SETTINGS["backbone"], 1), 4202, [4, 8], {"loss_weights": None})
-    train(learner, images, labels, Normalise.of(images), TRAINING | {"epochs": 1}, 0)
+    learner = small.learner("mrl", [4, 8], BACKBONE, classes=4202)
+
+    def fit(labels):
+        train(learner, IMAGES[:8], labels, Normalise.of(IMAGES), TRAINING | {"epochs": 1}, 0)
+
+    fit(labels)
     with pytest.raises(TypeError, match="int64, not float16"):
-        train(learner, images, labels.astype(np.float16), Normalise.of(images), TRAINING, 0)
+        fit(labels.astype(np.float16))
     with pytest.raises(ValueError, match="7 labels for 8 images"):
-        train(learner, images, labels[:7], Normalise.of(images), TRAINING, 0)
+        fit(labels[:7])
 
 
 def test_every_epoch_visits_every_image_once():
-    order = epoch_order(40, seed=0, epoch=3)
-    rows = np.concatenate([training_batch(order, index, 8) for index in range(5)])
-    assert sorted(rows.tolist()) == list(range(40))
-    assert not np.array_equal(order, epoch_order(40, seed=0, epoch=4))
+    third, fourth = ([*training_rows(40, 8, 0, range(start, start + 5), slice(None))] for start in (15, 20))
+    assert sorted(np.concatenate(third)) == list(range(40))
+    assert not np.array_equal(third, fourth)
 
 
 def test_shifts_move_the_image_and_flips_mirror_it():
@@ -243,8 +211,7 @@ def test_shifts_move_the_image_and_flips_mirror_it():
 
 
 def test_normalised_training_images_have_mean_0_and_deviation_1():
-    images, _ = data()
-    x = Normalise.of(images)(images)
+    x = Normalise.of(IMAGES)(IMAGES)
     assert x.shape == (40, 1, 16, 16)
     assert abs(x.mean()) < 1e-4 and abs(x.std() - 1) < 1e-3
 

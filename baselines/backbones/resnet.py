@@ -58,9 +58,8 @@ def blur_strides(module: nn.Module) -> None:
 class ResNet(nn.Module):
     """A torchvision ResNet without its classifier.
 
-    blur_pool: blurred strides, as in the paper's recipe. stem: "imagenet" has a 7×7 convolution and pooling
-    that divide the side by four, "small" a 3×3 convolution that keeps it, for images of about 32×32.
-    init_weights: file with a state dict to start from (torchvision's, say); its classifier is left out.
+    stem: "imagenet" has a 7×7 convolution and pooling that divide the side by four, "small" a 3×3 convolution
+    that keeps it. The classifier of init_weights (torchvision's, say) is left out.
 
     Raises UserError when `dim` is not the network's or the weights do not fit.
     """

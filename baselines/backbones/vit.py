@@ -1,7 +1,5 @@
 """Vision transformer (Dosovitskiy et al. 2021) as a backbone: torchvision's class, without its classifier."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer
@@ -29,30 +27,17 @@ class ViT(nn.Module):
 
     ViT-B/16 is image: 224, patch: 16, dim: 768, depth: 12, heads: 12, mlp: 3072.
 
-    image: side of the images in pixels; patch: side of a patch; depth: number of blocks; mlp: width of the
-    hidden layer of a block, default 4·dim. stem: channels of 3×3 convolutions of stride 2 that make the
-    patches instead of one linear map (Xiao et al. 2021): what a transformer learns from few images.
-    Raises UserError for sizes that do not fit together.
+    A stem makes the patches instead of one linear map (Xiao et al. 2021): what a transformer learns from few
+    images. Raises UserError for sizes that do not fit together.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        dim: int,
-        image: int,
-        patch: int,
-        depth: int,
-        heads: int,
-        mlp: int | None,
-        stem: Sequence[int],
-    ):
+    def __init__(self, channels, dim, image, patch, depth, heads, mlp, stem):
         super().__init__()
         if image % patch:
             raise UserError(f"backbone: image {image} is not a multiple of patch {patch}")
         if dim % heads:
             raise UserError(f"backbone: dim {dim} is not a multiple of heads {heads}")
-        self.dim = dim
-        self.image = image
+        self.dim, self.image = dim, image
         if stem and patch != 2 ** len(stem):
             raise UserError(
                 f"backbone: a stem of {len(stem)} convolutions makes patches of {2 ** len(stem)}, not {patch}"
