@@ -53,6 +53,20 @@ def weights(model):
     return torch.cat([value.flatten().double() for value in model.state_dict().values()])
 
 
+class Killed(Exception):
+    """What stops a training, as if its process had been killed."""
+
+
+def kill(*given, **more):
+    raise Killed
+
+
+def killed_after(step, model):
+    """The network, whose training is killed after so many steps."""
+    model.after_step = lambda done, steps: kill() if done == step else None
+    return model
+
+
 def options(contract, name, **given):
     """The OPTIONS of a method or source, with some given."""
     return contract.facts(name).OPTIONS | given

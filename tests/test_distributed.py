@@ -29,23 +29,13 @@ def losses(group=None, resume=None, stop_at=None, baseline="mrl", compiled=False
     torch.set_num_threads(1)
     images, labels = small.bright(48, channels=3)
     learner = small.learner(baseline, [4, 8], BACKBONE, channels=3)
-    if stop_at is not None:
-        learner.after_step = lambda step, steps: stop(step, stop_at)
+    small.killed_after(stop_at, learner)
     if compiled:
         learner.backbone.compile(backend="eager")
     given = images, labels, Normalise.of(images), TRAINING | changes, 0
     trained = train(learner, *given, group=group or Group(), checkpoint=checkpoint.Checkpoint(resume))
     log = trained.log[["epoch", "dim", "loss", "train_top1"]].to_numpy()
     return log, small.weights(learner).numpy()
-
-
-class Killed(Exception):
-    pass
-
-
-def stop(step: int, at: int) -> None:
-    if step == at:
-        raise Killed
 
 
 def process(rank: int, port: int, out) -> None:
@@ -56,7 +46,7 @@ def process(rank: int, port: int, out) -> None:
         found = {"common": losses(group), "own_statistics": losses(group, sync_batch_norm=False)}
         checkpoint.SECONDS, checkpoint.AGREE_STEPS = -1, 1
         state = out.with_suffix(".pt")
-        with pytest.raises(Killed):
+        with pytest.raises(small.Killed):
             losses(group, state, stop_at=7)  # 4 steps an epoch: within the second
         assert state.exists()
         found["continued"] = losses(group, state)

@@ -8,7 +8,7 @@ import pytest
 import small
 import synthetic
 import torch
-from small import weights
+from small import Killed, kill, killed_after, weights
 
 from baselines import benchmark
 from baselines import train as command
@@ -51,27 +51,13 @@ def test_methods_of_one_seed_start_from_the_same_backbone():
     assert torch.equal(weights(fresh(name="mrl_e").backbone), weights(fresh().backbone))
 
 
-class Killed(Exception):
-    pass
-
-
-def stop(*given, **more):
-    raise Killed
-
-
-def killed_at(step):
-    learner = fresh()
-    learner.after_step = lambda done, steps: stop() if done == step else None
-    return learner
-
-
 @pytest.mark.parametrize("step", [1, 5, 7, 14])  # 5 steps an epoch: at an epoch's end, and within one
 def test_a_killed_run_continues_to_the_same_bits(step, tmp_path, monkeypatch):
     monkeypatch.setattr("baselines.training.checkpoint.SECONDS", -1)
     uninterrupted, whole = run(resume=tmp_path / "whole.pt")
     state = tmp_path / "state.pt"
     with pytest.raises(Killed):
-        run(learner=killed_at(step + 1), resume=state)  # the state after `step` steps is on disk
+        run(learner=killed_after(step + 1, fresh()), resume=state)  # the state after `step` steps is on disk
     assert state.exists()
     continued, rest = run(resume=state)
     assert torch.equal(weights(continued), weights(uninterrupted))
@@ -92,17 +78,12 @@ def test_what_was_trained_is_not_lost_before_it_is_written(tmp_path):
 def miniature(tmp_path, monkeypatch):
     """Builds a study of random images in a folder of its own: changes → (study, layout)."""
     monkeypatch.chdir(tmp_path)
+    methods = dict.fromkeys(("mrl", "fixed_feature", "finetune"))
+    return lambda **changes: synthetic.build(Path(), methods=methods, training=TRAINING | changes, figures=[])
 
-    def build(**changes):
-        return synthetic.build(
-            Path(),
-            methods={"mrl": None, "fixed_feature": None, "finetune": None},
-            backbone={"name": "small_resnet", "dim": 16, "widths": [4, 4]},
-            training=TRAINING | changes,
-            figures=[],
-        )
 
-    return build
+def train_one(study, network):
+    train_network(study, network, 0, "cpu", Group(), "cpu")
 
 
 def test_a_training_is_kept_until_its_network_is_written(miniature, monkeypatch):
@@ -111,9 +92,9 @@ def test_a_training_is_kept_until_its_network_is_written(miniature, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(command, "save_network", lambda *given: pytest.fail("no space left"))
         with pytest.raises(pytest.fail.Exception, match="no space left"):
-            train_network(study, "mrl", 0, "cpu", Group(), "cpu")
+            train_one(study, "mrl")
     assert state.exists()
-    train_network(study, "mrl", 0, "cpu", Group(), "cpu")
+    train_one(study, "mrl")
     assert (layout.network("mrl", 0) / "meta.json").exists() and not state.exists()
 
 
@@ -121,24 +102,24 @@ def test_images_that_the_network_cannot_take_are_refused_before_training(miniatu
     study, _ = miniature(evaluation_crop=400)
     monkeypatch.setattr(command, "train", lambda *given, **more: pytest.fail("trained"))
     with pytest.raises(UserError, match="evaluation_crop is 400, but the stored images are"):
-        train_network(study, "mrl", 0, "cpu", Group(), "cpu")
+        train_one(study, "mrl")
 
 
 def test_a_network_that_starts_from_another_scales_its_inputs_alike(miniature, monkeypatch):
     study, layout = miniature()
-    train_network(study, "fixed_feature_16", 0, "cpu", Group(), "cpu")
+    train_one(study, "fixed_feature_16")
     path = layout.network("fixed_feature_16", 0) / "meta.json"
     files.write_json(path, files.read_json(path) | {"mean": [0.25], "std": [0.5]})
     given = []
-    monkeypatch.setattr(command, "train", lambda *arguments, **more: given.extend(arguments) or stop())
+    monkeypatch.setattr(command, "train", lambda *arguments, **more: given.extend(arguments) or kill())
     with pytest.raises(Killed):
-        train_network(study, "finetune", 0, "cpu", Group(), "cpu")
+        train_one(study, "finetune")
     assert (given[3].mean, given[3].std) == ((0.25,), (0.5,))
 
 
 def test_a_state_that_began_from_other_weights_is_not_continued(miniature, monkeypatch):
     study, layout = miniature()
-    train_network(study, "fixed_feature_16", 0, "cpu", Group(), "cpu")
+    train_one(study, "fixed_feature_16")
     conditions = []
 
     def note(*given, checkpoint, **more):
@@ -151,23 +132,21 @@ def test_a_state_that_began_from_other_weights_is_not_continued(miniature, monke
         weights_of_first = torch.load(checkpoint, weights_only=True)
         torch.save({name: value + change for name, value in weights_of_first.items()}, checkpoint)
         with pytest.raises(Killed):
-            train_network(study, "finetune", 0, "cpu", Group(), "cpu")
+            train_one(study, "finetune")
     assert conditions[0] == conditions[1] != conditions[2]
 
 
 def test_a_state_of_other_conditions_is_not_continued(tmp_path, monkeypatch):
     monkeypatch.setattr("baselines.training.checkpoint.SECONDS", -1)
     with pytest.raises(Killed):
-        run(learner=killed_at(8), resume=tmp_path / "state.pt", conditions="a")
-    fresh, _ = run(resume=tmp_path / "state.pt", conditions="b")
-    assert torch.equal(weights(fresh), weights(run()[0]))
+        run(learner=killed_after(8, fresh()), resume=tmp_path / "state.pt", conditions="a")
+    other, _ = run(resume=tmp_path / "state.pt", conditions="b")
+    assert torch.equal(weights(other), weights(run()[0]))
 
 
 def test_the_log_has_a_row_per_size_and_epoch_and_training_learns():
-    _, trained = run(epochs=12)
-    log = trained.log
-    assert log.groupby("epoch")["dim"].apply(list).map(tuple).unique().tolist() == [(4, 8)]
-    assert log["epoch"].max() == 12
+    log = run(epochs=12)[1].log
+    assert [*zip(log["epoch"], log["dim"])] == [(epoch, m) for epoch in range(1, 13) for m in (4, 8)]
     assert log["loss"].iloc[-1] < 0.8 * log["loss"].iloc[0]
     assert log["train_top1"].iloc[-1] > 0.6  # chance is 0.25
 
