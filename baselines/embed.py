@@ -125,12 +125,11 @@ def network_cost(learner, meta: dict) -> dict:
 
     Training includes that of the network it started from, where there is one.
     """
-    kept = ("network", "parameters", "macs", "macs_all_sizes")
     stages = [meta]
     while stages[-1]["starts_from"]:
         stages.append(files.read_json(Path(stages[-1]["starts_from"]) / "meta.json"))
     return {
-        **{key: meta[key] for key in kept},
+        **{key: meta[key] for key in ("network", "parameters", "macs", "macs_all_sizes")},
         "train_seconds": sum(stage["train_seconds"] for stage in stages),
         "train_images": sum(stage["train_images"] for stage in stages),
         "train_macs": sum(stage["train_images"] * stage["macs_training"] for stage in stages),

@@ -30,7 +30,7 @@ INITIAL = 0.02  # deviation of the first embeddings, BERT's
 
 def build(backbone, num_classes, sizes, options):
     """A learner on `backbone` (embedded tokens [n, L, d] → [n, L, d]); a class is a token."""
-    return MaskedLM(backbone, num_classes, sizes, options["loss_weights"], options["masked"])
+    return MaskedLM(backbone, num_classes, sizes, **options)
 
 
 class MaskedLM(Learner):
@@ -40,9 +40,9 @@ class MaskedLM(Learner):
     Raises UserError when these are of another vocabulary than the data.
     """
 
-    def __init__(self, backbone: nn.Module, num_classes: int, sizes, weights, masked: float):
+    def __init__(self, backbone: nn.Module, num_classes: int, sizes, masked, loss_weights=None):
         head = TiedHead(num_classes, (backbone.dim,))  # d columns whatever the sizes: tokens come in by them
-        super().__init__(backbone, head, sizes, weights)
+        super().__init__(backbone, head, sizes, loss_weights)
         if not isinstance(masked, Real) or not 0 < masked < 1:
             raise UserError(f"masked_lm: masked is {masked!r}, allowed: between 0 and 1")
         self.masked = masked

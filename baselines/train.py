@@ -99,7 +99,7 @@ def train_network(study: Study, network: str, seed: int, device: str, group: Gro
     with files.write_aside(folder / "log.csv") as path:
         trained.log.to_csv(path, index=False)
     counted = (p.numel() for n, p in learner.named_parameters() if not n.startswith("head."))
-    conditions = {"threads": threads_of(settings), "device": device, "processes": group.size}
+    conditions = {"seed": seed, "threads": threads_of(settings), "device": device, "processes": group.size}
     meta = {
         "network": network,
         "seed": seed,
@@ -112,7 +112,7 @@ def train_network(study: Study, network: str, seed: int, device: str, group: Gro
         **macs,
         "starts_from": str(first) if first else None,
         "data_checksum": dataset.checksum,
-        "provenance": provenance(seed=seed, **conditions, precision=trained.precision),
+        "provenance": provenance(**conditions, precision=trained.precision),
     }
     save_network(folder, learner, normalise, meta)
     checkpoint.remove()

@@ -120,22 +120,19 @@ def test_nesting_changes_nothing_but_the_sizes():
 @pytest.fixture(scope="module")
 def glyph_study(tmp_path_factory):
     """Image–text contrast on 12 characters, and 5 that are held out."""
+    towers = {"baseline": "image_text", "depth": 1, "heads": 2}
     methods = {
-        "mrl": {"baseline": "image_text", "depth": 1, "heads": 2},
-        "fixed_feature": {"baseline": "image_text", "depth": 1, "heads": 2, "nesting": [8]},
+        "mrl": towers,
+        "fixed_feature": towers | {"nesting": [8]},
         "random_features": {"probe": False, "draws": 2},
         "first_features": None,
         "control_label": None,
         "control_random": None,
     }
-    with finished(
-        tmp_path_factory.mktemp("image_text"),
-        glyph_captions,
-        TINY,
-        methods,
-        ["zero_shot", "text_retrieval", "cosine_margin", "findings_image_text", "cost"],
-        backbone={"name": "small_resnet", "dim": 8, "widths": [4, 8]},
-    ) as done:
+    tasks = ["zero_shot", "text_retrieval", "cosine_margin", "findings_image_text", "cost"]
+    backbone = {"name": "small_resnet", "dim": 8, "widths": [4, 8]}
+    folder = tmp_path_factory.mktemp("image_text")
+    with finished(folder, glyph_captions, TINY, methods, tasks, backbone=backbone) as done:
         yield done
 
 
