@@ -16,7 +16,7 @@ to 64 channels are 55 % of a step, and too thin for the wide instructions; batch
 by memory and by their 16 channels at 16×16; the rest is heads, losses and the start of small operators.
 """
 
-import argparse
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,15 +26,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from baselines.training import DEFAULTS, descend, make_optimiser, threads_of, train
+from baselines.training import DEFAULTS, autocast, descend, make_optimiser, resolve_precision, train
 from baselines.training.batches import Normalise, training_batches
 from baselines.training.networks import build_learner, macs_per_image
-from baselines.training.precision import autocast, resolve_precision
 from splits.store import Dataset
 from suite import cli, files
 from suite.errors import UserError
 from suite.provenance import provenance
-from suite.study import Study, load_study
+from suite.study import load_study
 from suite.timing import gemm_rate, timed
 
 GEMM_SIDES = (512, 1024, 2048)  # the machine's peak is the best of these
@@ -44,7 +43,7 @@ GEMM_SIDES = (512, 1024, 2048)  # the machine's peak is the best of these
 class Setting:
     """What is timed: a network's settings, random images to train it on, and where."""
 
-    settings: dict
+    settings: dict  # `training` with its defaults filled in
     images: np.ndarray  # uint8 [n, side, side, channels], may be memory-mapped
     labels: np.ndarray  # int64 [n]
     num_classes: int
@@ -57,15 +56,11 @@ class Setting:
         channels = self.images.shape[-1]
         return build_learner(self.settings, self.num_classes, channels, 0).to(self.device).train()
 
-    @property
-    def training(self) -> dict:
-        """The study's training section, defaults filled in."""
-        return DEFAULTS | self.settings["training"]
-
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch of normalised, augmented batches on the device."""
-        steps = range(len(self.images) // self.training["batch_size"])
-        given = self.images, self.labels, self.normalise, self.training, 0, steps, self.device
+        training = self.settings["training"]
+        steps = range(len(self.images) // training["batch_size"])
+        given = self.images, self.labels, self.normalise, training, 0, steps, self.device
         return ((x, y) for _, x, y in training_batches(*given))
 
 
@@ -79,14 +74,10 @@ def suite_rate(setting: Setting) -> float:
 
 def plain_rate(setting: Setting) -> float:
     """The same network, batches and loss in a loop as one writes it first: eager float32, NCHW, plain SGD."""
-    learner = setting.learner()
+    learner, training = setting.learner(), setting.settings["training"]
+    options = {name: training[name] for name in ("momentum", "weight_decay")}
     optimiser = torch.optim.SGD(
-        learner.parameters(),
-        lr=setting.training["learning_rate"],
-        momentum=setting.training["momentum"],
-        weight_decay=setting.training["weight_decay"],
-        foreach=False,
-        fused=False,
+        learner.parameters(), training["learning_rate"], **options, foreach=False, fused=False
     )
     batches = ((x.contiguous(), y) for x, y in setting.batches())
     return run_steps(learner, optimiser, batches, setting.device, "float32")
@@ -95,13 +86,13 @@ def plain_rate(setting: Setting) -> float:
 def compute_rate(setting: Setting) -> float:
     """The suite's step on one batch again and again: nothing is read."""
     learner = setting.learner().to(memory_format=torch.channels_last)
-    if setting.training["compile"] and setting.device.startswith("cuda"):
+    if setting.settings["training"]["compile"] and setting.device.startswith("cuda"):
         learner.backbone.compile()
-    x, y = next(setting.batches())
-    steps = len(setting.images) // len(y)
-    optimiser = make_optimiser(learner, setting.training)
-    run_steps(learner, optimiser, [(x, y)], setting.device, setting.precision)  # compiles
-    return run_steps(learner, optimiser, ((x, y) for _ in range(steps)), setting.device, setting.precision)
+    batch = next(setting.batches())
+    steps = len(setting.images) // len(batch[1])
+    optimiser = make_optimiser(learner, setting.settings["training"])
+    run_steps(learner, optimiser, [batch], setting.device, setting.precision)  # compiles
+    return run_steps(learner, optimiser, [batch] * steps, setting.device, setting.precision)
 
 
 def one_classifier_rate(setting: Setting) -> float:
@@ -137,39 +128,36 @@ def timed_rate(work: Callable[[], int], device: str) -> float:
     return count / seconds
 
 
+RATES = {
+    "suite": suite_rate,
+    "plain": plain_rate,
+    "compute only": compute_rate,
+    "one classifier": one_classifier_rate,
+    "loader only": loader_rate,
+}
+
+
 def measure(setting: Setting, rounds: int) -> pd.DataFrame:
     """One row per rate with the median over rounds: images_per_second, gmacs (10⁹ a second), of_peak."""
-    work = {
-        "suite": suite_rate,
-        "plain": plain_rate,
-        "compute only": compute_rate,
-        "one classifier": one_classifier_rate,
-        "loader only": loader_rate,
-    }
-    two = next(setting.batches())[0][:2].cpu()
-    macs = macs_per_image(setting.learner(), two)["macs_training"]
-    rates = {name: [] for name in work}
+    macs = macs_per_image(setting.learner(), next(setting.batches())[0][:2].cpu())["macs_training"]
     # Each is held against matrix products in the precision it computes in.
-    dtypes = {"suite": setting.precision, "plain": "float32"}
-    peaks = {name: [] for name in dtypes}
+    dtypes = dict.fromkeys(RATES, setting.precision) | {"plain": "float32"}
+    peaks, found = dict.fromkeys(dtypes.values(), 0.0), []
     for _ in range(1 + rounds):
-        for name, dtype in dtypes.items():
-            peaks[name].append(gemm_rate(setting.device, dtype, GEMM_SIDES, 5)[0])
-        for name, rate in work.items():
-            rates[name].append(rate(setting))
-    rows = []
-    for name, found in rates.items():
-        images = float(np.median(found[1:]))  # the first round warms up
-        peak = max(peaks.get(name, peaks["suite"]))
-        row = {
-            "what": name,
-            "images_per_second": images,
-            "against_plain": images / np.median(rates["plain"][1:]),
-        }
-        if name != "loader only":
-            row |= {"gmacs": images * macs / 1e9, "peak_gmacs": peak / 1e9, "of_peak": images * macs / peak}
-        rows.append(row)
-    return pd.DataFrame(rows)
+        for dtype in peaks:
+            peaks[dtype] = max(peaks[dtype], gemm_rate(setting.device, dtype, GEMM_SIDES, 5)[0])
+        found.append({what: rate(setting) for what, rate in RATES.items()})
+    rates = pd.DataFrame(found[1:]).median()  # the first round warms up
+    computed = (rates * macs).where(rates.index != "loader only")
+    peak = pd.Series({what: peaks[dtype] for what, dtype in dtypes.items()}).where(computed.notna())
+    table = {
+        "images_per_second": rates,
+        "against_plain": rates / rates["plain"],
+        "gmacs": computed / 1e9,
+        "peak_gmacs": peak / 1e9,
+        "of_peak": computed / peak,
+    }
+    return pd.DataFrame(table).rename_axis("what").reset_index()
 
 
 def profile(setting: Setting) -> str:
@@ -187,34 +175,16 @@ def profile(setting: Setting) -> str:
     return recorded.key_averages().table(sort_by=key, row_limit=20, max_name_column_width=40)
 
 
-def random_images(args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray, int]:
-    """(images, labels, number of classes) of the size that was asked for."""
-    rng = np.random.default_rng(0)
-    shape = (args.images, args.side, args.side, args.channels)
-    return rng.integers(0, 256, shape, np.uint8), rng.integers(0, args.classes, args.images), args.classes
-
-
-def stored(study: Study, count: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """(images, labels, number of classes) of the study's training split, its first `count`."""
-    dataset = Dataset(study.layout.data)
-    split = dataset["train"]
-    return split.images[:count], split.labels[:count], dataset.num_classes
-
-
 def main(argv: list[str] | None = None) -> None:
     """Measure, print, and write if asked."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     cli.add_study(parser)
     parser.add_argument("--network", default="mrl", help="a network of the study (default mrl)")
     parser.add_argument("--side", type=int, default=32, help="pixels of the square images (default 32)")
     parser.add_argument("--channels", type=int, default=1, help="of the images (default 1)")
     parser.add_argument("--classes", type=int, default=100, help="default 100")
     parser.add_argument("--images", type=int, default=6400, help="images of a timed epoch (default 6400)")
-    parser.add_argument(
-        "--stored", action="store_true", help="the study's own images, read from the disk, not random ones"
-    )
+    parser.add_argument("--stored", action="store_true", help="the study's own images, from the disk")
     parser.add_argument("--rounds", type=int, default=3, help="timed rounds; medians are shown (default 3)")
     parser.add_argument("--threads", type=int, help="default: the study's training.threads")
     parser.add_argument("--device", default="auto", help="cpu, cuda …; auto (default) takes a GPU")
@@ -226,14 +196,20 @@ def main(argv: list[str] | None = None) -> None:
     device = cli.device(args.device)
     study = load_study(args.study)
     settings = study.trained_with(args.network)
-    threads = args.threads or threads_of(settings)
+    settings["training"] = training = DEFAULTS | settings["training"]
+    threads = args.threads or training["threads"]
     torch.set_num_threads(threads)
-    if args.images < settings["training"]["batch_size"]:
-        raise UserError(
-            f"--images {args.images} is less than a batch of {settings['training']['batch_size']}"
-        )
-    images, labels, classes = stored(study, args.images) if args.stored else random_images(args)
-    precision = resolve_precision(settings["training"].get("precision", DEFAULTS["precision"]), device)
+    if args.images < (batch := training["batch_size"]):
+        raise UserError(f"--images {args.images} is less than a batch of {batch}")
+    if args.stored:
+        dataset = Dataset(study.layout.data)
+        images, labels = (part[: args.images] for part in (dataset["train"].images, dataset["train"].labels))
+        classes = dataset.num_classes
+    else:
+        rng, classes = np.random.default_rng(0), args.classes
+        shape = (args.images, args.side, args.side, args.channels)
+        images, labels = rng.integers(0, 256, shape, np.uint8), rng.integers(0, classes, args.images)
+    precision = resolve_precision(training["precision"], device)
     setting = Setting(settings, images, labels, classes, Normalise.of(images), device, precision)
     table = measure(setting, args.rounds)
     print(f"{args.study}, {args.network}: {device}, {precision}, {threads} threads")

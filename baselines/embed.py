@@ -17,17 +17,17 @@ from tqdm import tqdm
 from baselines.fitting import Source
 from baselines.probe import choose_l2, fit_probe
 from baselines.representation import Representation, View, check_finite, write_representation
-from baselines.training import loading
+from baselines.training import autocast, loading
 from baselines.training.batches import evaluation_batches
 from baselines.training.networks import count_macs, load_network
-from baselines.training.precision import autocast
 from splits.store import Dataset
 from suite import cli, files
 from suite.contracts import METHOD
 from suite.provenance import provenance
 from suite.study import Method, Study, load_study
 
-BATCH = 512
+BATCH = 512  # images of a forward pass
+BLOCK = 65_536  # rows copied or transformed at once
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -38,60 +38,64 @@ def main(argv: list[str] | None = None) -> None:
     cli.add_run(parser)
     args = parser.parse_args(argv)
     study = load_study(args.study)
-    method = study.method(args.method)
     torch.set_num_threads(args.threads)
-    kinds = {
-        "trained": embed_trained,
-        "fitted": embed_fitted,
-        "control": embed_control,
-        "folder": embed_folder,
-    }
-    kinds[method.kind](study, method, args.seed, cli.device(args.device))
+    embed(study, study.method(args.method), args.seed, cli.device(args.device))
 
 
-def embed_trained(study: Study, method: Method, seed: int, device: str) -> None:
-    """Forward every split through the method's networks; their columns lie side by side."""
+def embed(study: Study, method: Method, seed: int, device: str) -> None:
+    """Write a method's arrays, which its kind decides on, its classifiers and, last, meta.json."""
+    kinds = {"trained": trained, "fitted": fitted, "control": control, "folder": from_folder}
     dataset, folder = Dataset(study.layout.data), study.layout.embeddings(method.name, seed)
+    # Of the classifiers' parameters: how many by size, and of all sizes together, kept as that of size 0.
+    facts = {"parameters": None, "parameters_all": None, "device": device}
+    facts |= kinds[method.kind](study, method, seed, dataset, folder, device)
+    counts, total = facts.pop("parameters"), facts.pop("parameters_all")
+    if counts is None:
+        counts = {m: int(w.size + b.size) for (_, m), (w, b) in facts["classifiers"].items()}
+    total = sum(counts.values()) if total is None else total
+    write_representation(
+        folder,
+        method=method.name,
+        seed=seed,
+        classifier_parameters={str(m): count for m, count in ({0: total} | counts).items()},
+        data_checksum=dataset.checksum,
+        provenance=provenance(seed=seed, threads=torch.get_num_threads(), device=facts.pop("device")),
+        **facts,
+    )
+
+
+def trained(study: Study, method: Method, seed: int, dataset: Dataset, folder: Path, device: str) -> dict:
+    """Forward every split through the method's networks; their columns lie side by side."""
     networks = [load_network(study.layout.network(net.name, seed)) for net in method.networks]
     views, classifiers, costs, columns = [], {}, [], []
-    start = heads = 0
+    width = heads = 0
     for learner, _, meta in networks:
-        width = max(view.stop for view in learner.views)
+        start, width = width, width + max(view.stop for view in learner.views)
+        columns.append(slice(start, width))
         for view in learner.views:
-            views.append(replace(view, start=view.start + start, stop=view.stop + start))
-            views[-1] = replace(views[-1], nested=not method.network_per_size and view.nested)
+            nested = view.nested and not method.network_per_size
+            views.append(replace(view, start=view.start + start, stop=view.stop + start, nested=nested))
             for m in view.sizes:
-                weight, bias = learner.classifier(m)
-                parts = weight.detach().float().numpy(), bias.detach().float().numpy()
-                classifiers[len(views) - 1, m] = parts
+                parts = learner.classifier(m)
+                classifiers[len(views) - 1, m] = tuple(part.detach().float().numpy() for part in parts)
         costs.append(network_cost(learner, meta))
         heads += learner.classifier_parameters
-        columns.append(slice(start, start + width))
-        start += width
     clock = time.perf_counter()
     splits = embedded_images(study, dataset)
     for name, images in splits.items():
-        with files.create_npy(folder / f"{name}.npy", (len(images), start), np.float32) as out:
+        with files.create_npy(folder / f"{name}.npy", (len(images), width), np.float32) as out:
             for (learner, normalise, meta), where in zip(networks, columns):
                 with autocast(device, meta["provenance"]["precision"]):
                     forward(learner.to(device), normalise, images, out[:, where], device, name)
             check_finite(out, f"{method.name}, split {name}")
-    finish(
-        study,
-        method,
-        seed,
-        dataset,
-        views=views,
-        splits=list(splits),
-        classifiers=classifiers,
-        cost={
-            "networks": costs,
-            "embed_seconds": time.perf_counter() - clock,
-            "embed_images": sum(map(len, splits.values())),
-        },
-        parameters_all=heads,
-        device=device,
-    )
+    seconds, images = time.perf_counter() - clock, sum(map(len, splits.values()))
+    return {
+        "views": views,
+        "splits": list(splits),
+        "classifiers": classifiers,
+        "cost": {"networks": costs, "embed_seconds": seconds, "embed_images": images},
+        "parameters_all": heads,
+    }
 
 
 def embedded_images(study: Study, dataset: Dataset) -> dict[str, np.ndarray]:
@@ -121,12 +125,11 @@ def network_cost(learner, meta: dict) -> dict:
 
     Training includes that of the network it started from, where there is one.
     """
-    kept = ("network", "parameters", "macs", "macs_all_sizes")
     stages = [meta]
     while stages[-1]["starts_from"]:
         stages.append(files.read_json(Path(stages[-1]["starts_from"]) / "meta.json"))
     return {
-        **{key: meta[key] for key in kept},
+        **{key: meta[key] for key in ("network", "parameters", "macs", "macs_all_sizes")},
         "train_seconds": sum(stage["train_seconds"] for stage in stages),
         "train_images": sum(stage["train_images"] for stage in stages),
         "train_macs": sum(stage["train_images"] * stage["macs_training"] for stage in stages),
@@ -134,39 +137,35 @@ def network_cost(learner, meta: dict) -> dict:
     }
 
 
-def embed_fitted(study: Study, method: Method, seed: int, device: str) -> None:
+def fitted(study: Study, method: Method, seed: int, dataset: Dataset, folder: Path, device: str) -> dict:
     """Fit on the source's training embeddings, then transform every split in blocks."""
-    dataset = Dataset(study.layout.data)
-    folder, origin = (study.layout.embeddings(name, seed) for name in (method.name, method.source))
+    origin = study.layout.embeddings(method.source, seed)
     representation = Representation(origin)
-    source = Source.of(representation, dataset.labels("train"), dataset.num_classes)
-    module = METHOD.load(method.baseline)
-    fits = []
-    clock = time.perf_counter()
-    fit_macs = count_macs(
-        lambda: fits.append(
-            module.fit(source, method.nesting, method.options, np.random.default_rng([seed, 3]))
-        )
-    )
-    fit_seconds = time.perf_counter() - clock
-    fit = fits[0]
+    view = representation.serving(representation.dim)[0]
+    features = representation.features("train", view).astype(np.float32, copy=False)
+    classifier = representation.classifier(view, representation.dim)
+    source = Source(features, dataset.labels("train"), dataset.num_classes, *classifier, view)
+    given = source, method.nesting, method.options, np.random.default_rng([seed, 3])
+    module, fits, clock = METHOD.load(method.baseline), [], time.perf_counter()
+    fit_macs = count_macs(lambda: fits.append(module.fit(*given)))
+    (fit,), fit_seconds = fits, time.perf_counter() - clock
     column_macs = source.dim if fit.transform else 0  # the suite's transforms are linear maps
-    if fit.transform is not None:
-        for name in representation.splits:
-            transform_split(fit.transform, representation, source.view, name, folder, method.name)
-    finish(
-        study,
-        method,
-        seed,
-        dataset,
-        views=fit.views,
-        splits=representation.splits,
-        classifiers=fit.classifiers,
-        array_folder=None if fit.transform else origin,
-        parameters=fit.parameters,
-        parameters_all=fit.parameters_all,
-        # Its own network is that of the size it starts from; the source's others are not needed.
-        cost={
+    for name in representation.splits if fit.transform else ():
+        features = representation.features(name, view)
+        width = fit.transform(np.asarray(features[:1], np.float32)).shape[1]
+        with files.create_npy(folder / f"{name}.npy", (len(features), width), np.float32) as out:
+            for rows in evaluation_batches(len(features), BLOCK):
+                out[rows] = fit.transform(np.asarray(features[rows], np.float32))
+            check_finite(out, f"{method.name}, split {name}")
+    return {
+        "views": fit.views,
+        "splits": representation.splits,
+        "classifiers": fit.classifiers,
+        "array_folder": None if fit.transform else origin,
+        "parameters": fit.parameters,
+        "parameters_all": fit.parameters_all,
+        "cost": {
+            # Its own network is that of the size it starts from; the source's others are not needed.
             "networks": representation.meta["cost"]["networks"][-1:],
             "fit_seconds": fit_seconds,
             "fit_macs": fit_macs,  # of gradient steps; a decomposition takes next to nothing
@@ -174,47 +173,26 @@ def embed_fitted(study: Study, method: Method, seed: int, device: str) -> None:
             # Sizes of one view are prefixes of one projection.
             "projection_macs_all_sizes": sum(max(view.sizes) for view in fit.views) * column_macs,
         },
-        fit=fit.facts,
-        device=device,
-    )
+        "fit": fit.facts,
+    }
 
 
-def transform_split(
-    transform, source: Representation, view: View, name: str, folder: Path, method: str
-) -> None:
-    """Write transform(features) of one split, in blocks of bounded memory."""
-    features = source.features(name, view)
-    width = transform(np.asarray(features[:1], np.float32)).shape[1]
-    with files.create_npy(folder / f"{name}.npy", (len(features), width), np.float32) as out:
-        for rows in evaluation_batches(len(features), 65_536):
-            out[rows] = transform(np.asarray(features[rows], np.float32))
-        check_finite(out, f"{method}, split {name}")
-
-
-def embed_control(study: Study, method: Method, seed: int, device: str) -> None:
+def control(study: Study, method: Method, seed: int, dataset: Dataset, folder: Path, device: str) -> dict:
     """Embeddings made from the labels (ceiling) or from nothing (floor)."""
-    dataset, folder = Dataset(study.layout.data), study.layout.embeddings(method.name, seed)
-    module = METHOD.load(method.baseline)
     rng = np.random.default_rng([seed, 4])
     codes = label_codes(len(dataset.classes), study.dim, method.nesting[0], rng)
     for name in dataset.splits:
-        embedded = module.embed(dataset.labels(name), codes, rng)
+        embedded = METHOD.load(method.baseline).embed(dataset.labels(name), codes, rng)
         check_finite(embedded, f"{method.name}, split {name}")
         files.write_npy(folder / f"{name}.npy", embedded)
     # A classifier that scores each class by the distance to its code.
     seen = codes[: dataset.num_classes]
-    classifiers = {(0, m): (seen[:, :m], -0.5 * (seen[:, :m] ** 2).sum(1)) for m in method.nesting}
-    finish(
-        study,
-        method,
-        seed,
-        dataset,
-        views=[View(method.nesting, 0, study.dim)],
-        splits=dataset.splits,
-        classifiers=classifiers,
-        cost={"networks": []},
-        device=device,
-    )
+    return {
+        "views": [View(method.nesting, 0, study.dim)],
+        "splits": dataset.splits,
+        "classifiers": {(0, m): (seen[:, :m], -0.5 * (seen[:, :m] ** 2).sum(1)) for m in method.nesting},
+        "cost": {"networks": []},
+    }
 
 
 def label_codes(num_classes: int, dim: int, smallest: int, rng: np.random.Generator) -> np.ndarray:
@@ -226,66 +204,28 @@ def label_codes(num_classes: int, dim: int, smallest: int, rng: np.random.Genera
     return codes / np.linalg.norm(codes[:, :smallest], axis=1, keepdims=True)
 
 
-def embed_folder(study: Study, method: Method, seed: int, device: str) -> None:
+def from_folder(study: Study, method: Method, seed: int, dataset: Dataset, folder: Path, device: str) -> dict:
     """Embeddings made elsewhere, and a linear probe per size: a folder has no classifier of its own."""
-    dataset, target = Dataset(study.layout.data), study.layout.embeddings(method.name, seed)
-    folder = METHOD.load(method.baseline).Folder(method.options["path"], study, dataset)
-    for split in folder.splits:
+    given = METHOD.load(method.baseline).Folder(method.options["path"], study, dataset)
+    for split in given.splits:
         n = len(dataset.labels(split))
-        with files.create_npy(target / f"{split}.npy", (n, folder.width), np.float32) as out:
-            for rows in evaluation_batches(n, 65_536):
-                out[rows] = folder.rows(split, rows)
-    rng = np.random.default_rng([seed, 3])
-    train = folder.rows("train")
-    classifiers = {}
-    for place, view in enumerate(folder.views):
-        features, known = train[:, view.columns], (dataset.labels("train"), dataset.num_classes)
+        with files.create_npy(folder / f"{split}.npy", (n, given.width), np.float32) as out:
+            for rows in evaluation_batches(n, BLOCK):
+                out[rows] = given.rows(split, rows)
+    rng, train = np.random.default_rng([seed, 3]), given.rows("train")
+    known, classifiers = (dataset.labels("train"), dataset.num_classes), {}
+    for place, view in enumerate(given.views):
+        features = train[:, view.columns]
         l2 = choose_l2(features, *known, rng)
         classifiers |= {(place, m): fit_probe(features[:, :m], *known, l2) for m in view.sizes}
-    finish(
-        study,
-        method,
-        seed,
-        dataset,
-        views=folder.views,
-        splits=folder.splits,
-        classifiers=classifiers,
-        cost={"networks": [], "stated": folder.description.get("cost", {})},
-        notes=folder.notes,
-        device="cpu",
-    )
-
-
-def finish(
-    study: Study,
-    method: Method,
-    seed: int,
-    dataset: Dataset,
-    *,
-    classifiers: dict,
-    parameters: dict[int, int] | None = None,
-    parameters_all: int | None = None,
-    device: str,
-    **facts,
-) -> None:
-    """Write the classifiers and, last, meta.json.
-
-    parameters: of the classifier by size, those of the arrays by default; parameters_all: of all sizes
-    together, their sum by default. It is kept as that of size 0, as costs of a whole method are.
-    """
-    if parameters is None:
-        parameters = {m: int(w.size + b.size) for (view, m), (w, b) in classifiers.items()}
-    total = sum(parameters.values()) if parameters_all is None else parameters_all
-    write_representation(
-        study.layout.embeddings(method.name, seed),
-        method=method.name,
-        seed=seed,
-        classifiers=classifiers,
-        classifier_parameters={str(m): count for m, count in ({0: total} | parameters).items()},
-        data_checksum=dataset.checksum,
-        provenance=provenance(seed=seed, threads=torch.get_num_threads(), device=device),
-        **facts,
-    )
+    return {
+        "views": given.views,
+        "splits": given.splits,
+        "classifiers": classifiers,
+        "cost": {"networks": [], "stated": given.description.get("cost", {})},
+        "notes": given.notes,
+        "device": "cpu",
+    }
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from baselines.probe import choose_l2, fit_probe
-from baselines.representation import Representation, View
+from baselines.representation import View
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,6 @@ class Source:
     weight: np.ndarray
     bias: np.ndarray
     view: View
-
-    @classmethod
-    def of(cls, representation: Representation, labels: np.ndarray, num_classes: int) -> "Source":
-        """From an embedded run; labels: int64 [n] of its training split."""
-        view = representation.serving(representation.dim)[0]
-        features = representation.features("train", view).astype(np.float32, copy=False)
-        weight, bias = representation.classifier(view, representation.dim)
-        return cls(features, labels, num_classes, weight, bias, view)
 
     @property
     def dim(self) -> int:
@@ -60,27 +52,29 @@ class Fit:
     facts: dict = field(default_factory=dict)
 
 
-def probes(
-    features: np.ndarray,
-    source: Source,
-    sizes: Sequence[int],
-    rng: np.random.Generator,
-    view: int = 0,
-    l2: float | None = None,
-) -> dict[tuple[int, int], tuple[np.ndarray, np.ndarray]]:
-    """A linear probe per size on prefixes of `features` [n, D]; the penalty is chosen once, at full size."""
+def probes(features: np.ndarray, source: Source, sizes, rng, view: int = 0, l2: float | None = None) -> dict:
+    """(view, m) → (weight, bias): a linear probe per size m on a prefix of `features` [n, D].
+
+    The penalty is chosen once, at full size.
+    """
     if l2 is None:
         l2 = choose_l2(features, source.labels, source.num_classes, rng)
     return {(view, m): fit_probe(features[:, :m], source.labels, source.num_classes, l2) for m in sizes}
 
 
-def mapped_parameters(sizes: Sequence[int], source: Source) -> dict:
-    """`parameters` and `parameters_all` of a Fit with one map d → D for all sizes and a probe for each.
+def mapped(
+    transform: Callable, source: Source, sizes: Sequence[int], rng: np.random.Generator, **facts: object
+) -> Fit:
+    """One linear map `transform`, d → d, for all sizes, and for each a probe on a prefix of what it gives.
 
     Size m keeps the map's first m columns, m·d, and its probe, m·C + C.
     """
     probe = {m: (m + 1) * source.num_classes for m in sizes}
-    return {
-        "parameters": {m: m * source.dim + probe[m] for m in sizes},
-        "parameters_all": max(sizes) * source.dim + sum(probe.values()),
-    }
+    return Fit(
+        [View(tuple(sizes), 0, source.dim)],
+        probes(transform(source.features), source, sizes, rng),
+        transform=transform,
+        parameters={m: m * source.dim + probe[m] for m in sizes},
+        parameters_all=max(sizes) * source.dim + sum(probe.values()),
+        facts=facts,
+    )

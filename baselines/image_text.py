@@ -88,9 +88,7 @@ class TwoTowers(Learner):
         with torch.autocast(u.device.type, enabled=False):  # cosines close to each other decide
             return self.log_scale.exp() * (u @ v.T)
 
-    def loss(
-        self, images: Tensor, labels: Tensor, label_smoothing: float, rng: np.random.Generator
-    ) -> tuple[Tensor, dict[int, Tensor]]:
+    def loss(self, images: Tensor, labels: Tensor, label_smoothing: float, rng: np.random.Generator):
         """(mean nested InfoNCE, by size whether each image's best caption in the batch is its own)."""
         present, own = labels.unique(return_inverse=True)
         z, texts = self.features(images), self.features(self.captions[present])

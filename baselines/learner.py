@@ -4,26 +4,25 @@ from collections.abc import Sequence
 
 import numpy as np
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from baselines.nested import NestedHeads, TiedHead, at_least_float32, check_weights, logits, nested_loss
+from baselines.nested import check_weights, cross_entropy, logits, nested_loss
 from baselines.representation import View
 
 
 class Learner(nn.Module):
     """A backbone with a nested classifier, trained with the nested cross-entropy.
 
+    head: NestedHeads or TiedHead; None where `classifier` is overridden. weights: c_m in the order of sizes,
+    default all 1.
+
     Methods that train otherwise subclass it and override `loss` (and, where their features are not one
     forward of the backbone, `features`, `features_at`, `views` and `forwards`).
     """
 
-    def __init__(
-        self,
-        backbone: nn.Module,
-        head: NestedHeads | TiedHead,
-        sizes: Sequence[int],
-        weights: Sequence[float] | None = None,
-    ):
+    forwards = 1  # passes that serve all sizes of one image
+    single_process = False  # whether processes cannot share a training: a method decides by its own batches
+
+    def __init__(self, backbone: nn.Module, head: nn.Module | None, sizes: Sequence[int], weights=None):
         super().__init__()
         self.backbone = backbone
         self.head = head
@@ -47,14 +46,15 @@ class Learner(nn.Module):
         resumed run draws the same. A method that predicts something else than the labels gives hits
         instead of logits: bool [k], whether each of its k predictions was right.
         """
-        z = self.features(images)
-        by_size = {m: logits(self.head, z, m) for m in self.sizes}
+        by_size = self.logits(self.features(images))
         loss = nested_loss(
-            lambda m: F.cross_entropy(at_least_float32(by_size[m]), labels, label_smoothing=label_smoothing),
-            self.sizes,
-            self.weights,
+            lambda m: cross_entropy(by_size[m], labels, label_smoothing), self.sizes, self.weights
         )
         return loss, by_size
+
+    def logits(self, z: Tensor) -> dict[int, Tensor]:
+        """By size, its classifier's logits [..., C] for features z [..., d]."""
+        return {m: logits(self.head, z, m) for m in self.sizes}
 
     def after_step(self, step: int, steps: int) -> None:
         """Called after every optimiser step, counted from 1; methods with a schedule override it."""
@@ -69,16 +69,6 @@ class Learner(nn.Module):
         return self.head.linear(m)
 
     @property
-    def single_process(self) -> bool:
-        """Whether training cannot be shared between processes: methods that decide by their own batches."""
-        return False
-
-    @property
     def classifier_parameters(self) -> int:
         """Numbers to keep for the classifiers of all sizes together; those that sizes share count once."""
         return sum(parameter.numel() for parameter in self.head.parameters())
-
-    @property
-    def forwards(self) -> int:
-        """Forward passes that serve all sizes of one image: here one pass serves every size."""
-        return 1

@@ -26,20 +26,27 @@ CANDIDATES = (1e-4, 1e-3, 3e-3, 1e-2)  # of λ
 
 
 def fit(source, sizes, options, rng):
-    """A map per size from the training features [n, d] and labels of `source`."""
-    standard, mean, scale = standardised(source.features)
-    basis = principal_axes(standard)
-    l2 = choose_l2(standard, source, basis[: sizes[0]], options["iterations"], rng)
+    """A map per size from the training features [n, d] and labels of `source`.
+
+    The penalty is that with the best top-1 of the smallest map on held-out training rows; ties to the larger.
+    """
+    x, mean, scale = standardised(source.features)
+    axes, labels = principal_axes(x), source.labels
+    classes, dim = source.weight.shape
+    held = held_out(len(x), rng)
+
+    def scores(l2: float) -> np.ndarray:
+        start = axes[: sizes[0]]
+        mapping, weight, bias = fit_map(x[~held], labels[~held], classes, start, l2, options["iterations"])
+        return x[held] @ mapping.T @ weight.T + bias
+
+    l2 = best_l2(CANDIDATES, scores, labels[held])
     classifiers, maps = {}, []
     for place, m in enumerate(sizes):
-        mapping, weight, bias = fit_map(
-            standard, source.labels, source.num_classes, basis[:m], l2, options["iterations"]
-        )
+        mapping, *classifier = fit_map(x, labels, classes, axes[:m], l2, options["iterations"])
         maps.append(mapping * scale)  # acts on features less their mean
-        classifiers[place, m] = (weight, bias)
-    matrix = np.concatenate(maps).T.astype(np.float32)
-    offset = mean.astype(np.float32)
-    classes, dim = source.weight.shape
+        classifiers[place, m] = tuple(classifier)
+    matrix, offset = np.concatenate(maps).T.astype(np.float32), mean.astype(np.float32)
     return Fit(
         View.side_by_side(sizes),
         classifiers,
@@ -57,19 +64,6 @@ def principal_axes(x: np.ndarray) -> np.ndarray:
     """
     _, vectors = np.linalg.eigh(np.cov(x, rowvar=False))
     return vectors[:, ::-1].T.astype(np.float32)
-
-
-def choose_l2(x, source, start, iterations, rng) -> float:
-    """The penalty with the best top-1 of the smallest map on held-out training rows; ties to the larger."""
-    held = held_out(len(x), rng)
-
-    def scores(l2: float) -> np.ndarray:
-        mapping, weight, bias = fit_map(
-            x[~held], source.labels[~held], source.num_classes, start, l2, iterations
-        )
-        return x[held] @ mapping.T @ weight.T + bias
-
-    return best_l2(CANDIDATES, scores, source.labels[held])
 
 
 def fit_map(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.learner import Learner
-from baselines.nested import TiedHead, at_least_float32, logits, nested_loss
+from baselines.nested import TiedHead, cross_entropy, nested_loss
 from splits.words.wordpieces import MASK, PAD, SPECIAL, choose_masked
 from suite.errors import UserError
 
@@ -30,7 +30,7 @@ INITIAL = 0.02  # deviation of the first embeddings, BERT's
 
 def build(backbone, num_classes, sizes, options):
     """A learner on `backbone` (embedded tokens [n, L, d] → [n, L, d]); a class is a token."""
-    return MaskedLM(backbone, num_classes, sizes, options["loss_weights"], options["masked"])
+    return MaskedLM(backbone, num_classes, sizes, **options)
 
 
 class MaskedLM(Learner):
@@ -40,9 +40,9 @@ class MaskedLM(Learner):
     Raises UserError when these are of another vocabulary than the data.
     """
 
-    def __init__(self, backbone: nn.Module, num_classes: int, sizes, weights, masked: float):
+    def __init__(self, backbone: nn.Module, num_classes: int, sizes, masked, loss_weights=None):
         head = TiedHead(num_classes, (backbone.dim,))  # d columns whatever the sizes: tokens come in by them
-        super().__init__(backbone, head, sizes, weights)
+        super().__init__(backbone, head, sizes, loss_weights)
         if not isinstance(masked, Real) or not 0 < masked < 1:
             raise UserError(f"masked_lm: masked is {masked!r}, allowed: between 0 and 1")
         self.masked = masked
@@ -70,17 +70,13 @@ class MaskedLM(Learner):
         distinct, row = torch.unique_consecutive(tokens, dim=0, return_inverse=True)
         return self.encode(distinct)[row, position]
 
-    def loss(
-        self, images: Tensor, labels: Tensor, label_smoothing: float, rng: np.random.Generator
-    ) -> tuple[Tensor, dict[int, Tensor]]:
+    def loss(self, images: Tensor, labels: Tensor, label_smoothing: float, rng: np.random.Generator):
         """(mean nested loss over the masked positions, hits bool [k] there by size)."""
         shown, hidden = hide(images[:, 1:], self.masked, self.head.out_features, rng)
         z, targets = self.encode(shown)[hidden], images[:, 1:][hidden]
-        by_size = {m: at_least_float32(logits(self.head, z, m)) for m in self.sizes}
+        by_size = self.logits(z)
         loss = nested_loss(
-            lambda m: F.cross_entropy(by_size[m], targets, label_smoothing=label_smoothing),
-            self.sizes,
-            self.weights,
+            lambda m: cross_entropy(by_size[m], targets, label_smoothing), self.sizes, self.weights
         )
         return loss, {m: values.argmax(1) == targets for m, values in by_size.items()}
 

@@ -16,4 +16,4 @@ OPTIONS = {
 
 def build(backbone, num_classes, sizes, options):
     """A learner on `backbone` (embedded tokens [n, L, d] → [n, L, d]) for one size."""
-    return masked_lm.MaskedLM(backbone, num_classes, sizes, None, options["masked"])
+    return masked_lm.MaskedLM(backbone, num_classes, sizes, **options)

@@ -6,10 +6,9 @@ E[∇ℓ] = (1/|M|) Σ_m ∇ℓ_m: the gradient of MRL-E's loss over |M| in expe
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from baselines.learner import Learner
-from baselines.nested import TiedHead, at_least_float32, logits
+from baselines.nested import TiedHead, cross_entropy, logits
 
 KIND = "trained"
 LABEL = "One size per step"
@@ -28,9 +27,6 @@ class SampledLearner(Learner):
         """(mean loss at one size, logits [n, C] by size for the log)."""
         drawn = int(rng.choice(self.sizes))
         z = self.features(images)
-        loss = F.cross_entropy(
-            at_least_float32(logits(self.head, z, drawn)), labels, label_smoothing=label_smoothing
-        )
+        loss = cross_entropy(logits(self.head, z, drawn), labels, label_smoothing)
         with torch.no_grad():
-            by_size = {m: logits(self.head, z, m) for m in self.sizes}
-        return loss, by_size
+            return loss, self.logits(z)

@@ -17,15 +17,9 @@ from torch.nn import functional as F
 from suite.errors import UserError
 
 
-def nested_loss(
-    criterion: Callable[[int], Tensor], sizes: Sequence[int], weights: Sequence[float] | None = None
-) -> Tensor:
-    """Σ_m c_m · criterion(m); sizes of weight 0 are not computed.
-
-    weights: c_m in the order of sizes, default all 1.
-    """
-    weights = check_weights(sizes, weights)
-    terms = [c * criterion(m) if c != 1 else criterion(m) for m, c in zip(sizes, weights) if c]
+def nested_loss(criterion: Callable[[int], Tensor], sizes: Sequence[int], weights: Sequence[float]) -> Tensor:
+    """Σ_m c_m · criterion(m), weights c_m in the order of sizes; sizes of weight 0 are not computed."""
+    terms = [c * criterion(m) if c != 1 else criterion(m) for m, c in zip(sizes, weights, strict=True) if c]
     return torch.stack(terms).sum()
 
 
@@ -78,6 +72,11 @@ def logits(head: NestedHeads | TiedHead, z: Tensor, m: int) -> Tensor:
     """W^(m) z_{1:m} + b^(m): [n, C]."""
     weight, bias = head.linear(m)
     return F.linear(prefix(z, m), weight, bias)
+
+
+def cross_entropy(scores: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
+    """Mean cross-entropy of scores [n, C] against labels int64 [n]."""
+    return F.cross_entropy(at_least_float32(scores), labels, label_smoothing=label_smoothing)
 
 
 def at_least_float32(values: Tensor) -> Tensor:

@@ -14,10 +14,9 @@ from numbers import Real
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from baselines.learner import Learner
-from baselines.nested import TiedHead, at_least_float32, logits, prefix
+from baselines.nested import TiedHead, cross_entropy, prefix
 from suite.errors import UserError
 
 KIND = "trained"
@@ -56,6 +55,7 @@ class NestedDropout(Learner):
                 "sweeping freezes; set window: 0 or choose another backbone"
             )
         self.dim, self.rho, self.window, self.tolerance = dim, rho, window, tolerance
+        self.single_process = window > 0  # units are frozen by the loss of this process's images
         # Buffers, so that an unfinished run carries them on.
         self.register_buffer("swept", torch.zeros((), dtype=torch.int64))
         self.register_buffer("window_loss", torch.zeros((), dtype=torch.float64))
@@ -66,11 +66,6 @@ class NestedDropout(Learner):
                 parameter.register_hook(
                     lambda grad, axis=axis: grad.masked_fill(self.frozen(grad, axis), 0.0)
                 )
-
-    @property
-    def single_process(self) -> bool:
-        """With unit sweeping: units are frozen by the loss of this process's images."""
-        return self.window > 0
 
     def rows(self) -> list[tuple[nn.Parameter, int]]:
         """Parameters that belong to single units, each with the axis along which units lie."""
@@ -88,7 +83,7 @@ class NestedDropout(Learner):
         length = self.swept + draw_prefix(rng, len(z), self.rho, self.dim - self.swept)
         loss = self.truncated_loss(z, length[:, None], labels, label_smoothing)
         with torch.no_grad():
-            by_size = {m: logits(self.head, z, m) for m in self.sizes}
+            by_size = self.logits(z)
             if self.window and self.training:
                 self.window_loss += self.truncated_loss(z, self.swept + 1, labels, label_smoothing)
         return loss, by_size
@@ -97,7 +92,7 @@ class NestedDropout(Learner):
         """Mean cross-entropy of z_{1:length}, the rest set to 0. length: int64, scalar or [n, 1]."""
         units = torch.arange(self.dim, device=z.device)
         kept = prefix(z, self.dim).masked_fill(units >= length, 0.0)
-        return F.cross_entropy(at_least_float32(self.head(kept)), labels, label_smoothing=label_smoothing)
+        return cross_entropy(self.head(kept), labels, label_smoothing)
 
     @torch.no_grad()
     def after_step(self, step: int, steps: int) -> None:

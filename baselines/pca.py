@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from baselines.fitting import Fit, mapped_parameters, probes
-from baselines.representation import View
+from baselines.fitting import mapped
 
 KIND = "fitted"
 LABEL = "PCA"
@@ -14,18 +13,7 @@ OPTIONS = {}
 def fit(source, sizes, options, rng):
     """Fit on the training features [n, d] of `source`; components in order of variance, centred."""
     x = source.features.astype(np.float64, copy=False)
-    mean = x.mean(0)
     _, vectors = np.linalg.eigh(np.cov(x, rowvar=False))
     basis = vectors[:, ::-1].astype(np.float32)
-    offset = mean.astype(np.float32)
-
-    def transform(block):
-        return (block - offset) @ basis
-
-    return Fit(
-        [View(tuple(sizes), 0, source.dim)],
-        probes(transform(source.features), source, sizes, rng),
-        transform=transform,
-        **mapped_parameters(sizes, source),
-        facts={"centred": True},
-    )
+    offset = x.mean(0).astype(np.float32)
+    return mapped(lambda block: (block - offset) @ basis, source, sizes, rng, centred=True)

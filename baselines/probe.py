@@ -47,11 +47,7 @@ def standardised(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
 def minimise(objective: Callable[[], Tensor], parameters: list[Tensor], iterations: int) -> None:
     """Minimise objective() over `parameters` in place, by L-BFGS on the whole objective."""
     optimiser = torch.optim.LBFGS(
-        parameters,
-        max_iter=iterations,
-        history_size=10,
-        tolerance_grad=1e-5,
-        line_search_fn="strong_wolfe",
+        parameters, max_iter=iterations, history_size=10, tolerance_grad=1e-5, line_search_fn="strong_wolfe"
     )
 
     def closure():

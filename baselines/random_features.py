@@ -25,13 +25,7 @@ def fit(source, sizes, options, rng):
     for draw in range(options["draws"]):
         order = rng.permutation(source.dim)
         views.append(
-            View(
-                tuple(sizes),
-                source.view.start,
-                source.view.stop,
-                draw=draw,
-                order=tuple(order.tolist()),
-            )
+            View(tuple(sizes), source.view.start, source.view.stop, draw=draw, order=tuple(order.tolist()))
         )
         if probing:
             classifiers |= probes(source.features[:, order], source, sizes, rng, view=draw, l2=l2)

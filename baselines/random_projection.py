@@ -6,8 +6,7 @@ the variance 1/m is common to a whole prefix, and neither a probe nor a cosine s
 
 import numpy as np
 
-from baselines.fitting import Fit, mapped_parameters, probes
-from baselines.representation import View
+from baselines.fitting import mapped
 
 KIND = "fitted"
 LABEL = "Random projection"
@@ -19,13 +18,4 @@ def fit(source, sizes, options, rng):
     """A Gaussian matrix [d, d]; a prefix of m of its columns projects to m dimensions."""
     dim = source.dim
     projection = (rng.standard_normal((dim, dim)) / np.sqrt(dim)).astype(np.float32)
-
-    def transform(block):
-        return block @ projection
-
-    return Fit(
-        [View(tuple(sizes), 0, dim)],
-        probes(transform(source.features), source, sizes, rng),
-        transform=transform,
-        **mapped_parameters(sizes, source),
-    )
+    return mapped(lambda block: block @ projection, source, sizes, rng)

@@ -63,10 +63,8 @@ def layout_of(path: Path, weights: dict[str, Tensor]) -> str:
         mrl, efficient = named.groups()
         return "mrl_e" if efficient == "1" else "mrl" if mrl == "1" else "fixed_feature"
     nested = [name for name in weights if NESTED.fullmatch(name)]
-    if len(nested) > 1:
-        return "mrl"
     if nested:
-        return "mrl_e"
+        return "mrl" if len(nested) > 1 else "mrl_e"
     if "fc.weight" not in weights:
         raise UserError(f"{path} has no classifier (fc.nesting_classifier_0.weight or fc.weight)")
     if weights["fc.weight"].shape[1] == weights["layer4.2.bn3.weight"].shape[0]:

@@ -150,7 +150,7 @@ class Representation:
         It applies to the first k columns of the view; k is `dim`, except for classifiers that are of rank
         `dim` but read the whole embedding (the SVD of the classifier).
         """
-        name = classifier_name(self.views.index(view), dim)
+        name = f"{self.views.index(view)}_{dim}"
         return self._classifiers[f"weight_{name}"], self._classifiers[f"bias_{name}"]
 
     def logits(self, split: str, view: View, dim: int, rows: slice = slice(None)) -> np.ndarray:
@@ -158,11 +158,6 @@ class Representation:
         weight, bias = self.classifier(view, dim)
         features = self.features(split, view, weight.shape[1], rows)
         return features.astype(np.float32, copy=False) @ weight.T + bias
-
-
-def classifier_name(view: int, dim: int) -> str:
-    """Suffix of a classifier's arrays in classifiers.npz."""
-    return f"{view}_{dim}"
 
 
 def write_representation(
@@ -186,21 +181,18 @@ def write_representation(
     arrays = {}
     for (view, dim), parts in classifiers.items():
         for name, part in zip(("weight", "bias"), parts, strict=True):
-            arrays[f"{name}_{classifier_name(view, dim)}"] = part = np.asarray(part, np.float32)
+            arrays[f"{name}_{view}_{dim}"] = part = np.asarray(part, np.float32)
             if not np.isfinite(part).all():
                 raise UserError(f"{method}: the classifier of size {dim} holds NaN or infinity ({name})")
     files.write_npz(folder / "classifiers.npz", arrays)
-    files.write_json(
-        folder / "meta.json",
-        {
-            "method": method,
-            "seed": seed,
-            "views": [asdict(view) for view in views],
-            "splits": splits,
-            "array_folder": str(array_folder) if array_folder else None,
-            **facts,
-        },
-    )
+    meta = {
+        "method": method,
+        "seed": seed,
+        "views": [asdict(view) for view in views],
+        "splits": splits,
+        "array_folder": str(array_folder) if array_folder else None,
+    }
+    files.write_json(folder / "meta.json", meta | facts)
 
 
 def check_finite(features: np.ndarray, what: str) -> None:

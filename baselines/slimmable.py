@@ -8,15 +8,15 @@ costs a forward pass per size.
 """
 
 import math
+from functools import partial
 from numbers import Real
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from baselines.learner import Learner
-from baselines.nested import TiedHead, at_least_float32, logits
+from baselines.nested import TiedHead, cross_entropy, logits
 from baselines.representation import View
 from baselines.slimming import Slimmable
 from suite.errors import UserError, unknown
@@ -38,7 +38,11 @@ def build(backbone, num_classes, sizes, options):
 
 
 class SlimmableLearner(Learner):
-    """Every step runs every width, widest first; their gradients add up to one optimiser step."""
+    """Every step runs every width, widest first; their gradients add up to one optimiser step.
+
+    A variant's `logged` gives the logits by size, as the size will be used, of the features [n, d_w] per
+    width, widest first.
+    """
 
     def __init__(self, backbone: Slimmable, num_classes: int, sizes):
         # One matrix, sliced by width, as in the original slimmable networks.
@@ -47,19 +51,10 @@ class SlimmableLearner(Learner):
     def loss(self, images: Tensor, labels: Tensor, label_smoothing: float, rng: np.random.Generator):
         """(Σ over widths of the mean cross-entropy, logits [n, C] by size for the log)."""
         features = [self.backbone(images, width) for width in reversed(range(len(self.backbone.widths)))]
-        losses = [
-            F.cross_entropy(
-                at_least_float32(logits(self.head, z, z.shape[1])), labels, label_smoothing=label_smoothing
-            )
-            for z in features
-        ]
+        by_width = [logits(self.head, z, z.shape[1]) for z in features]
+        loss = torch.stack([cross_entropy(scores, labels, label_smoothing) for scores in by_width]).sum()
         with torch.no_grad():
-            by_size = self.logged(features)
-        return torch.stack(losses).sum(), by_size
-
-    def logged(self, features: list[Tensor]) -> dict[int, Tensor]:
-        """Logits by size as the size will be used. features: per width [n, d_w], widest first."""
-        raise NotImplementedError
+            return loss, self.logged(features)
 
 
 class PaperVariant(SlimmableLearner):
@@ -76,7 +71,7 @@ class PaperVariant(SlimmableLearner):
         super().__init__(Slimmable(backbone, widths, scaled), num_classes, sizes)
 
     def logged(self, features):
-        return {m: logits(self.head, features[0], m) for m in self.sizes}
+        return self.logits(features[0])
 
 
 class FairVariant(SlimmableLearner):
@@ -86,11 +81,9 @@ class FairVariant(SlimmableLearner):
         thinnest = options["thinnest"]
         if not isinstance(thinnest, Real) or not 0 < thinnest <= 1:
             raise UserError(f"slimmable: thinnest must be a share between 0 and 1, not {thinnest!r}")
-
-        def channels(full: int, size: float) -> int:
-            return thinned(full, size, backbone.dim, thinnest)
-
+        channels = partial(thinned, dim=backbone.dim, thinnest=thinnest)
         super().__init__(Slimmable(backbone, sizes, channels, features=sizes), num_classes, sizes)
+        self.forwards = len(self.sizes)
 
     def logged(self, features):
         return {m: logits(self.head, z, m) for m, z in zip(reversed(self.sizes), features)}
@@ -106,10 +99,6 @@ class FairVariant(SlimmableLearner):
     @property
     def views(self):
         return View.side_by_side(self.sizes)
-
-    @property
-    def forwards(self):
-        return len(self.sizes)
 
 
 def scaled(full: int, width: float) -> int:

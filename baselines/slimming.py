@@ -39,12 +39,8 @@ class SwitchableBatchNorm2d(nn.ModuleList):
     def __init__(self, norm: nn.BatchNorm2d, outputs: Sequence[int]):
         super().__init__(nn.BatchNorm2d(channels, norm.eps, norm.momentum) for channels in outputs)
         for own in self:
-            own.load_state_dict(
-                {
-                    name: value[: own.num_features] if value.ndim else value
-                    for name, value in norm.state_dict().items()
-                }
-            )
+            whole = norm.state_dict().items()
+            own.load_state_dict({k: v[: own.num_features] if v.ndim else v for k, v in whole})
         self.width = len(outputs) - 1
 
     def forward(self, x: Tensor) -> Tensor:
@@ -59,37 +55,26 @@ class Slimmable(nn.Module):
     does not say; the backbone then names its `feature_layers`. Works in place: it keeps its filters.
     """
 
-    def __init__(
-        self,
-        backbone: nn.Module,
-        widths: Sequence[float],
-        channels: Callable[[int, float], int],
-        features: Sequence[int] | None = None,
-    ):
+    def __init__(self, backbone: nn.Module, widths: Sequence[float], channels: Callable, features=None):
         super().__init__()
         exact = set() if features is None else set(feature_layers(backbone))
         self.dim = backbone.dim
         self.widths = tuple(widths)
         for parent in list(backbone.modules()):
             for name, layer in list(parent.named_children()):
-                if isinstance(layer, nn.Conv2d):
-                    outputs = features if layer in exact else self._outputs(layer.out_channels, channels)
-                    setattr(parent, name, SlimmableConv2d(layer, outputs))
-                elif isinstance(layer, nn.BatchNorm2d):
-                    outputs = features if layer in exact else self._outputs(layer.num_features, channels)
-                    setattr(parent, name, SwitchableBatchNorm2d(layer, outputs))
+                if isinstance(layer, (nn.Conv2d, nn.BatchNorm2d)):
+                    full = len(layer.weight)
+                    outputs = features if layer in exact else [channels(full, width) for width in widths]
+                    if min(outputs) < 1 or max(outputs) > full:
+                        raise ValueError(f"a layer of {full} channels cannot use {outputs} of them")
+                    slimmed = SlimmableConv2d if isinstance(layer, nn.Conv2d) else SwitchableBatchNorm2d
+                    setattr(parent, name, slimmed(layer, outputs))
                 elif isinstance(layer, (nn.Linear, nn.LayerNorm, nn.MultiheadAttention)):
                     raise UserError(
                         f"slimmable needs a network of convolutions and batch norms, and this one has "
                         f"{type(layer).__name__}; choose another backbone or leave the method out"
                     )
         self.backbone = backbone
-
-    def _outputs(self, full: int, channels: Callable[[int, float], int]) -> list[int]:
-        outputs = [channels(full, width) for width in self.widths]
-        if min(outputs) < 1 or max(outputs) > full:
-            raise ValueError(f"a layer of {full} channels cannot use {outputs} of them")
-        return outputs
 
     def forward(self, images: Tensor, width: int = -1) -> Tensor:
         """Features at one width: float [n, channels, height, width] → [n, features of that width]."""

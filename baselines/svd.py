@@ -28,7 +28,6 @@ def fit(source, sizes, options, rng):
     for m in sizes:
         low_rank = (u[:, :m] * s[:m]) @ vt[:m]
         classifiers[0, m] = (low_rank @ basis, source.bias)  # acts on the rotated features
-    rank = min(source.weight.shape)
     classes, dim = source.weight.shape
     parameters = {m: min(m * (classes + dim), classes * dim) + classes for m in sizes}
     return Fit(
@@ -37,5 +36,5 @@ def fit(source, sizes, options, rng):
         transform=lambda block: block @ basis.astype(np.float32),
         parameters=parameters,
         parameters_all=max(parameters.values()),  # the factors of a lower rank are their leading columns
-        facts={"centred": False, "classifier_rank": {m: min(m, rank) for m in sizes}},
+        facts={"centred": False, "classifier_rank": {m: min(m, classes, dim) for m in sizes}},
     )

@@ -6,7 +6,7 @@ On several GPUs: `--processes 4`, or `torchrun --nproc-per-node 4 -m baselines.t
 import argparse
 import os
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,31 +37,22 @@ def main(argv: list[str] | None = None) -> None:
     study = load_study(args.study)
     study.network(args.network)
     if args.processes > 1 and "WORLD_SIZE" not in os.environ:
-        launch(args.processes, sys.argv[1:] if argv is None else argv)
+        # Become torchrun, which starts this command again in so many processes.
+        runner = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={args.processes}"]
+        again = [*runner, "-m", "baselines.train", *(sys.argv[1:] if argv is None else argv)]
+        os.execv(sys.executable, [sys.executable, *again])
     device = cli.device(args.device)
     with joined(device) as (group, own_device):
         train_network(study, args.network, args.seed, device, group, own_device)
 
 
-def launch(processes: int, argv: list[str]) -> None:
-    """Become torchrun, which starts this command again in so many processes. Does not return."""
-    runner = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    os.execv(sys.executable, [sys.executable, *runner, "-m", "baselines.train", *argv])
+def prepare(
+    study: Study, network: str, seed: int, dataset: Dataset
+) -> tuple[Learner, Normalise, Path | None]:
+    """(network before its training, how its inputs are scaled, folder of the network it starts from).
 
-
-@dataclass(frozen=True)
-class Start:
-    """Where a training begins: a network, how its inputs are scaled, the folder of the one it starts from."""
-
-    learner: Learner
-    normalise: Normalise
-    first: Path | None = None
-
-
-def prepare(study: Study, network: str, seed: int, dataset: Dataset) -> Start:
-    """A network before its training: with fresh weights, those of another of the study, or ready ones.
-
-    Raises UserError when the network it starts from is not there.
+    Its weights are fresh, those of another network of the study, or ready ones. Raises UserError when the
+    network it starts from is not there.
     """
     settings, images = study.trained_with(network), dataset["train"].images
     channels = images.shape[-1]
@@ -71,11 +62,11 @@ def prepare(study: Study, network: str, seed: int, dataset: Dataset) -> Start:
         first = study.layout.network(study.methods[starts_from].networks[-1].name, seed)
         started, normalise, _ = load_network(first)
         learner.start_from(started)
-        return Start(learner, normalise, first)  # its inputs stay scaled as they were
+        return learner, normalise, first  # its inputs stay scaled as they were
     # Weights from elsewhere expect inputs scaled as theirs were.
     if METHOD.facts(settings["baseline"]).READY or settings["backbone"].get("init_weights"):
-        return Start(learner, Normalise(IMAGENET_MEAN, IMAGENET_STD))
-    return Start(learner, Normalise.of(images))
+        return learner, Normalise(IMAGENET_MEAN, IMAGENET_STD), None
+    return learner, Normalise.of(images), None
 
 
 def train_network(study: Study, network: str, seed: int, device: str, group: Group, own_device: str) -> None:
@@ -86,39 +77,29 @@ def train_network(study: Study, network: str, seed: int, device: str, group: Gro
     settings, dataset = study.trained_with(network), Dataset(study.layout.data)
     training, split = settings["training"], dataset["train"]
     torch.set_num_threads(threads_of(settings))
-    start = prepare(study, network, seed, dataset)
+    learner, normalise, first = prepare(study, network, seed, dataset)
     # Before training, so that images the network cannot take are refused at once.
-    whole = replace(start.normalise, crop=training.get("evaluation_crop"))
-    macs = macs_per_image(start.learner, whole(split.images[:2]))
+    whole = replace(normalise, crop=training.get("evaluation_crop"))
+    macs = macs_per_image(learner, whole(split.images[:2]))
     folder = study.layout.network(network, seed)
-    began = start.first and files.sha256(start.first / "checkpoint.pt")
+    began = first and files.sha256(first / "checkpoint.pt")
     checkpoint = Checkpoint(
         # Outside the declared outputs: the workflow deletes those of a job that was killed.
         folder.parent / ".unfinished" / f"{network}-{seed}.pt",
         files.config_hash([settings, seed, dataset.checksum, device, began]),
     )
     if METHOD.facts(settings["baseline"]).READY:
-        trained = untrained(start.learner, training, device)
+        trained = untrained(learner, training, device)
     else:
-        trained = train(
-            start.learner,
-            split.images,
-            split.labels,
-            start.normalise,
-            training,
-            seed,
-            device=own_device,
-            group=group,
-            checkpoint=checkpoint,
-            progress=True,
-        )
+        given = learner, split.images, split.labels, normalise, training, seed
+        trained = train(*given, device=own_device, group=group, checkpoint=checkpoint, progress=True)
     if not group.main:
         return
     trained.log.insert(0, "network", network)
     with files.write_aside(folder / "log.csv") as path:
         trained.log.to_csv(path, index=False)
-    counted = (p.numel() for n, p in start.learner.named_parameters() if not n.startswith("head."))
-    conditions = {"threads": threads_of(settings), "device": device, "processes": group.size}
+    counted = (p.numel() for n, p in learner.named_parameters() if not n.startswith("head."))
+    conditions = {"seed": seed, "threads": threads_of(settings), "device": device, "processes": group.size}
     meta = {
         "network": network,
         "seed": seed,
@@ -129,11 +110,11 @@ def train_network(study: Study, network: str, seed: int, device: str, group: Gro
         "train_images": trained.images,
         "parameters": sum(counted),
         **macs,
-        "starts_from": str(start.first) if start.first else None,
+        "starts_from": str(first) if first else None,
         "data_checksum": dataset.checksum,
-        "provenance": provenance(seed=seed, **conditions, precision=trained.precision),
+        "provenance": provenance(**conditions, precision=trained.precision),
     }
-    save_network(folder, start.learner, start.normalise, meta)
+    save_network(folder, learner, normalise, meta)
     checkpoint.remove()
 
 

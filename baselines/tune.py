@@ -8,9 +8,8 @@ classifiers, and the mean top-1 over the sizes decides, the same rule for every 
 results/search/<study>/<method>.csv as they come, so that the same call goes on where it was killed.
 """
 
-import argparse
 import itertools
-from collections.abc import Iterator
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 
 import numpy as np
 import pandas as pd
@@ -41,34 +40,28 @@ def tune(study: Study, method: Method, grid: dict[str, list], seed: int) -> pd.D
     for key in grid:
         if key not in method.options and key not in KEYS:
             raise unknown(f"key of {method.name}", key, [*method.options, *KEYS], "python -m baselines.tune")
+    points = [dict(zip(grid, values)) for values in itertools.product(*grid.values())]
     dataset = Dataset(study.layout.data)
-    split = dataset["train"]
+    split, data = dataset["train"], dataset.checksum[:12]
     held = held_out(len(split), np.random.default_rng([seed, 5]))
     path = study.layout.root / "search" / study.name / f"{method.name}.csv"
     table = pd.read_csv(path) if path.exists() else pd.DataFrame()
     for network in method.networks:
-        for point in points(grid):
-            key = {"data": dataset.checksum[:12], "network": network.name, "seed": seed, **point}
+        for point in points:
+            key = {"data": data, "network": network.name, "seed": seed, **point}
             if len(found_before(table, key)):
                 continue
             print(", ".join(f"{name} {value}" for name, value in key.items() if name != "data"), flush=True)
-            settings = with_point(study.trained_with(network.name), point)
+            settings = study.trained_with(network.name)
+            for name, value in point.items():
+                part = "options" if name in method.options else "training"
+                settings = settings | {part: settings[part] | {name: value}}
             scores = score(settings, split, held, dataset.num_classes, seed)
             table = pd.concat([table, pd.DataFrame([key | {"dim": m, "top1": top1} for m, top1 in scores])])
             with files.write_aside(path) as aside:
                 table.to_csv(aside, index=False)
-    chosen = [found_before(table, {"data": dataset.checksum[:12], "seed": seed, **p}) for p in points(grid)]
+    chosen = [found_before(table, {"data": data, "seed": seed, **point}) for point in points]
     return pd.concat(chosen, ignore_index=True)
-
-
-def points(grid: dict[str, list]) -> Iterator[dict]:
-    """Every combination of the grid's candidates.
-
-    >>> list(points({"rho": [0.9, 0.95], "epochs": [4]}))
-    [{'rho': 0.9, 'epochs': 4}, {'rho': 0.95, 'epochs': 4}]
-    """
-    for values in itertools.product(*grid.values()):
-        yield dict(zip(grid, values))
 
 
 def found_before(table: pd.DataFrame, key: dict) -> pd.DataFrame:
@@ -76,16 +69,6 @@ def found_before(table: pd.DataFrame, key: dict) -> pd.DataFrame:
     if not set(key) <= set(table.columns):
         return table.iloc[:0]
     return table[np.logical_and.reduce([table[name] == value for name, value in key.items()])]
-
-
-def with_point(settings: dict, point: dict) -> dict:
-    """A network's settings (Study.trained_with) with the values of one point of the grid."""
-    options = {key: value for key, value in point.items() if key in settings["options"]}
-    training = {key: value for key, value in point.items() if key not in settings["options"]}
-    return settings | {
-        "options": settings["options"] | options,
-        "training": settings["training"] | training,
-    }
 
 
 def score(
@@ -127,9 +110,7 @@ def parse_grid(words: list[str]) -> dict[str, list]:
 
 def main(argv: list[str] | None = None) -> None:
     """Try every point and print the table; the best one stands in the last line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     cli.add_study(parser)
     parser.add_argument("--method", required=True, help="a trained method of the study")
     parser.add_argument("--grid", nargs="+", required=True, help="key=value,value … of options or training")

@@ -2,18 +2,20 @@
 
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 import torch
 
 from analysis.plotting import Drawing
 from analysis.tabulate import tabulate
-from baselines.embed import embed_control, embed_fitted, embed_trained
+from baselines.embed import embed
 from baselines.representation import Representation
 from baselines.train import train_network
 from baselines.training.distributed import Group
+from baselines.training.networks import build_learner
 from splits.store import Dataset, DatasetWriter
 from suite import files
-from suite.contracts import FIGURE, MEASURE, SOURCE
+from suite.contracts import FIGURE, MEASURE, METHOD, SOURCE
 from suite.layout import Layout
 from suite.study import Study
 
@@ -21,6 +23,39 @@ ENCODER = {"name": "text_encoder", "dim": 8, "depth": 1, "heads": 2}
 LANGUAGE = {"loss_weights": None, "masked": 0.15}
 TRAINING = {"epochs": 2, "batch_size": 16, "learning_rate": 0.01}
 TRAINING |= {"optimizer": "adamw", "precision": "float32"}
+
+
+def bright(n=64, channels=1, seed=0):
+    """(images, labels) of four classes that brightness tells apart."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 4, n)
+    images = rng.integers(0, 40, (n, 16, 16, channels)) + 50 * labels[:, None, None, None]
+    return images.astype(np.uint8), labels
+
+
+def learner(name, sizes, backbone, channels=1, seed=0, classes=4, **given):
+    """A network of a method with fresh weights."""
+    settings = {"backbone": backbone, "baseline": name, "options": options(METHOD, name, **given)}
+    return build_learner(settings | {"sizes": list(sizes)}, classes, channels, seed)
+
+
+def weights(model):
+    """Everything a network knows, as one vector."""
+    return torch.cat([value.flatten().double() for value in model.state_dict().values()])
+
+
+class Killed(Exception):
+    """What stops a training, as if its process had been killed."""
+
+
+def kill(*given, **more):
+    raise Killed
+
+
+def killed_after(step, model):
+    """The network, whose training is killed after so many steps."""
+    model.after_step = lambda done, steps: kill() if done == step else None
+    return model
 
 
 def options(contract, name, **given):
@@ -48,7 +83,6 @@ def finished(root, source, given, methods, tasks, **config):
     usual = {"name": "tiny", "title": "tiny", "nesting": [4, 8], "seeds": [0], "figures": []}
     usual |= {"data": {"source": name_of(source), **given}, "training": TRAINING}
     study = Study(usual | {"methods": methods, "tasks": dict.fromkeys(tasks)} | config)
-    embed = {"trained": embed_trained, "fitted": embed_fitted, "control": embed_control}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         layout = Layout(study.name)
@@ -56,7 +90,7 @@ def finished(root, source, given, methods, tasks, **config):
         for network in study.networks:
             train_network(study, network, 0, "cpu", Group(), "cpu")
         for method in study.methods.values():
-            embed[method.kind](study, method, 0, "cpu")
+            embed(study, method, 0, "cpu")
         for method, name in set(study.measured()):
             found = MEASURE.load(name).measure(
                 Representation(layout.embeddings(method, 0)),

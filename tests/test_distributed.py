@@ -5,20 +5,16 @@ import socket
 
 import numpy as np
 import pytest
+import small
 import torch
 import torch.multiprocessing as mp
 
 from baselines.training import checkpoint, loading, train
 from baselines.training.batches import Normalise
 from baselines.training.distributed import Group, joined
-from baselines.training.networks import build_learner
-from suite.contracts import METHOD
 from suite.errors import UserError
 
-SETTINGS = {
-    "backbone": {"name": "small_resnet", "dim": 8, "widths": [4, 8]},
-    "sizes": [4, 8],
-}
+BACKBONE = {"name": "small_resnet", "dim": 8, "widths": [4, 8]}
 TRAINING = {
     "epochs": 3,
     "batch_size": 12,
@@ -28,45 +24,18 @@ TRAINING = {
 }
 
 
-def data() -> tuple[np.ndarray, np.ndarray]:
-    """Noise whose brightness tells the class."""
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 4, 48)
-    images = rng.integers(0, 40, (48, 16, 16, 3)) + 50 * labels[:, None, None, None]
-    return images.astype(np.uint8), labels
-
-
-def losses(
-    group: Group = Group(),  # noqa: B008
-    resume=None,
-    stop_at=None,
-    baseline="mrl",
-    compiled=False,
-    **changes,
-):
+def losses(group=None, resume=None, stop_at=None, baseline="mrl", compiled=False, **changes):
     """(log, weights) of a short training."""
     torch.set_num_threads(1)
-    images, labels = data()
-    options = METHOD.options(baseline, {})
-    learner = build_learner(SETTINGS | {"baseline": baseline, "options": options}, 4, 3, 0)
-    if stop_at is not None:
-        learner.after_step = lambda step, steps: stop(step, stop_at)
+    images, labels = small.bright(48, channels=3)
+    learner = small.learner(baseline, [4, 8], BACKBONE, channels=3)
+    small.killed_after(stop_at, learner)
     if compiled:
         learner.backbone.compile(backend="eager")
-    normalise = Normalise.of(images)
-    given = images, labels, normalise, TRAINING | changes, 0
-    trained = train(learner, *given, group=group, checkpoint=checkpoint.Checkpoint(resume))
-    weights = torch.cat([value.flatten().double() for value in learner.state_dict().values()])
-    return trained.log[["epoch", "dim", "loss", "train_top1"]].to_numpy(), weights.numpy()
-
-
-class Killed(Exception):
-    pass
-
-
-def stop(step: int, at: int) -> None:
-    if step == at:
-        raise Killed
+    given = images, labels, Normalise.of(images), TRAINING | changes, 0
+    trained = train(learner, *given, group=group or Group(), checkpoint=checkpoint.Checkpoint(resume))
+    log = trained.log[["epoch", "dim", "loss", "train_top1"]].to_numpy()
+    return log, small.weights(learner).numpy()
 
 
 def process(rank: int, port: int, out) -> None:
@@ -77,7 +46,7 @@ def process(rank: int, port: int, out) -> None:
         found = {"common": losses(group), "own_statistics": losses(group, sync_batch_norm=False)}
         checkpoint.SECONDS, checkpoint.AGREE_STEPS = -1, 1
         state = out.with_suffix(".pt")
-        with pytest.raises(Killed):
+        with pytest.raises(small.Killed):
             losses(group, state, stop_at=7)  # 4 steps an epoch: within the second
         assert state.exists()
         found["continued"] = losses(group, state)
@@ -138,10 +107,7 @@ def test_batches_are_the_same_however_they_are_read(source, tmp_path):
     images = np.load(tmp_path / "images.npy", mmap_mode="r")
     rng = np.random.default_rng(1)
     selections = [np.sort(rng.choice(50, 9, replace=False)) for _ in range(12)] + [slice(40, 50), slice(0, 3)]
-    arguments = (
-        (images, iter(selections)) if source is loading.read_now else (images, iter(selections), "cpu")
-    )
-    found = list(source(*arguments))
+    found = list(source(images, iter(selections), *(["cpu"] if source is not loading.read_now else [])))
     assert len(found) == len(selections)
     for (rows, batch), asked in zip(found, selections):
         assert rows is asked

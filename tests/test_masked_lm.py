@@ -4,23 +4,21 @@ import math
 
 import numpy as np
 import pytest
+import small
 import torch
-from small import ENCODER, LANGUAGE, finished, sizes_are_apart, tables_and_figures
+from small import ENCODER, finished, sizes_are_apart, tables_and_figures
 
-from baselines import masked_lm, masked_lm_fixed
-from baselines.backbones import build_backbone
 from baselines.backbones.text_encoder import TextEncoder
 from baselines.masked_lm import hide
 from baselines.nested import prefix
 from baselines.training.batches import Normalise
-from baselines.training.networks import build_learner, load_network
+from baselines.training.networks import load_network
 from splits.sources import text
 from splits.words.wordpieces import CLS, MASK, PAD, SEP
 
 
-def language_model(sizes=(4, 8), vocabulary=30):
-    torch.manual_seed(0)
-    return masked_lm.build(build_backbone(ENCODER, 9), vocabulary, sizes, LANGUAGE)
+def language_model(sizes=(4, 8), name="masked_lm"):
+    return small.learner(name, sizes, ENCODER, channels=9, classes=30)
 
 
 def test_only_masked_positions_are_scored():
@@ -78,8 +76,7 @@ def test_padding_changes_nothing():
 def test_the_head_of_every_size_is_the_embedding_matrix():
     learner = language_model()
     for m in (4, 8):
-        weight, _ = learner.classifier(m)
-        assert torch.equal(weight, prefix(learner.head.weight, m))
+        assert torch.equal(learner.classifier(m)[0], prefix(learner.head.weight, m))
     before = learner.encode(torch.tensor([[CLS, 9, SEP]])).detach()
     with torch.no_grad():
         learner.head.weight[9] += 1
@@ -87,20 +84,16 @@ def test_the_head_of_every_size_is_the_embedding_matrix():
 
 
 def test_fixed_feature_is_the_nested_model_with_one_size():
-    torch.manual_seed(0)
-    fixed = masked_lm_fixed.build(build_backbone(ENCODER, 9), 30, (4,), {"masked": 0.15})
-    nested = language_model(sizes=(4,))
     rows = torch.from_numpy(np.random.default_rng(0).integers(5, 30, (3, 13)))
-    losses = [learner.loss(rows, None, 0.0, np.random.default_rng(0))[0] for learner in (fixed, nested)]
-    assert torch.equal(*losses)
+    learners = (language_model((4,), name) for name in ("masked_lm_fixed", "masked_lm"))
+    assert torch.equal(*(learner.loss(rows, None, 0.0, np.random.default_rng(0))[0] for learner in learners))
 
 
 def test_nesting_changes_nothing_but_the_sizes():
     tokens = torch.from_numpy(np.random.default_rng(0).integers(5, 20, (3, 9)))
 
     def language(sizes):
-        settings = {"backbone": ENCODER, "baseline": "masked_lm", "sizes": sizes, "options": LANGUAGE}
-        learner = build_learner(settings, 20, 9, 0)
+        learner = language_model(sizes)
         return learner, learner.loss(tokens, None, 0.0, np.random.default_rng(0))[0].item()
 
     sizes_are_apart(language)

@@ -2,41 +2,26 @@
 
 import numpy as np
 import pytest
+import small
 import torch
-from torch import nn
 from torch.nn import functional as F
 
-from baselines import fixed_feature, mrl, mrl_e
-from baselines.nested import NestedHeads, TiedHead, nested_loss, prefix
+from baselines.nested import TiedHead, nested_loss, prefix
 from suite.errors import UserError
 
 SIZES = (2, 4, 8)
-CLASSES, DIM, N = 5, 8, 7
+CLASSES, N = 5, 7
+BACKBONE = {"name": "small_resnet", "dim": 8, "widths": [4, 4]}
 RNG = np.random.default_rng(0)
 
 
-class Flat(nn.Module):
-    """A backbone of one matrix, in float64."""
-
-    dim = DIM
-
-    def __init__(self):
-        super().__init__()
-        self.linear = nn.Linear(12, DIM)
-
-    def forward(self, x):
-        return self.linear(x.flatten(1))
+def learner(name, sizes=SIZES, **options):
+    return small.learner(name, sizes, BACKBONE, classes=CLASSES, **options).double()
 
 
-def learner(module, sizes=SIZES, **options):
-    torch.manual_seed(0)
-    return module.build(Flat(), CLASSES, sizes, {"loss_weights": None} | options).double()
-
-
-def batch(seed=1):
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(N, 1, 3, 4, generator=generator, dtype=torch.float64)
-    return images, torch.randint(0, CLASSES, (N,), generator=generator)
+def batch():
+    images, labels = small.bright(N)
+    return torch.from_numpy(images).permute(0, 3, 1, 2).double() / 255, torch.from_numpy(labels)
 
 
 def gradients(loss, model):
@@ -57,10 +42,10 @@ def plain_loss(model, images, labels, weights):
     return total
 
 
-@pytest.mark.parametrize("module", [mrl, mrl_e])
+@pytest.mark.parametrize("name", ["mrl", "mrl_e"])
 @pytest.mark.parametrize("weights", [None, [2.0, 1.5, 1.0], [0.0, 1.0, 0.5]])
-def test_loss_and_gradients_equal_a_plain_loop(module, weights):
-    model = learner(module, loss_weights=weights)
+def test_loss_and_gradients_equal_a_plain_loop(name, weights):
+    model = learner(name, loss_weights=weights)
     images, labels = batch()
     loss, _ = model.loss(images, labels, 0.1, RNG)
     expected = plain_loss(model, images, labels, weights or [1, 1, 1])
@@ -72,39 +57,23 @@ def test_loss_and_gradients_equal_a_plain_loop(module, weights):
             assert (ours - theirs).abs().max() < 1e-10
 
 
-def test_tied_head_has_dC_plus_C_parameters_and_its_sizes_are_slices():
+def test_sizes_of_the_tied_head_are_slices():
     head = TiedHead(CLASSES, SIZES)
-    assert sum(p.numel() for p in head.parameters()) == DIM * CLASSES + CLASSES
     weight, bias = head.linear(4)
     assert weight.data_ptr() == head.weight.data_ptr() and torch.equal(weight, head.weight[:, :4])
     assert bias is head.bias
 
 
-def test_own_heads_have_a_matrix_and_a_bias_per_size():
-    head = NestedHeads(CLASSES, SIZES)
-    assert sum(p.numel() for p in head.parameters()) == (sum(SIZES) + len(SIZES)) * CLASSES
-
-
 def test_one_hot_weights_give_the_fixed_feature_loss():
-    nested = learner(mrl, loss_weights=[0, 1, 0])
-    fixed = learner(fixed_feature, sizes=(4,))
+    nested = learner("mrl", loss_weights=[0, 1, 0])
+    fixed = learner("fixed_feature", sizes=(4,))
     fixed.backbone.load_state_dict(nested.backbone.state_dict())
     fixed.head["4"].load_state_dict(nested.head["4"].state_dict())
     images, labels = batch()
     ours, theirs = (model.loss(images, labels, 0.1, RNG)[0] for model in (nested, fixed))
     assert torch.equal(ours, theirs)
-    for p, q in zip(nested.backbone.parameters(), fixed.backbone.parameters()):
-        assert torch.equal(
-            torch.autograd.grad(ours, p, retain_graph=True)[0],
-            torch.autograd.grad(theirs, q, retain_graph=True)[0],
-        )
-
-
-def test_every_head_and_every_backbone_parameter_receives_gradient():
-    model = learner(mrl)
-    loss, _ = model.loss(*batch(), 0.1, RNG)
-    for gradient in gradients(loss, model):
-        assert gradient is not None and gradient.abs().sum() > 0
+    for p, q in zip(gradients(ours, nested.backbone), gradients(theirs, fixed.backbone)):
+        assert torch.equal(p, q)
 
 
 def test_the_objective_takes_any_criterion():
@@ -117,26 +86,8 @@ def test_the_objective_takes_any_criterion():
 
 def test_sizes_of_weight_zero_are_not_computed():
     asked = []
-
-    def criterion(m):
-        asked.append(m)
-        return torch.ones(())
-
-    nested_loss(criterion, SIZES, [0, 1, 0])
+    nested_loss(lambda m: asked.append(m) or torch.ones(()), SIZES, [0, 1, 0])
     assert asked == [4]
-
-
-@pytest.mark.parametrize(
-    ("weights", "message"),
-    [
-        ([1, 1], "2 values for 3 sizes"),
-        ([1, -1, 1], "must be ≥ 0"),
-        ([0, 0, 0], "not all 0"),
-    ],
-)
-def test_wrong_loss_weights_are_refused_with_the_numbers(weights, message):
-    with pytest.raises(UserError, match=message):
-        learner(mrl, loss_weights=weights)
 
 
 def test_a_prefix_longer_than_the_embedding_is_refused():

@@ -127,29 +127,24 @@ def build(path, sizes=SIZES, layout=None, backbone=BACKBONE):
 def test_a_wrong_checkpoint_says_what_is_wrong(trunk, tmp_path):
     rng = torch.Generator().manual_seed(1)
     mrl = saved(tmp_path, "r50_mrl1_e0_ff2048.pt", trunk | head_weights("mrl", rng))
-    with pytest.raises(UserError, match=r"classifiers are 7×8, 7×64, 7×2048 .* needs 7×8, 7×16"):
-        build(mrl, (8, 16))
-    with pytest.raises(UserError, match=r"blurred strides: set backbone.blur_pool"):
-        build(mrl, backbone=BACKBONE | {"blur_pool": False})
     old = saved(tmp_path, "other.pt", trunk | head_weights("mrl_e_old", rng))
-    with pytest.raises(UserError, match="may be MRL-E or a fixed feature of full size"):
-        build(old)
-    assert build(old, layout="mrl_e").sizes == SIZES
     part = {name: value for name, value in trunk.items() if not name.startswith("layer4.2")}
     cut = saved(tmp_path, "cut.pt", part | head_weights("mrl", rng))
-    with pytest.raises(
-        UserError, match=r"cut.pt does not fit the network: 15 missing \(layer4.2.conv1.weight"
-    ):
-        build(cut, layout="mrl")
-    with pytest.raises(UserError, match="has no classifier"):
-        build(saved(tmp_path, "trunk.pt", trunk))
+    headless = saved(tmp_path, "trunk.pt", trunk)
     (tmp_path / "text.pt").write_text("no checkpoint")
-    with pytest.raises(UserError, match="cannot be read as a checkpoint"):
-        build(tmp_path / "text.pt")
-    with pytest.raises(UserError, match="no checkpoint"):
-        build(tmp_path / "absent.pt")
-    with pytest.raises(UserError, match=r"unknown layout of a checkpoint 'mrle' \(did you mean 'mrl_e'"):
-        build(mrl, layout="mrle")
+    assert build(old, layout="mrl_e").sizes == SIZES
+    for message, path, given in (
+        (r"classifiers are 7×8, 7×64, 7×2048 .* needs 7×8, 7×16", mrl, {"sizes": (8, 16)}),
+        (r"blurred strides: set backbone.blur_pool", mrl, {"backbone": BACKBONE | {"blur_pool": False}}),
+        (r"unknown layout of a checkpoint 'mrle' \(did you mean 'mrl_e'", mrl, {"layout": "mrle"}),
+        ("may be MRL-E or a fixed feature of full size", old, {}),
+        (r"cut.pt does not fit the network: 15 missing \(layer4.2.conv1.weight", cut, {"layout": "mrl"}),
+        ("has no classifier", headless, {}),
+        ("cannot be read as a checkpoint", tmp_path / "text.pt", {}),
+        ("no checkpoint", tmp_path / "absent.pt", {}),
+    ):
+        with pytest.raises(UserError, match=message):
+            build(path, **given)
     with pytest.raises(UserError, match=r"it needs \{m\} for the size"):
         released_fixed_feature.build(None, CLASSES, (8,), {"path": mrl})
 

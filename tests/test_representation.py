@@ -1,6 +1,7 @@
 """What methods hand over: views, prefixes, classifiers."""
 
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import frozen
 import numpy as np
@@ -10,13 +11,8 @@ import torch
 
 from analysis.measures.predict import best, measure
 from baselines import control_label, control_random
-from baselines.embed import embed_control, embed_fitted, embed_trained, label_codes
-from baselines.representation import (
-    Representation,
-    View,
-    check_finite,
-    write_representation,
-)
+from baselines.embed import embed, label_codes
+from baselines.representation import Representation, View, check_finite, write_representation
 from splits.store import Dataset
 from suite import files
 from suite.errors import UserError
@@ -25,12 +21,7 @@ from suite.errors import UserError
 def write(folder, array, views, classifiers=None, split="val"):
     files.write_npy(folder / f"{split}.npy", array)
     write_representation(
-        folder,
-        method="toy",
-        seed=0,
-        views=views,
-        splits=[split],
-        classifiers=classifiers or {},
+        folder, method="toy", seed=0, views=views, splits=[split], classifiers=classifiers or {}
     )
     return Representation(folder)
 
@@ -57,8 +48,7 @@ def test_sizes_in_between_exist_for_nested_views_only(tmp_path):
     array = np.zeros((2, 8), np.float32)
     nested = write(tmp_path / "a", array, [View((2, 8), 0, 8)])
     assert nested.serving(5) == list(nested.views)
-    beside = write(tmp_path / "b", array, [View((2,), 0, 2, nested=False), View((6,), 2, 8, nested=False)])
-    assert beside.serving(5) == []
+    assert write(tmp_path / "b", array, View.side_by_side([2, 6])).serving(5) == []
 
 
 def test_a_prefix_longer_than_the_embedding_is_refused(tmp_path):
@@ -92,7 +82,7 @@ def test_every_way_to_embed_refuses_nan(tmp_path, monkeypatch):
     source = layout.embeddings("fixed_feature", 0) / "query.npy"
     files.write_npy(source, np.load(source) * np.nan)
     monkeypatch.setattr(control_random, "embed", lambda labels, codes, rng: codes[labels] * np.nan)
-    for embed, name in ((embed_trained, "mrl"), (embed_fitted, "pca"), (embed_control, "control_random")):
+    for name in ("mrl", "pca", "control_random"):
         (layout.embeddings(name, 0) / "meta.json").unlink()
         with pytest.raises(UserError, match=rf"{name}, split \w+: .* embeddings hold NaN or infinity"):
             embed(study, study.method(name), 0, "cpu")
@@ -125,16 +115,13 @@ def test_predictions_take_the_best_with_ties_to_the_lower_class():
 
 
 def test_labels_above_2048_survive_prediction(tmp_path):
-    classes = 4202
-    rng = np.random.default_rng(0)
-    codes = label_codes(classes, 8, 8, rng)
-    labels = np.array([0, 2047, 2048, 2049, 4095, 4096, 4097, 4201])
-    dataset = type("W", (), {"num_classes": classes, "labels": lambda self, name: labels})()
-    dataset.__class__.__contains__ = lambda self, name: name == "val"
+    rng, labels = np.random.default_rng(0), np.array([0, 2047, 2048, 2049, 4095, 4096, 4097, 4201])
+    codes = label_codes(4202, 8, 8, rng)
+    dataset = MagicMock(num_classes=4202, labels=lambda name: labels)
+    dataset.__contains__.side_effect = "val".__eq__
     classifiers = {(0, 8): (codes, -0.5 * (codes**2).sum(1))}
     rep = write(tmp_path, control_label.embed(labels, codes, rng), [View((8,), 0, 8)], classifiers)
-    found = measure(rep, dataset, {})
-    files.write_npz(tmp_path / "predict.npz", found)
+    files.write_npz(tmp_path / "predict.npz", measure(rep, dataset, {}))
     loaded = np.load(tmp_path / "predict.npz")["val/top5"]
     assert loaded.dtype == np.int64
     assert loaded[0, 0, :, 0].tolist() == labels.tolist()

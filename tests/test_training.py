@@ -5,27 +5,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import small
 import synthetic
 import torch
+from small import Killed, kill, killed_after, weights
 
-from baselines import benchmark, mrl
+from baselines import benchmark
 from baselines import train as command
-from baselines.backbones import build_backbone
 from baselines.train import train_network
 from baselines.training import DEFAULTS, train
-from baselines.training.batches import Normalise, augment, epoch_order, training_batch
+from baselines.training.batches import Normalise, augment, training_rows
 from baselines.training.checkpoint import Checkpoint
 from baselines.training.distributed import Group
 from baselines.training.networks import build_learner, macs_per_image
 from suite import files
 from suite.errors import UserError
 
-SETTINGS = {
-    "backbone": {"name": "small_resnet", "dim": 8, "widths": [4, 8]},
-    "baseline": "mrl",
-    "options": {"loss_weights": None},
-    "sizes": [4, 8],
-}
+BACKBONE = {"name": "small_resnet", "dim": 8, "widths": [4, 8]}
 TRAINING = {
     "epochs": 3,
     "batch_size": 8,
@@ -33,66 +29,35 @@ TRAINING = {
     "precision": "float32",
     "augment": {"shift": 1, "flip": True},
 }
+IMAGES, LABELS = small.bright(40)
 
 
-def data(n=40, classes=4, seed=0):
-    """Images whose brightness tells the class."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, classes, n)
-    images = rng.integers(0, 40, (n, 16, 16, 1)) + 50 * labels[:, None, None, None]
-    return images.astype(np.uint8), labels.astype(np.int64)
+def fresh(seed=0, name="mrl"):
+    return small.learner(name, [4, 8], BACKBONE, seed=seed)
 
 
 def run(seed=0, resume=None, learner=None, conditions="", **changes):
-    images, labels = data()
-    learner = learner or build_learner(SETTINGS, 4, 1, seed)
-    trained = train(
-        learner,
-        images,
-        labels,
-        Normalise.of(images),
-        TRAINING | changes,
-        seed,
-        checkpoint=Checkpoint(resume, conditions),
-    )
-    return learner, trained
-
-
-def weights(learner):
-    return torch.cat([value.flatten().double() for value in learner.state_dict().values()])
+    learner = learner or fresh(seed)
+    given = IMAGES, LABELS, Normalise.of(IMAGES), TRAINING | changes, seed
+    return learner, train(learner, *given, checkpoint=Checkpoint(resume, conditions))
 
 
 def test_same_seed_same_weights_other_seed_others():
-    first, again, other = run(0)[0], run(0)[0], run(1)[0]
-    assert torch.equal(weights(first), weights(again))
-    assert not torch.equal(weights(first), weights(other))
+    first, again, other = (weights(run(seed)[0]) for seed in (0, 0, 1))
+    assert torch.equal(first, again) and not torch.equal(first, other)
 
 
 def test_methods_of_one_seed_start_from_the_same_backbone():
-    tied = build_learner(SETTINGS | {"baseline": "mrl_e"}, 4, 1, 0)
-    own = build_learner(SETTINGS, 4, 1, 0)
-    for p, q in zip(tied.backbone.parameters(), own.backbone.parameters()):
-        assert torch.equal(p, q)
-
-
-class Killed(Exception):
-    pass
+    assert torch.equal(weights(fresh(name="mrl_e").backbone), weights(fresh().backbone))
 
 
 @pytest.mark.parametrize("step", [1, 5, 7, 14])  # 5 steps an epoch: at an epoch's end, and within one
 def test_a_killed_run_continues_to_the_same_bits(step, tmp_path, monkeypatch):
     monkeypatch.setattr("baselines.training.checkpoint.SECONDS", -1)
     uninterrupted, whole = run(resume=tmp_path / "whole.pt")
-    learner = build_learner(SETTINGS, 4, 1, 0)
     state = tmp_path / "state.pt"
-
-    def kill(done, steps):
-        if done == step + 1:  # the state after `step` steps is on disk
-            raise Killed
-
-    learner.after_step = kill
     with pytest.raises(Killed):
-        run(learner=learner, resume=state)
+        run(learner=killed_after(step + 1, fresh()), resume=state)  # the state after `step` steps is on disk
     assert state.exists()
     continued, rest = run(resume=state)
     assert torch.equal(weights(continued), weights(uninterrupted))
@@ -102,7 +67,7 @@ def test_a_killed_run_continues_to_the_same_bits(step, tmp_path, monkeypatch):
 
 def test_what_was_trained_is_not_lost_before_it_is_written(tmp_path):
     finished, whole = run(resume=tmp_path / "state.pt")
-    learner = build_learner(SETTINGS, 4, 1, 0)
+    learner = fresh()
     learner.after_step = lambda done, steps: pytest.fail("trained again")
     again, rest = run(learner=learner, resume=tmp_path / "state.pt")
     assert torch.equal(weights(again), weights(finished))
@@ -113,17 +78,12 @@ def test_what_was_trained_is_not_lost_before_it_is_written(tmp_path):
 def miniature(tmp_path, monkeypatch):
     """Builds a study of random images in a folder of its own: changes → (study, layout)."""
     monkeypatch.chdir(tmp_path)
+    methods = dict.fromkeys(("mrl", "fixed_feature", "finetune"))
+    return lambda **changes: synthetic.build(Path(), methods=methods, training=TRAINING | changes, figures=[])
 
-    def build(**changes):
-        return synthetic.build(
-            Path(),
-            methods={"mrl": None, "fixed_feature": None, "finetune": None},
-            backbone={"name": "small_resnet", "dim": 16, "widths": [4, 4]},
-            training=TRAINING | changes,
-            figures=[],
-        )
 
-    return build
+def train_one(study, network):
+    train_network(study, network, 0, "cpu", Group(), "cpu")
 
 
 def test_a_training_is_kept_until_its_network_is_written(miniature, monkeypatch):
@@ -132,9 +92,9 @@ def test_a_training_is_kept_until_its_network_is_written(miniature, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(command, "save_network", lambda *given: pytest.fail("no space left"))
         with pytest.raises(pytest.fail.Exception, match="no space left"):
-            train_network(study, "mrl", 0, "cpu", Group(), "cpu")
+            train_one(study, "mrl")
     assert state.exists()
-    train_network(study, "mrl", 0, "cpu", Group(), "cpu")
+    train_one(study, "mrl")
     assert (layout.network("mrl", 0) / "meta.json").exists() and not state.exists()
 
 
@@ -142,66 +102,51 @@ def test_images_that_the_network_cannot_take_are_refused_before_training(miniatu
     study, _ = miniature(evaluation_crop=400)
     monkeypatch.setattr(command, "train", lambda *given, **more: pytest.fail("trained"))
     with pytest.raises(UserError, match="evaluation_crop is 400, but the stored images are"):
-        train_network(study, "mrl", 0, "cpu", Group(), "cpu")
+        train_one(study, "mrl")
 
 
 def test_a_network_that_starts_from_another_scales_its_inputs_alike(miniature, monkeypatch):
     study, layout = miniature()
-    train_network(study, "fixed_feature_16", 0, "cpu", Group(), "cpu")
+    train_one(study, "fixed_feature_16")
     path = layout.network("fixed_feature_16", 0) / "meta.json"
     files.write_json(path, files.read_json(path) | {"mean": [0.25], "std": [0.5]})
-    given = {}
-    monkeypatch.setattr(
-        command, "train", lambda *arguments, **more: given.update(normalise=arguments[3]) or stop_here()
-    )
+    given = []
+    monkeypatch.setattr(command, "train", lambda *arguments, **more: given.extend(arguments) or kill())
     with pytest.raises(Killed):
-        train_network(study, "finetune", 0, "cpu", Group(), "cpu")
-    assert (given["normalise"].mean, given["normalise"].std) == ((0.25,), (0.5,))
-
-
-def stop_here():
-    raise Killed
+        train_one(study, "finetune")
+    assert (given[3].mean, given[3].std) == ((0.25,), (0.5,))
 
 
 def test_a_state_that_began_from_other_weights_is_not_continued(miniature, monkeypatch):
     study, layout = miniature()
-    train_network(study, "fixed_feature_16", 0, "cpu", Group(), "cpu")
+    train_one(study, "fixed_feature_16")
     conditions = []
 
-    def stop(*given, **more):
-        conditions.append(more["checkpoint"].conditions)
+    def note(*given, checkpoint, **more):
+        conditions.append(checkpoint.conditions)
         raise Killed
 
-    monkeypatch.setattr(command, "train", stop)
+    monkeypatch.setattr(command, "train", note)
     checkpoint = layout.network("fixed_feature_16", 0) / "checkpoint.pt"
     for change in (0, 0, 1):
         weights_of_first = torch.load(checkpoint, weights_only=True)
         torch.save({name: value + change for name, value in weights_of_first.items()}, checkpoint)
         with pytest.raises(Killed):
-            train_network(study, "finetune", 0, "cpu", Group(), "cpu")
+            train_one(study, "finetune")
     assert conditions[0] == conditions[1] != conditions[2]
 
 
 def test_a_state_of_other_conditions_is_not_continued(tmp_path, monkeypatch):
     monkeypatch.setattr("baselines.training.checkpoint.SECONDS", -1)
-    learner = build_learner(SETTINGS, 4, 1, 0)
-
-    def kill(done, steps):
-        if done == 8:
-            raise Killed
-
-    learner.after_step = kill
     with pytest.raises(Killed):
-        run(learner=learner, resume=tmp_path / "state.pt", conditions="a")
-    fresh, _ = run(resume=tmp_path / "state.pt", conditions="b")
-    assert torch.equal(weights(fresh), weights(run()[0]))
+        run(learner=killed_after(8, fresh()), resume=tmp_path / "state.pt", conditions="a")
+    other, _ = run(resume=tmp_path / "state.pt", conditions="b")
+    assert torch.equal(weights(other), weights(run()[0]))
 
 
 def test_the_log_has_a_row_per_size_and_epoch_and_training_learns():
-    _, trained = run(epochs=12)
-    log = trained.log
-    assert log.groupby("epoch")["dim"].apply(list).map(tuple).unique().tolist() == [(4, 8)]
-    assert log["epoch"].max() == 12
+    log = run(epochs=12)[1].log
+    assert [*zip(log["epoch"], log["dim"])] == [(epoch, m) for epoch in range(1, 13) for m in (4, 8)]
     assert log["loss"].iloc[-1] < 0.8 * log["loss"].iloc[0]
     assert log["train_top1"].iloc[-1] > 0.6  # chance is 0.25
 
@@ -212,21 +157,23 @@ def test_a_diverging_run_says_what_to_change():
 
 
 def test_labels_keep_more_than_2048_classes_apart_and_must_be_int64():
-    images, _ = data(n=8)
     labels = np.array([2047, 2048, 2049, 2050, 4201, 4200, 3000, 3001])
-    learner = mrl.build(build_backbone(SETTINGS["backbone"], 1), 4202, [4, 8], {"loss_weights": None})
-    train(learner, images, labels, Normalise.of(images), TRAINING | {"epochs": 1}, 0)
+    learner = small.learner("mrl", [4, 8], BACKBONE, classes=4202)
+
+    def fit(labels):
+        train(learner, IMAGES[:8], labels, Normalise.of(IMAGES), TRAINING | {"epochs": 1}, 0)
+
+    fit(labels)
     with pytest.raises(TypeError, match="int64, not float16"):
-        train(learner, images, labels.astype(np.float16), Normalise.of(images), TRAINING, 0)
+        fit(labels.astype(np.float16))
     with pytest.raises(ValueError, match="7 labels for 8 images"):
-        train(learner, images, labels[:7], Normalise.of(images), TRAINING, 0)
+        fit(labels[:7])
 
 
 def test_every_epoch_visits_every_image_once():
-    order = epoch_order(40, seed=0, epoch=3)
-    rows = np.concatenate([training_batch(order, index, 8) for index in range(5)])
-    assert sorted(rows.tolist()) == list(range(40))
-    assert not np.array_equal(order, epoch_order(40, seed=0, epoch=4))
+    third, fourth = ([*training_rows(40, 8, 0, range(start, start + 5), slice(None))] for start in (15, 20))
+    assert sorted(np.concatenate(third)) == list(range(40))
+    assert not np.array_equal(third, fourth)
 
 
 def test_shifts_move_the_image_and_flips_mirror_it():
@@ -243,8 +190,7 @@ def test_shifts_move_the_image_and_flips_mirror_it():
 
 
 def test_normalised_training_images_have_mean_0_and_deviation_1():
-    images, _ = data()
-    x = Normalise.of(images)(images)
+    x = Normalise.of(IMAGES)(IMAGES)
     assert x.shape == (40, 1, 16, 16)
     assert abs(x.mean()) < 1e-4 and abs(x.std() - 1) < 1e-3
 

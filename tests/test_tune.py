@@ -23,8 +23,7 @@ METHODS = {"mrl": None, "fixed_feature": None, "pca": None, "slimmable": {"varia
 def study(monkeypatch, tmp_path):
     """A study of random images in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    backbone = {"name": "small_resnet", "dim": 16, "widths": [4, 4]}
-    return synthetic.build(Path(), methods=METHODS, backbone=backbone, training=TRAINING, figures=[])[0]
+    return synthetic.build(Path(), methods=METHODS, training=TRAINING, figures=[])[0]
 
 
 def test_tuning_goes_on_where_it_was(study, monkeypatch):

@@ -21,9 +21,7 @@ def test_vit_turns_images_into_class_tokens(stem, channels):
     images = torch.randn(2, channels, 8, 8, generator=torch.Generator().manual_seed(0))
     features = vit(images)
     assert features.shape == (2, 12) and not torch.allclose(features[0], features[1])
-    torch.testing.assert_close(
-        features.mean(1), torch.zeros(2), atol=1e-6, rtol=0
-    )  # behind the last layer norm
+    assert features.mean(1).abs().max() < 1e-6  # behind the last layer norm
 
 
 def test_vit_multiply_accumulates_by_hand():
@@ -48,9 +46,8 @@ def test_vit_refuses_sizes_that_do_not_fit(wrong, message):
 
 
 def test_vit_refuses_images_of_another_size():
-    vit = small_vit()
     with pytest.raises(UserError, match="backbone.image is 8, but the images are 16×16"):
-        vit(torch.zeros(1, 1, 16, 16))
+        small_vit()(torch.zeros(1, 1, 16, 16))
 
 
 def test_vit_b_16_is_trained_and_embedded_at_its_own_size():

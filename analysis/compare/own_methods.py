@@ -191,14 +191,14 @@ def embed_saved(study: Study, source: str, seed: int, device: str, threads: int 
     """
     import torch  # which adding a method does without
 
-    from baselines.embed import embed_trained
+    from baselines.embed import embed
 
     torch.set_num_threads(threads)
     method = with_source(study, source).methods[SAVED + source]
     frozen = Saved(study.layout.saved).network(study.methods[source].networks[-1].name, seed)
     place = study.layout.network(method.networks[-1].name, seed)
     shutil.copytree(frozen, place, dirs_exist_ok=True)
-    embed_trained(study, method, seed, device)
+    embed(study, method, seed, device)
 
 
 def main(argv: list[str] | None = None) -> None:

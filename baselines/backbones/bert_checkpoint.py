@@ -70,27 +70,26 @@ class BertCheckpoint(nn.Module):
 
 def check(folder: Path, dim: int, length: int) -> None:
     """Raise UserError unless `folder` holds a BERT of this width for sequences of this length."""
-    if not (folder / "config.json").is_file():
+    file = folder / "config.json"
+    if not file.is_file():
         raise UserError(f"{folder} is no checkpoint: config.json is missing (backbone.checkpoint)")
     try:
-        config = read_json(folder / "config.json")
+        config = read_json(file)
     except ValueError as error:
-        raise UserError(f"{folder / 'config.json'} is not JSON: {error}") from error
+        raise UserError(f"{file} is not JSON: {error}") from error
     if not isinstance(config, dict):
-        raise UserError(f"{folder / 'config.json'} is no configuration: it holds a {type(config).__name__}")
+        raise UserError(f"{file} is no configuration: it holds a {type(config).__name__}")
     if (found := config.get("model_type")) != ARCHITECTURE:
         raise UserError(
-            f"{folder / 'config.json'} describes a {found!r} model; backbone bert_checkpoint reads "
-            f"{ARCHITECTURE!r}"
+            f"{file} describes a {found!r} model; backbone bert_checkpoint reads {ARCHITECTURE!r}"
         )
     if lacking := [key for key in KEYS if not isinstance(config.get(key), int)]:
-        raise UserError(f"{folder / 'config.json'} does not say {', '.join(lacking)}")
-    for key, asked, wanted, allowed in (
-        ("hidden_size", dim, "backbone.dim", dim == config["hidden_size"]),
-        ("max_position_embeddings", length, "data.length", length <= config["max_position_embeddings"]),
-    ):
-        if not allowed:
-            raise UserError(f"{wanted} is {asked}, but {key} of {folder / 'config.json'} is {config[key]}")
+        raise UserError(f"{file} does not say {', '.join(lacking)}")
+    width, longest = config["hidden_size"], config["max_position_embeddings"]
+    if dim != width:
+        raise UserError(f"backbone.dim is {dim}, but hidden_size of {file} is {width}")
+    if length > longest:
+        raise UserError(f"data.length is {length}, but max_position_embeddings of {file} is {longest}")
     if len(vocabulary := read_vocabulary(folder / "vocab.txt")) != config["vocab_size"]:
         raise UserError(
             f"{folder / 'vocab.txt'} has {len(vocabulary):,} pieces, but the checkpoint embeds "

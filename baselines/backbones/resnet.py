@@ -58,21 +58,14 @@ def blur_strides(module: nn.Module) -> None:
 class ResNet(nn.Module):
     """A torchvision ResNet without its classifier.
 
-    blur_pool: blurred strides, as in the paper's recipe. stem: "imagenet" has a 7×7 convolution and pooling
-    that divide the side by four, "small" a 3×3 convolution that keeps it, for images of about 32×32.
-    init_weights: file with a state dict to start from (torchvision's, say); its classifier is left out.
+    stem: "imagenet" has a 7×7 convolution and pooling that divide the side by four, "small" a 3×3 convolution
+    that keeps it. The classifier of init_weights (torchvision's, say) is left out.
 
     Raises UserError when `dim` is not the network's or the weights do not fit.
     """
 
     def __init__(
-        self,
-        arch: str,
-        channels: int,
-        dim: int,
-        blur_pool: bool,
-        stem: str,
-        init_weights: str | None,
+        self, arch: str, channels: int, dim: int, blur_pool: bool, stem: str, init_weights: str | None
     ):
         super().__init__()
         # torchvision's zero-initialised last batch norms make every block start as the identity.
@@ -152,22 +145,22 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], where: str |
             given[name] = given.pop(plain)
         elif name.endswith("blur_filter") or name.endswith("num_batches_tracked"):
             given.setdefault(name, wanted[name])
-    faults = [("missing", [name for name in wanted if name not in given])]
-    faults.append(("unknown", [name for name in given if name not in wanted]))
-    shapes = [
-        f"{name} {tuple(value.shape)} instead of {tuple(wanted[name].shape)}"
-        for name, value in given.items()
-        if name in wanted and value.shape != wanted[name].shape
-    ]
-    faults.append(("of another shape", shapes))
+    faults = {
+        "missing": [name for name in wanted if name not in given],
+        "unknown": [name for name in given if name not in wanted],
+        "of another shape": [
+            f"{name} {tuple(value.shape)} instead of {tuple(wanted[name].shape)}"
+            for name, value in given.items()
+            if name in wanted and value.shape != wanted[name].shape
+        ],
+    }
     said = [
         f"{len(names)} {what} ({', '.join(names[:SHOWN])}{' …' if len(names) > SHOWN else ''})"
-        for what, names in faults
+        for what, names in faults.items()
         if names
     ]
+    if any(name.endswith("blur_filter") for name in faults["unknown"]):
+        said.append("the checkpoint has blurred strides: set backbone.blur_pool")
     if said:
-        hint = ""
-        if any(name.endswith("blur_filter") for name in given if name not in wanted):
-            hint = "; the checkpoint has blurred strides: set backbone.blur_pool"
-        raise UserError(f"{where} does not fit the network: {'; '.join(said)}{hint}")
+        raise UserError(f"{where} does not fit the network: {'; '.join(said)}")
     network.load_state_dict(given)

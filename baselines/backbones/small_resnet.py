@@ -60,12 +60,11 @@ class SmallResNet(nn.Module):
             nn.BatchNorm2d(widths[0]),
             nn.ReLU(inplace=True),
         )
-        stages = []
+        stages, inputs = [], widths[0]
         for stage, width in enumerate(widths):
             for block in range(blocks):
-                first = block == 0
-                inputs = widths[max(stage - 1, 0)] if first else width
-                stages.append(Block(inputs, width, 2 if first and stage else 1))
+                stages.append(Block(inputs, width, 2 if stage and not block else 1))
+                inputs = width
         self.stages = nn.Sequential(*stages)
         self.expand = nn.Sequential(
             nn.Conv2d(widths[-1], dim, 1, bias=False), nn.BatchNorm2d(dim), nn.ReLU(inplace=True)
@@ -86,12 +85,7 @@ class SmallResNet(nn.Module):
     def depths(self) -> dict[str, list[nn.Module]]:
         """What fine-tuning unfreezes, from the output inwards; each entry adds to those before it."""
         last = self.stages[-1]
-        return {
-            "expand": [self.expand],
-            "conv2": [last.conv2, last.norm2],
-            "block": [last],
-            "all": [self],
-        }
+        return {"expand": [self.expand], "conv2": [last.conv2, last.norm2], "block": [last], "all": [self]}
 
     def forward(self, x: Tensor) -> Tensor:
         return spatial_mean(self.expand(self.stages(self.stem(x))))

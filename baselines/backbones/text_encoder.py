@@ -1,6 +1,7 @@
 """Transformer over a sequence of embedded tokens: float [n, L, d] → [n, L, d]."""
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -30,12 +31,8 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.dim = dim
         self.norm = nn.LayerNorm(dim)
-
-        def block() -> nn.Module:
-            return nn.TransformerEncoderLayer(
-                dim, heads, mlp or 4 * dim, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
-            )
-
+        look = {"dropout": 0.0, "activation": "gelu", "batch_first": True, "norm_first": True}
+        block = partial(nn.TransformerEncoderLayer, dim, heads, mlp or 4 * dim, **look)
         self.blocks = nn.TransformerEncoder(block(), depth, nn.LayerNorm(dim), enable_nested_tensor=False)
         # It copies one block, weights and all; these start apart.
         self.blocks.layers = nn.ModuleList(block() for _ in range(depth))

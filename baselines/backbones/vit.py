@@ -1,7 +1,5 @@
 """Vision transformer (Dosovitskiy et al. 2021) as a backbone: torchvision's class, without its classifier."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer
@@ -29,32 +27,17 @@ class ViT(nn.Module):
 
     ViT-B/16 is image: 224, patch: 16, dim: 768, depth: 12, heads: 12, mlp: 3072.
 
-    image: side of the images in pixels; patch: side of a patch; depth: number of blocks; mlp: width of the
-    hidden layer of a block, default 4·dim. stem: channels of 3×3 convolutions of stride 2 that make the
-    patches instead of one linear map (Xiao et al. 2021): what a transformer learns from few images.
-    Raises UserError for sizes that do not fit together.
+    A stem makes the patches instead of one linear map (Xiao et al. 2021): what a transformer learns from few
+    images. Raises UserError for sizes that do not fit together.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        dim: int,
-        image: int,
-        patch: int,
-        depth: int,
-        heads: int,
-        mlp: int | None,
-        stem: Sequence[int],
-    ):
+    def __init__(self, channels, dim, image, patch, depth, heads, mlp, stem):
         super().__init__()
-        for whole, part, names in (
-            (image, patch, ("image", "patch")),
-            (dim, heads, ("dim", "heads")),
-        ):
-            if whole % part:
-                raise UserError(f"backbone: {names[0]} {whole} is not a multiple of {names[1]} {part}")
-        self.dim = dim
-        self.image = image
+        if image % patch:
+            raise UserError(f"backbone: image {image} is not a multiple of patch {patch}")
+        if dim % heads:
+            raise UserError(f"backbone: dim {dim} is not a multiple of heads {heads}")
+        self.dim, self.image = dim, image
         if stem and patch != 2 ** len(stem):
             raise UserError(
                 f"backbone: a stem of {len(stem)} convolutions makes patches of {2 ** len(stem)}, not {patch}"
@@ -89,13 +72,10 @@ class ViT(nn.Module):
 
 def grey_input(vit: VisionTransformer, channels: int) -> None:
     """Replace the first convolution, which in torchvision reads colour images, by one for other images."""
-    parent = vit if isinstance(vit.conv_proj, nn.Conv2d) else vit.conv_proj[0]
-    name = "conv_proj" if parent is vit else "0"
-    old = getattr(parent, name)
-    new = nn.Conv2d(
-        channels, old.out_channels, old.kernel_size, old.stride, old.padding, bias=old.bias is not None
-    )
+    name, old = next(named for named in vit.named_modules() if isinstance(named[1], nn.Conv2d))
+    like = old.out_channels, old.kernel_size, old.stride, old.padding
+    new = nn.Conv2d(channels, *like, bias=old.bias is not None)
     nn.init.trunc_normal_(new.weight, std=new.weight[0].numel() ** -0.5)
     if new.bias is not None:
         nn.init.zeros_(new.bias)
-    setattr(parent, name, new)
+    vit.set_submodule(name, new)

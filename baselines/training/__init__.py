@@ -5,7 +5,6 @@ loading         stored images on the device early enough
 meter           loss and accuracy per size: the log
 checkpoint      the state of an unfinished run
 distributed     several processes that compute what one would
-precision       the number format of forward passes
 networks        trained networks on disk, and what they cost
 """
 
@@ -24,7 +23,6 @@ from baselines.training.batches import Normalise, training_batches
 from baselines.training.checkpoint import Checkpoint
 from baselines.training.distributed import Group, objective, synchronised_batch_norm
 from baselines.training.meter import Meter
-from baselines.training.precision import autocast, resolve_precision
 
 # Values of a study's `training` section that it may leave out.
 DEFAULTS = {
@@ -98,7 +96,8 @@ def train(
     shared_norms = synchronised_batch_norm(learner, group) if settings["sync_batch_norm"] else nullcontext()
     batches = training_batches(images, labels, normalise, settings, seed, range(start, steps), device, share)
     clock = time.perf_counter() - seconds
-    with shared_norms, progress_bar(start, steps, progress and group.main) as bar:
+    look = {"unit": "step", "mininterval": 2, "dynamic_ncols": True, "disable": not (progress and group.main)}
+    with shared_norms, tqdm(total=steps, initial=start, **look) as bar:
         for step, x, y in batches:
             with autocast(device, precision):
                 rng = np.random.default_rng([seed, step, 2])
@@ -128,17 +127,28 @@ def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
     optimiser.step()
 
 
-def progress_bar(start: int, steps: int, shown: bool) -> tqdm:
-    """A bar over the steps that goes on from `start`."""
-    options = {"unit": "step", "mininterval": 2, "dynamic_ncols": True}
-    return tqdm(total=steps, initial=start, disable=not shown, **options)
-
-
 def untrained(learner: Learner, settings: dict, device: str) -> Trained:
     """What training a network that comes with its weights gives: an empty log, no cost."""
     learner.eval()
     log = pd.DataFrame(columns=["epoch", "dim", "loss", "train_top1", "lr", "seconds"])
     return Trained(log, 0.0, 0, resolve_precision((DEFAULTS | settings)["precision"], device))
+
+
+def resolve_precision(asked: str, device: str) -> str:
+    """`auto` made definite: bfloat16 where the device multiplies in it, else float32."""
+    if asked != "auto":
+        return asked
+    if str(device).startswith("cuda"):
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    native = torch.cpu.get_capabilities()
+    return "bfloat16" if native.get("avx512_bf16") or native.get("amx_bf16") else "float32"
+
+
+def autocast(device: str, precision: str):
+    """The context in which forward passes run."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(torch.device(device).type, dtype=getattr(torch, precision))
 
 
 def threads_of(settings: dict) -> int:
@@ -163,15 +173,11 @@ def make_optimiser(module: nn.Module, settings: dict) -> torch.optim.Optimizer:
         {"params": [p for p in trainable if p.ndim > 1], "weight_decay": settings["weight_decay"]},
         {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
     ]
+    rate, momentum = settings["learning_rate"], settings["momentum"]
     if settings["optimizer"] == "adamw":
-        return torch.optim.AdamW(groups, lr=settings["learning_rate"], betas=ADAM_BETAS, fused=True)
-    return torch.optim.SGD(
-        groups,
-        lr=settings["learning_rate"],
-        momentum=settings["momentum"],
-        nesterov=settings["nesterov"] and settings["momentum"] > 0,
-        fused=True,
-    )
+        return torch.optim.AdamW(groups, lr=rate, betas=ADAM_BETAS, fused=True)
+    nesterov = settings["nesterov"] and momentum > 0
+    return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=nesterov, fused=True)
 
 
 def one_cycle(step: int, steps: int, warmup: float) -> float:

@@ -72,24 +72,17 @@ def centre(images: Tensor, side: int | None) -> Tensor:
     return images[:, top : top + side, left : left + side]
 
 
-def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
-    """The permutation of n rows that epoch `epoch` of `seed` visits: int64 [n]."""
-    return np.random.default_rng([seed, epoch]).permutation(n)
-
-
-def training_batch(order: np.ndarray, index: int, batch_size: int) -> np.ndarray:
-    """Rows of batch `index` within an epoch, sorted: a memory-mapped file is read forwards."""
-    return np.sort(order[index * batch_size : (index + 1) * batch_size])
-
-
 def training_rows(n: int, batch: int, seed: int, steps: Iterable[int], share: slice) -> Iterator[np.ndarray]:
-    """This process's rows of each of `steps`: int64 [batch / processes]."""
+    """This process's rows of each of `steps`: int64 [batch / processes]; an epoch visits each of n once.
+
+    The rows of a batch are sorted: a memory-mapped file is read forwards.
+    """
     per_epoch, now = n // batch, None
     for step in steps:
         epoch, index = divmod(step, per_epoch)
         if epoch != now:
-            order, now = epoch_order(n, seed, epoch), epoch
-        yield training_batch(order, index, batch)[share]
+            order, now = np.random.default_rng([seed, epoch]).permutation(n), epoch
+        yield np.sort(order[index * batch : (index + 1) * batch])[share]
 
 
 def training_batches(
@@ -152,12 +145,10 @@ def augment(
 
 def random_shift(images: Tensor, shift: int, offsets: np.ndarray) -> Tensor:
     """[n, C, H, W] moved by up to `shift` pixels; offsets: int [2, n], 0 … 2·shift down and right."""
-    height, width = images.shape[2:]
     device = images.device
     padded = F.pad(images, [shift] * 4, mode="replicate")
-    offsets = torch.from_numpy(offsets).to(device)
-    rows = offsets[0][:, None] + torch.arange(height, device=device)
-    cols = offsets[1][:, None] + torch.arange(width, device=device)
+    starts = torch.from_numpy(offsets).to(device)[:, :, None]
+    rows, cols = (start + torch.arange(side, device=device) for start, side in zip(starts, images.shape[2:]))
     which = torch.arange(len(images), device=device)[:, None, None]
     return padded.permute(0, 2, 3, 1)[which, rows[:, :, None], cols[:, None, :]].permute(0, 3, 1, 2)
 

@@ -29,10 +29,9 @@ class Checkpoint:
         parts: by name, whatever has state_dict and load_state_dict; `save` keeps the same ones.
         """
         self.group, self.parts, self.saved = group, parts, time.perf_counter()
-        if self.path is None or not self.path.exists():
-            return 0, 0.0
-        state = torch.load(self.path, weights_only=True)
-        if state["conditions"] != self.conditions:
+        there = self.path is not None and self.path.exists()
+        state = torch.load(self.path, weights_only=True) if there else {}
+        if state.get("conditions") != self.conditions:
             return 0, 0.0
         for name, part in parts.items():
             part.load_state_dict(state[name])

@@ -118,10 +118,8 @@ def synchronised_batch_norm(module: nn.Module, group: Group) -> Iterator[None]:
     torch.nn.SyncBatchNorm does the same, on CUDA alone and by replacing the layers; here they stay what they
     are, so that a saved network is the same however many processes trained it.
     """
-    if group.size == 1:
-        yield
-        return
-    layers = [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)]
+    several = group.size > 1
+    layers = [layer for layer in module.modules() if several and isinstance(layer, nn.BatchNorm2d)]
     for layer in layers:
         layer.forward = partial(_batch_norm, layer)
     try:

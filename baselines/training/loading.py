@@ -8,6 +8,7 @@ take time from the training, so a batch is read when it is asked for.
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 
 import numpy as np
 import torch
@@ -47,13 +48,14 @@ def resident(images: np.ndarray, selections: Iterable[Rows], device: str) -> Ite
 def read_ahead(images: np.ndarray, selections: Iterable[Rows], device: str) -> Iterator[tuple[Rows, Tensor]]:
     """Batches read by threads while earlier ones are computed; memory is bounded by AHEAD of them."""
     with ThreadPoolExecutor(READERS) as pool:
-        waiting: deque[tuple[Rows, Tensor, list[Future]]] = deque()
-        for rows in selections:
-            waiting.append((rows, *start_reading(pool, images, rows, device)))
-            if len(waiting) > AHEAD:
-                yield finish_reading(*waiting.popleft(), device)
+        reading = ((rows, *start_reading(pool, images, rows, device)) for rows in selections)
+        waiting = deque(islice(reading, AHEAD))
         while waiting:
-            yield finish_reading(*waiting.popleft(), device)
+            waiting.extend(islice(reading, 1))
+            rows, batch, parts = waiting.popleft()
+            for part in parts:
+                part.result()
+            yield rows, batch.to(device, non_blocking=True)  # pinned memory is reused only when it was sent
 
 
 def start_reading(
@@ -77,10 +79,3 @@ def copy(images: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:
         np.take(images, rows, axis=0, out=out, mode="clip")
     else:  # a mirrored view, of which np.take would first copy the whole
         out[:] = images[rows]
-
-
-def finish_reading(rows: Rows, batch: Tensor, parts: list[Future], device: str) -> tuple[Rows, Tensor]:
-    """The batch on the device once its parts are there; pinned memory is reused only when it was sent."""
-    for part in parts:
-        part.result()
-    return rows, batch.to(device, non_blocking=True)

@@ -65,8 +65,8 @@ class Meter:
     def summary(self) -> str:
         """The last epoch in a few words: the loss, and the accuracy at the smallest and largest size."""
         last = self.rows[-len(self.sizes) :]
-        ends = [last[0]] if len(last) == 1 else [last[0], last[-1]]
-        accuracy = ", ".join(f"{100 * row['train_top1']:.1f} % at {row['dim']}" for row in ends)
+        ends = {row["dim"]: row["train_top1"] for row in (last[0], last[-1])}
+        accuracy = ", ".join(f"{100 * top1:.1f} % at {m}" for m, top1 in ends.items())
         return f"loss {last[0]['loss']:.3f}, train top-1 {accuracy}"
 
     def state_dict(self) -> dict:
