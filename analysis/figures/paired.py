@@ -25,19 +25,15 @@ def draw(drawing):
         rows = table[table["outcome"] == outcome]
         axes.axhspan(-100 * MARGIN, 100 * MARGIN, color="#DDDDDD", zorder=0)
         for method in drawing.shown("paired"):
-            some = rows[rows["method"] == method].sort_values("dim")
-            if len(some):
+            if len(some := rows[rows["method"] == method].sort_values("dim")):
                 differences(drawing, axes, method, some)
         size_axis(axes, rows["dim"])
         axes.set_title(metric("top1", outcome).label)
     shown = table[table["method"].isin(drawing.shown("paired"))]
     panels[0].set_ylim(max(LOWEST, shown["low"].min() - 1), shown["high"].max() + 1)
     panels[0].set_ylabel(f"difference to {drawing.label(baseline)} (points)")
-    headline(
-        figure,
-        f"{drawing.conditions()}, paired\nfilled: better or worse (Holm, 5 %); hollow: undecided or "
-        f"equivalent; band: ± {100 * MARGIN:g} points",
-    )
+    said = "filled: better or worse (Holm, 5 %); hollow: undecided or equivalent"
+    headline(figure, f"{drawing.conditions()}, paired\n{said}; band: ± {100 * MARGIN:g} points")
     legend_below(figure, panels[0], columns=4)
     return figure
 

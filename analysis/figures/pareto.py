@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 
 from analysis.metrics import metric, normalised_area
-from analysis.plotting import as_shown, headline, log_axis, new_figure
+from analysis.plotting import as_shown, beside, headline, log_axis, new_figure
 from suite.errors import UserError
 
 TABLES = ("linear", "knn", "cost")
 INPUTS = ("data",)
 ARGUMENT = ("linear", "knn")
+LEADER = {"arrowstyle": "-", "color": "#BBBBBB", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2}
+LABEL = {"va": "center", "fontsize": 6, "color": "#333333", "arrowprops": LEADER | {"relpos": (0, 0.5)}}
 
 
 def draw(drawing):
@@ -54,16 +56,10 @@ def pareto_points(drawing) -> pd.DataFrame:
         values = accuracy.loc[method].dropna()
         if method not in cost.index or len(values) < len(drawing.study.nesting):
             raise UserError(f"pareto: {method} is not evaluated at every size, or not in the cost table")
-        macs = cost.loc[method, ["train_macs", "fit_macs"]].sum()
-        rows.append(
-            {
-                "method": method,
-                "accuracy": float(normalised_area(values.index.to_numpy(), values.to_numpy())),
-                "compute": metric("train_macs").scale * macs,
-                "networks": int(cost.loc[method, "networks"]),
-                "forwards": int(cost.loc[method, "forwards"]),
-            }
-        )
+        area = normalised_area(values.index.to_numpy(), values.to_numpy())
+        compute = metric("train_macs").scale * cost.loc[method, ["train_macs", "fit_macs"]].sum()
+        counts = cost.loc[method, ["networks", "forwards"]].astype(int)
+        rows.append({"method": method, "accuracy": float(area), "compute": compute, **counts})
     return pd.DataFrame(rows)
 
 
@@ -90,23 +86,8 @@ def labels(figure, axes, points: pd.DataFrame, drawing) -> None:
         for row, place in zip(column, moved):
             point = points.iloc[row]
             counts = f"{counted(point.networks, 'network')}, {counted(point.forwards, 'forward')}"
-            text = axes.annotate(
-                f"{drawing.label(point.method)}: {counts}",
-                (point.compute, point.accuracy),
-                xytext=(14, place - places[row, 1]),
-                textcoords="offset points",
-                va="center",
-                fontsize=6,
-                color="#333333",
-                arrowprops={
-                    "arrowstyle": "-",
-                    "color": "#BBBBBB",
-                    "linewidth": 0.5,
-                    "shrinkA": 0,
-                    "shrinkB": 2,
-                    "relpos": (0, 0.5),
-                },
-            )
+            text, shift = f"{drawing.label(point.method)}: {counts}", (14, place - places[row, 1])
+            text = beside(axes, text, (point.compute, point.accuracy), shift, **LABEL)
             text.set_in_layout(False)  # or the layout would shift the axes under the places
 
 

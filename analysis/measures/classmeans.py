@@ -81,11 +81,7 @@ def choose_labelled(labels: np.ndarray, most: int, choices: int, seed: int) -> n
 
 
 def few_shot(
-    features: np.ndarray,
-    labels: np.ndarray,
-    sizes: Sequence[int],
-    chosen: np.ndarray,
-    shots: Sequence[int],
+    features: np.ndarray, labels: np.ndarray, sizes: Sequence[int], chosen: np.ndarray, shots: Sequence[int]
 ) -> np.ndarray:
     """Whether each image is nearest to its own class's mean: int8 [sizes, shots, choices, n], −1 = labelled.
 

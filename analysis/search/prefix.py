@@ -116,9 +116,16 @@ def prefix_search(
     tile = -(-tile // GROUP) * GROUP  # whole groups
     block = query_block or default_query_block(len(dims), k, device)
 
+    def key() -> dict:
+        """What a finished block depends on; arrays by their fingerprint."""
+        chosen = np.arange(queries.shape[1])[columns].tobytes()
+        given = {"dims": list(dims), "k": k, "metric": metric, "query_block": block}
+        given["columns"] = hashlib.sha256(chosen).hexdigest()
+        return given | {"queries": fingerprint(queries), "database": fingerprint(database)}
+
     ids = np.empty((len(dims), len(queries), k), np.int64)
     distances = np.empty((len(dims), len(queries), k), np.float32)
-    finished = FinishedBlocks(resume_dir, lambda: _key(queries, database, dims, k, metric, columns, block))
+    finished = FinishedBlocks(resume_dir, key)
     starts = range(0, len(queries), block)
     tiles = _Database(database, columns, dims, metric, tile, device)
     bar = tqdm(total=len(starts) * len(tiles), desc="search", unit="tile", disable=not progress)
@@ -206,10 +213,8 @@ def _search_block(
     for start, valid in database.tiles(workers):
         workers.each(partial(_search_strip, queries, database, best, start, valid), strips)
         bar.update()
-    found = [one.sorted() for one in best]
-    ids = np.stack([i.cpu().numpy() for i, _ in found])
-    scores = torch.stack([s for _, s in found])
-    return ids, _distances(scores, query_squares, database.metric).cpu().numpy()
+    ids, scores = map(torch.stack, zip(*(one.sorted() for one in best), strict=True))
+    return ids.cpu().numpy(), _distances(scores, query_squares, database.metric).cpu().numpy()
 
 
 def _search_strip(
@@ -350,10 +355,8 @@ def _checked_sizes(
     UserError saying what does not fit.
     """
     if width != database_width:
-        raise UserError(
-            f"queries have {width} columns, the database {database_width}; they must come from the same "
-            f"embedding"
-        )
+        differ = f"queries have {width} columns, the database {database_width}"
+        raise UserError(f"{differ}; they must come from the same embedding")
     dims = tuple(int(dim) for dim in dims)
     if not dims or dims[0] < 1 or any(a >= b for a, b in pairwise(dims)):
         raise UserError(f"dims = {list(dims)}; sizes must be at least 1 and increase, like 8, 16, 32")
@@ -365,10 +368,8 @@ def _checked_sizes(
     if chosen.ndim != 1:
         raise UserError(f"columns choose an array {list(chosen.shape)}; give a slice or one list of indices")
     if dims[-1] > len(chosen):
-        among = "" if columns is None else " among those chosen"
-        raise UserError(
-            f"dim {dims[-1]} is longer than the embeddings, which have {len(chosen)} columns{among}"
-        )
+        have = f"{len(chosen)} columns{'' if columns is None else ' among those chosen'}"
+        raise UserError(f"dim {dims[-1]} is longer than the embeddings, which have {have}")
     chosen = chosen[: dims[-1]]
     if isinstance(asked, slice) and (asked.step or 1) > 0:
         return dims, slice(int(chosen[0]), int(chosen[-1]) + 1, asked.step)
@@ -386,25 +387,3 @@ def known_device(device: str | torch.device) -> torch.device:
     if known.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"device {str(device)!r}, but torch finds no GPU here; use cpu")
     return known
-
-
-def _key(
-    queries: np.ndarray,
-    database: np.ndarray,
-    dims: tuple[int, ...],
-    k: int,
-    metric: str,
-    columns: torch.Tensor | slice,
-    block: int,
-) -> dict:
-    """What a finished block depends on; arrays by their fingerprint."""
-    chosen = torch.arange(queries.shape[1])[columns].numpy()
-    return {
-        "dims": list(dims),
-        "k": k,
-        "metric": metric,
-        "columns": hashlib.sha256(chosen.tobytes()).hexdigest(),
-        "query_block": block,
-        "queries": fingerprint(queries),
-        "database": fingerprint(database),
-    }
