@@ -194,7 +194,7 @@ class _Database:
             # from the previous norm to the new one. The query's norm does not change the ranking.
             norms = squares.sqrt()
             inverse = torch.where(norms > 0, 1 / norms, 0)
-            for (low, high), factor in zip(_segments(self.dims), inverse.float(), strict=True):
+            for (low, high), factor in zip(pairwise((0, *self.dims)), inverse.float(), strict=True):
                 rows[:, low:high].mul_(factor[:, None])
             self.scale[1:, part] = (norms[:-1] * inverse[1:]).float()
 
@@ -222,7 +222,7 @@ def _search_strip(
 ) -> None:
     """Score the queries in `strip` against the loaded tile, shortest prefix first, and keep the best."""
     scores = queries.new_empty(strip.stop - strip.start, database.tile)
-    for place, (low, high) in enumerate(_segments(database.dims)):
+    for place, (low, high) in enumerate(pairwise((0, *database.dims))):
         if place and database.scale is not None:
             scores.mul_(database.scale[place])
         rows = database.rows[:, low:high].T
@@ -232,18 +232,9 @@ def _search_strip(
         best[place].offer(strip, scores, start, valid)
 
 
-def _segments(dims: tuple[int, ...]) -> list[tuple[int, int]]:
-    """The columns that each size adds to the one before.
-
-    >>> _segments((8, 16, 32))
-    [(0, 8), (8, 16), (16, 32)]
-    """
-    return list(zip((0, *dims[:-1]), dims, strict=True))
-
-
 def _prefix_squares(rows: torch.Tensor, dims: tuple[int, ...], what: str, start: int) -> torch.Tensor:
     """Squared norms of every prefix, float64 [S, rows]; UserError when one of them is not finite."""
-    norms = [torch.linalg.vector_norm(rows[:, low:high], dim=1) for low, high in _segments(dims)]
+    norms = [torch.linalg.vector_norm(rows[:, low:high], dim=1) for low, high in pairwise((0, *dims))]
     squares = torch.stack(norms).double().square().cumsum(0)
     bad = (~squares[-1].isfinite()).nonzero()
     if len(bad):
@@ -338,10 +329,8 @@ def _as_embeddings(array: np.ndarray, what: str) -> np.ndarray:
     """The array itself (a memory map stays one), or UserError if it is not float32 or float16 [n, D]."""
     array = array if isinstance(array, np.ndarray) else np.asarray(array)
     if array.ndim != 2 or 0 in array.shape or array.dtype not in (np.float32, np.float16):
-        raise UserError(
-            f"{what} are {array.dtype} {list(array.shape)}; embeddings must be float32 or float16 [n, D], "
-            f"with at least one row"
-        )
+        given = f"{what} are {array.dtype} {list(array.shape)}"
+        raise UserError(f"{given}; embeddings must be float32 or float16 [n, D], with at least one row")
     if min(array.strides) < 0:
         raise UserError(f"{what} are a reversed view, which torch cannot read; copy them, or use `columns`")
     return array

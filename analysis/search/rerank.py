@@ -41,10 +41,8 @@ class Prefixes:
         for m in dims:
             serving = [view for view in self.representation.serving(m) if view.draw == self.draw]
             if not serving:
-                raise UserError(
-                    f"{self.representation.method} has no representation of size {m}, only "
-                    f"{', '.join(map(str, self.representation.sizes))}"
-                )
+                method, sizes = self.representation.method, map(str, self.representation.sizes)
+                raise UserError(f"{method} has no representation of size {m}, only {', '.join(sizes)}")
             views.setdefault(serving[0], []).append(m)
         return views
 
