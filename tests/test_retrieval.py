@@ -12,7 +12,7 @@ from analysis.measures import indexes, neighbours, read_outcomes, reranking
 from analysis.metrics import CASCADES, funnel_stages, mflops_per_query
 from analysis.run import Run
 from analysis.search import faiss_indexes, prefix, prefix_search, rerank
-from analysis.search.rerank import Prefixes, follow, narrow, search_and_follow, sorting_keys
+from analysis.search.rerank import Prefixes, follow, narrow, search_and_follow
 from analysis.tabulate import tabulate
 from baselines.representation import Representation, View, write_representation
 from splits.store import Dataset
@@ -23,33 +23,28 @@ from suite.study import load_study
 TASKS = ("retrieval", "adaptive_retrieval", "funnel_retrieval", "index_retrieval")
 METHODS = {"mrl": None, "fixed_feature": None, "random_features": {"draws": 2}}
 SIZES = (2, 4, 8, 16)
+GIVEN = {"methods": METHODS, "seeds": [0], "figures": []}
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """(study, layout) with raw outcomes of everything here."""
-    study, layout = synthetic.build(
-        tmp_path_factory.mktemp("retrieval"),
-        tasks=dict.fromkeys(TASKS),
-        methods=METHODS,
-        seeds=[0],
-        figures=[],
-    )
+    folder = tmp_path_factory.mktemp("retrieval")
+    study, layout = synthetic.build(folder, tasks=dict.fromkeys(TASKS), **GIVEN)
     synthetic.measure(study, layout)
     return study, layout
 
 
 @pytest.fixture
-def made(tmp_path, rng):
-    """make(queries, database, views=…) → Representation with splits val and train."""
+def made(tmp_path):
+    """made(queries, database, …) → Representation with splits val and train, or others given as pairs."""
 
-    def make(queries, database, views=None, sizes=SIZES):
-        np.save(tmp_path / "val.npy", queries)
-        np.save(tmp_path / "train.npy", database)
-        views = views or [View(sizes, 0, queries.shape[1])]
-        write_representation(
-            tmp_path, method="made", seed=0, views=views, splits=["train", "val"], classifiers={}
-        )
+    def make(queries, database, sizes=SIZES, **others):
+        splits = {"val": queries, "train": database, **others}
+        for name, array in splits.items():
+            np.save(tmp_path / f"{name}.npy", array)
+        given = {"method": "made", "seed": 0, "views": [View(sizes, 0, queries.shape[1])], "classifiers": {}}
+        write_representation(tmp_path, splits=list(splits), **given)
         return Representation(tmp_path)
 
     return make
@@ -89,11 +84,11 @@ def test_stages_keep_the_first_and_order_them_by_hand():
     assert narrow(ids, scores, [(5, 4), (2, 8), (1, 4)]).tolist() == [[1]]
 
 
-def test_keys_sort_by_score_then_id(rng):
+def test_a_stage_orders_by_score_then_id(rng):
     scores = rng.choice(np.array([-2.5, -1e-30, -0.0, 0.0, 1e-30, 0.5, 3e38, -3e38], np.float32), (40, 25))
-    ids = rng.permuted(np.tile(np.arange(25), (40, 1)), axis=1)
-    expected = np.lexsort((ids, -scores), axis=1)
-    np.testing.assert_array_equal(np.argsort(sorting_keys(scores, ids), axis=1), expected)
+    ids = rng.permuted(np.tile(np.arange(25, dtype=np.int32), (40, 1)), axis=1)
+    expected = np.take_along_axis(ids, np.lexsort((ids, -scores), axis=1), axis=1)
+    np.testing.assert_array_equal(narrow(ids, {4: scores}, [(25, 4)]), expected)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
@@ -182,21 +177,10 @@ class Splits(dict):
         return np.zeros(self[split], np.int64)
 
 
-def test_a_small_database_does_not_shorten_the_next_ones_shortlists(tmp_path, rng):
-    items = {"train": 7, "database": 60}
-    for name, n in (items | {"val": 4, "query": 5}).items():
-        np.save(tmp_path / f"{name}.npy", gaussian(rng, n, 16))
-    views = [View(SIZES, 0, 16)]
-    write_representation(
-        tmp_path,
-        method="made",
-        seed=0,
-        views=views,
-        splits=["val", "train", "query", "database"],
-        classifiers={},
-    )
-    representation = Representation(tmp_path)
-    dataset = Splits({"val": 4, "query": 5} | items)
+def test_a_small_database_does_not_shorten_the_next_ones_shortlists(made, rng):
+    dataset = Splits(val=4, train=7, query=5, database=60)
+    val, train, query, database = (gaussian(rng, n, 16) for n in dataset.values())
+    representation = made(val, train, query=query, database=database)
     saved = neighbours.measure(representation, dataset, {"k": 30, "study_sizes": SIZES})
     options = reranking.OPTIONS | {"shortlist": 20, "keep": 15, "lengths": [40]}
     found = reranking.measure(representation, dataset, options, saved)
@@ -232,20 +216,16 @@ def test_saved_pairs_are_those_of_brute_force(finished, method):
                 scores = np.take_along_axis(cosines_of(queries, items, dim), shortlist, axis=1)
                 best = -np.sort(-scores, axis=1)[:, :10]
                 place_of = (shortlist[:, None] == ids[draw, place][:, :, None]).argmax(2)
-                np.testing.assert_array_equal(
-                    np.take_along_axis(shortlist, place_of, axis=1), ids[draw, place]
-                )
+                chosen, reached = (np.take_along_axis(a, place_of, axis=1) for a in (shortlist, scores))
+                np.testing.assert_array_equal(chosen, ids[draw, place])
                 # Scores, not ids: rounding may order two that differ by less than float32 resolves.
-                np.testing.assert_allclose(
-                    np.take_along_axis(scores, place_of, axis=1), best, rtol=1e-5, atol=1e-6
-                )
+                np.testing.assert_allclose(reached, best, rtol=1e-5, atol=1e-6)
 
 
 def test_a_shortlist_needs_as_many_saved_neighbours(finished):
     _, layout = finished
-    study = synthetic.Study(
-        synthetic.config(measures={"reranking": {"shortlist": 200}}, tasks={}, figures=[])
-    )
+    measures = {"reranking": {"shortlist": 200}}
+    study = synthetic.Study(synthetic.config(measures=measures, tasks={}, figures=[]))
     with pytest.raises(UserError, match="a shortlist of 200 .* the 20 neighbours that were saved"):
         measure(study, layout, "mrl", 0, "reranking")
 
@@ -255,7 +235,7 @@ class Killed(BaseException):
 
 
 def test_a_measure_killed_before_its_outcomes_are_saved_searches_nothing_twice(tmp_path, monkeypatch):
-    given = {"tasks": dict.fromkeys(TASKS), "methods": METHODS, "seeds": [0], "figures": []}
+    given = {"tasks": dict.fromkeys(TASKS), **GIVEN}
     _, layout = synthetic.build(tmp_path, **given)
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(synthetic.config(**given)))
     monkeypatch.chdir(tmp_path)
@@ -354,29 +334,18 @@ def test_the_funnel_table_says_its_stages(finished):
 
 
 def test_no_other_lengths_are_scored_where_none_were_asked_for(tmp_path):
-    study, layout = synthetic.build(
-        tmp_path,
-        measures={"neighbours": {"k": 20}, "reranking": {"shortlist": 20, "lengths": []}},
-        tasks={"adaptive_retrieval": None},
-        methods={"mrl": None},
-        seeds=[0],
-        figures=[],
-    )
+    measures = {"neighbours": {"k": 20}, "reranking": {"shortlist": 20, "lengths": []}}
+    given = GIVEN | {"methods": {"mrl": None}, "tasks": {"adaptive_retrieval": None}}
+    study, layout = synthetic.build(tmp_path, measures=measures, **given)
     synthetic.measure(study, layout)
     table = tabulate(study, "adaptive_retrieval", layout).query("search == 'adaptive'")
     assert set(table["shortlist_k"]) == {20}
 
 
-def test_a_method_with_one_size_has_no_funnel(finished):
-    _, layout = finished
-    one, layout = synthetic.build(
-        layout.root / "one",
-        nesting=[16],
-        tasks=dict.fromkeys(["adaptive_retrieval", "funnel_retrieval"]),
-        methods={"mrl": None},
-        seeds=[0],
-        figures=[],
-    )
+def test_a_method_with_one_size_has_no_funnel(tmp_path):
+    tasks = dict.fromkeys(["adaptive_retrieval", "funnel_retrieval"])
+    given = GIVEN | {"methods": {"mrl": None}, "tasks": tasks}
+    one, layout = synthetic.build(tmp_path, nesting=[16], **given)
     synthetic.measure(one, layout, "neighbours", "reranking")
     assert tabulate(one, "funnel_retrieval", layout).empty
     assert set(tabulate(one, "adaptive_retrieval", layout)["search"]) == {"single", "adaptive"}
@@ -415,10 +384,8 @@ def test_binary_codes_are_compared_by_differing_bits(rng, dim):
     mean = items[:, :dim].mean(0)
     bits, asked = items[:, :dim] > mean, queries[:, :dim] > mean
     distances = (asked[:, None] != bits[None]).sum(2)
-    found = built.index.search(queries, 5)[1]
-    np.testing.assert_array_equal(
-        np.take_along_axis(distances, found, axis=1), np.sort(distances, axis=1)[:, :5]
-    )
+    found = np.take_along_axis(distances, built.index.search(queries, 5)[1], axis=1)
+    np.testing.assert_array_equal(found, np.sort(distances, axis=1)[:, :5])
     assert built.bytes == 80 * -(-dim // 8)
 
 
