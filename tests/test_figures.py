@@ -116,9 +116,7 @@ def test_figures_of_data_without_the_splits_they_are_about_say_so(tmp_path, monk
     monkeypatch.setattr(synthetic, "COUNTS", {name: synthetic.COUNTS[name] for name in ("train", "val")})
     tasks = dict.fromkeys(["fewshot", "longtail", "robustness"])
     finished = synthetic.finish(tmp_path, tasks=tasks, seeds=[0], methods={"mrl": None}, figures=[])
-    refused(
-        *finished, "fewshot", r"the table of fewshot has no rows, .* \(splits: train, val\); take its fig"
-    )
+    refused(*finished, "fewshot", r"fewshot has no rows, .* \(splits: train, val\); take its figures")
     refused(*finished, "longtail", "the table of longtail has no rows")
     refused(*finished, "robustness", "has none of the splits v2, sketch, r, a")
 

@@ -39,7 +39,7 @@ def finished(tmp_path_factory):
 def made(tmp_path):
     """made(queries, database, …) → Representation with splits val and train, or others given as pairs."""
 
-    def make(queries, database, sizes=SIZES, **others):
+    def make(queries, database, /, sizes=SIZES, **others):
         splits = {"val": queries, "train": database, **others}
         for name, array in splits.items():
             np.save(tmp_path / f"{name}.npy", array)
@@ -371,10 +371,9 @@ def test_refining_everything_is_exact_search(rng):
     items, queries = unit(rng, 300), unit(rng, 20)
     full = faiss_indexes.build(items, "Flat", 16).index
     short = faiss_indexes.build(items, "Flat", 2).index
-    (_, plain), (refines, refined) = faiss_indexes.searchers(short, full, 300 / 10)
-    assert refines
+    refined = faiss_indexes.refine(short, full, 300 / 10)
     np.testing.assert_array_equal(refined.search(queries, 10)[1], full.search(queries, 10)[1])
-    assert (plain.search(queries, 10)[1] != full.search(queries, 10)[1]).any()
+    assert (short.search(queries, 10)[1] != full.search(queries, 10)[1]).any()
 
 
 @pytest.mark.parametrize("dim", [4, 16])
@@ -416,7 +415,7 @@ def test_the_full_size_is_in_memory_once(rng):
     full = faiss_indexes.flat([items[:100], items[100:]])
     np.testing.assert_array_equal(faiss_indexes.vectors(full.index), faiss_indexes.normalised(items))
     options = indexes.OPTIONS | {"seconds": 0, "indexes": {"exact": {"factory": "Flat", "refine": True}}}
-    parts = indexes.measure_view(full, queries, [4, 16], options, refine=True)
+    parts = indexes.measure_view(full, queries, [4, 16], options, full_size=True)
     found = {(part["dim"], part["refined"]): part for part in parts}
     assert set(found) == {(4, False), (4, True), (16, False)}
     whole = found[16, False]

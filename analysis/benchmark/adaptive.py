@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from analysis.evaluations.index_retrieval import shared
 from analysis.metrics import mflops_per_query
-from analysis.search.faiss_indexes import FLAT, build, flat, normalised, searchers, vectors
+from analysis.search.faiss_indexes import FLAT, build, flat, normalised, refine, vectors
 from suite.errors import UserError
 from suite.timing import best
 
@@ -85,8 +85,7 @@ def prepared(name: str, dim: int, full: faiss.IndexFlatL2, items: np.ndarray, ar
     built = build(items, FACTORIES[name], dim, SEARCH.get(name, ""), args.threads)
     if dim == full.d:
         return built.index, built.seconds
-    *_, (_, refined) = searchers(built.index, full, args.shortlist / args.k)
-    return refined, built.seconds
+    return refine(built.index, full, args.shortlist / args.k), built.seconds
 
 
 def embeddings(args: argparse.Namespace) -> tuple[faiss.IndexFlatL2, np.ndarray]:

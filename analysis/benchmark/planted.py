@@ -96,17 +96,15 @@ def write_method(
     dataset: Dataset,
     planted: Planted,
     rng: np.random.Generator,
+    splits: dict[str, np.ndarray],
     dtype: type = np.float32,
-    splits: dict[str, np.ndarray] | None = None,
 ) -> None:
     """Write what `python -m baselines.embed` would: arrays, classifiers, meta.json.
 
     A method with a network per size gets an array with the sizes side by side, one with `draws` that many
-    orders of the columns, any other one nested view. splits: labels int64 [n] by name (default: those of
-    the dataset).
+    orders of the columns, any other one nested view. splits: labels int64 [n] by name.
     """
     folder, dim = layout.embeddings(method.name, seed), planted.codes.shape[1]
-    splits = splits or {name: dataset.labels(name) for name in dataset.splits}
     views = method_views(method, dim, rng)
     bank = DEVIATION * rng.standard_normal((BANK, dim), dtype=np.float32)
     columns = np.concatenate([np.arange(m) for m in (method.nesting if method.network_per_size else [dim])])

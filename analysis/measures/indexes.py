@@ -27,7 +27,7 @@ from analysis.search.faiss_indexes import (
     flat,
     normalised,
     product_parts,
-    searchers,
+    refine,
     thread_counts,
     time_searches,
     vectors,
@@ -79,7 +79,7 @@ def measure(
         full = flat(representation.features(database, view, rows=slice(s, s + BLOCK)) for s in starts)
         asked = normalised(representation.features(query, view)[rows])
         sizes = [m for m in representation.sizes if representation.serving(m)[0] == view]
-        parts += measure_view(full, asked, sizes, options, refine=view == full_view)
+        parts += measure_view(full, asked, sizes, options, full_size=view == full_view)
     k = parts[0]["ids"].shape[1]
     return {
         "sizes": np.array(representation.sizes, np.int64),
@@ -92,11 +92,12 @@ def measure(
 
 
 def measure_view(
-    full: Built, queries: np.ndarray, sizes: list[int], options: dict, refine: bool
+    full: Built, queries: np.ndarray, sizes: list[int], options: dict, full_size: bool
 ) -> Iterator[dict]:
     """Every wanted index of one view's prefixes: what is saved of a configuration, by name.
 
-    full: of the view's items, see `flat`; queries: float32 [n, d], rows of length 1.
+    full: of the view's items, see `flat`; queries: float32 [n, d], rows of length 1; full_size: whether the
+    view is of the full size, whose vectors alone can refine.
     """
     items = vectors(full.index)
     k, shortlist = min(options["k"], len(items)), min(options["shortlist"], len(items))
@@ -107,8 +108,10 @@ def measure_view(
         built = full
         if given["factory"] != FLAT or m < items.shape[1]:
             built = build(items, given["factory"], m, given.get("search", ""))
-        refines = refine and given.get("refine") and m < items.shape[1]
-        for refined, index in searchers(built.index, full.index if refines else None, shortlist / k):
+        searched = [(False, built.index)]
+        if full_size and given.get("refine") and m < items.shape[1]:
+            searched.append((True, refine(built.index, full.index, shortlist / k)))
+        for refined, index in searched:
             ids, seconds = time_searches(index, queries, k, options["seconds"])
             space = (built.bytes + refined * items.nbytes) / len(items)
             found = {"index": names.index(name), "dim": m, "refined": refined, "ids": ids.astype(np.int32)}

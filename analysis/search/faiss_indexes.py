@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -101,16 +101,11 @@ class BinaryIndex:
         return self.index.search(self.bits(queries), k)
 
 
-def searchers(index, full: faiss.IndexFlatL2 | None, factor: float) -> Iterator[tuple[bool, object]]:
-    """(refined, what to search): the index itself and, if `full` vectors are given, refined by them.
-
-    factor: length of the shortlist divided by k.
-    """
-    yield False, index
-    if full is not None:
-        refined = faiss.IndexRefine(index, full)
-        refined.k_factor = factor
-        yield True, refined
+def refine(index, full: faiss.IndexFlatL2, factor: float) -> faiss.IndexRefine:
+    """An index whose shortlist, `factor` times k long, is ordered by the full vectors."""
+    refined = faiss.IndexRefine(index, full)
+    refined.k_factor = factor
+    return refined
 
 
 def thread_counts() -> list[int]:

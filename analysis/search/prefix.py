@@ -1,8 +1,5 @@
 """Exact k nearest neighbours at every prefix size, in one pass over the database.
 
-`prefix_search`, its metrics `cosine`, `l2` and `ip`, and the distances it gives are public, whether or not
-the suite itself asks for them.
-
 The inner product of two prefixes is a partial sum of the next longer one,
 
     S_m = S_m' + Q[:, m':m] X[:, m':m]^T,
