@@ -230,10 +230,6 @@ def test_a_shortlist_needs_as_many_saved_neighbours(finished):
         measure(study, layout, "mrl", 0, "reranking")
 
 
-class Killed(BaseException):
-    """Stands for a signal: nothing in a measure may catch it."""
-
-
 def test_a_measure_killed_before_its_outcomes_are_saved_searches_nothing_twice(tmp_path, monkeypatch):
     given = {"tasks": dict.fromkeys(TASKS), **GIVEN}
     _, layout = synthetic.build(tmp_path, **given)
@@ -242,12 +238,12 @@ def test_a_measure_killed_before_its_outcomes_are_saved_searches_nothing_twice(t
     original, searched = prefix._search_block, []
     monkeypatch.setattr(prefix, "_search_block", lambda *block: searched.append(block) or original(*block))
 
-    def killed(*given):
-        raise Killed
+    def killed():
+        raise SystemExit  # as for a signal: nothing in a measure may catch it
 
     for name in ("neighbours", "reranking"):
         command = ["--study", "study.yaml", "--method", "random_features", "--measure", name]
-        with monkeypatch.context() as patch, pytest.raises(Killed):
+        with monkeypatch.context() as patch, pytest.raises(SystemExit):
             patch.setattr(analysis.measure.files, "write_npz", saved_parts(layout, name, killed))
             analysis.measure.main(command)
         before = len(searched)
@@ -389,10 +385,10 @@ def test_binary_codes_are_compared_by_differing_bits(rng, dim):
 
 
 def test_a_product_quantiser_takes_sizes_it_divides():
-    given = {"pq": {"factory": "PQ4x4np"}, "exact": {"factory": "Flat"}}
-    assert list(indexes.wanted(given, [2, 4, 6, 8, 16])) == [
-        ("pq", 8), ("pq", 16), ("exact", 2), ("exact", 4), ("exact", 6), ("exact", 8), ("exact", 16),
-    ]  # fmt: skip
+    given = {"pq": {"factory": "PQ4x4np"}, "whole": {"factory": "PQ8"}, "exact": {"factory": "Flat"}}
+    sizes = [2, 4, 6, 8, 16]
+    expected = {"pq": [8, 16], "whole": [16], "exact": sizes}
+    assert list(indexes.wanted(given, sizes)) == [(name, m) for name in given for m in expected[name]]
 
 
 @pytest.mark.parametrize(

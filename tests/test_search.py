@@ -229,13 +229,12 @@ def test_zero_prefix_has_similarity_zero(rng):
     assert (found.distances[:, 0] == 2).all()
 
 
-class Killed(BaseException):
-    """Stands for a signal: nothing in the search may catch it."""
-
-
 @pytest.fixture
 def killed(monkeypatch):
-    """killed(n) → the blocks searched from now on; the search is killed, once, at the n-th of them."""
+    """killed(n) → the blocks searched from now on; the search is killed, once, at the n-th of them.
+
+    As a signal would: nothing in the search may catch it.
+    """
 
     def at(number):
         original, searched = prefix._search_block, []
@@ -243,7 +242,7 @@ def killed(monkeypatch):
         def search(*given):
             searched.append(given)
             if len(searched) == number:
-                raise Killed
+                raise SystemExit
             return original(*given)
 
         monkeypatch.setattr(prefix, "_search_block", search)
@@ -256,7 +255,7 @@ def test_interrupted_search_goes_on_where_it_stopped(rng, tmp_path, killed):
     queries, database = gaussian(rng, 40), gaussian(rng, 200)
     arguments = {"dims": DIMS, "k": 5, "query_block": 10, "resume_dir": tmp_path / "parts"}
     searched = killed(3)
-    with pytest.raises(Killed):
+    with pytest.raises(SystemExit):
         prefix_search(queries, database, **arguments)
     assert len(list((tmp_path / "parts").glob("queries-*.npz"))) == 2
     key = json.loads((tmp_path / "parts" / "key.json").read_text())
@@ -273,18 +272,17 @@ def test_interrupted_search_goes_on_where_it_stopped(rng, tmp_path, killed):
 
 @pytest.mark.parametrize("change", ["database", "k", "metric", "dims", "columns"])
 def test_parts_of_another_search_are_not_used(rng, tmp_path, killed, caplog, change):
-    queries, database = gaussian(rng, 20), gaussian(rng, 200)
-    arguments = {"dims": DIMS, "k": 5, "query_block": 10, "resume_dir": tmp_path}
+    database, other = gaussian(rng, 200), gaussian(rng, 200)
+    changed = {"database": other, "k": 6, "metric": "l2", "dims": (4, 7), "columns": np.arange(48)[::-1]}
+    arguments = {"queries": gaussian(rng, 20), "database": database, "dims": DIMS, "k": 5}
+    arguments |= {"query_block": 10, "resume_dir": tmp_path}
     (tmp_path / "notes.txt").write_text("of somebody else")
     killed(2)
-    with pytest.raises(Killed):
-        prefix_search(queries, database, **arguments)
-    if change == "database":
-        database = -database
-    else:
-        arguments[change] = {"k": 6, "metric": "l2", "dims": (4, 7), "columns": np.arange(48)[::-1]}[change]
-    found = prefix_search(queries, database, **arguments)
-    fresh = prefix_search(queries, database, **arguments | {"resume_dir": None})
+    with pytest.raises(SystemExit):
+        prefix_search(**arguments)
+    arguments[change] = changed[change]
+    found = prefix_search(**arguments)
+    fresh = prefix_search(**arguments | {"resume_dir": None})
     np.testing.assert_array_equal(found.ids, fresh.ids)
     assert "other inputs" in caplog.text
     assert (tmp_path / "notes.txt").read_text() == "of somebody else"

@@ -14,6 +14,7 @@ queries, as one batch, the best of several repeats. Saved, for I configurations 
     build_seconds, bytes_per_item float64 [I]             with one thread; as FAISS writes the index to disk
 """
 
+import re
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -26,7 +27,6 @@ from analysis.search.faiss_indexes import (
     build,
     flat,
     normalised,
-    product_parts,
     refine,
     thread_counts,
     time_searches,
@@ -129,7 +129,8 @@ def wanted(indexes: Mapping[str, dict], sizes: list[int]) -> Iterator[tuple[str,
                 f"measures.indexes.indexes.{name} has {', '.join(given)}; it needs factory and may have "
                 "search and refine"
             )
+        quantiser = re.fullmatch(r"PQ(\d+)(x\d+)?(np)?", given["factory"])
+        parts = int(quantiser[1]) if quantiser else 0
         for m in sizes:
-            parts = product_parts(given["factory"])
             if not parts or (m % parts == 0 and m > parts):
                 yield name, m

@@ -147,13 +147,3 @@ def normalised(features: np.ndarray) -> np.ndarray:
     copy = np.array(features, np.float32, order="C")
     faiss.normalize_L2(copy)
     return copy
-
-
-def product_parts(factory: str) -> int:
-    """Parts that a plain product quantiser cuts a vector into, 0 for other indexes.
-
-    >>> product_parts("PQ16np"), product_parts("PQ32x4np"), product_parts("IVF64,Flat")
-    (16, 32, 0)
-    """
-    found = re.fullmatch(r"PQ(\d+)(x\d+)?(np)?", factory)
-    return int(found.group(1)) if found else 0
