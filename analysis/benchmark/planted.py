@@ -106,14 +106,16 @@ def write_method(
     """
     folder, dim = layout.embeddings(method.name, seed), planted.codes.shape[1]
     views = method_views(method, dim, rng)
-    bank = DEVIATION * rng.standard_normal((BANK, dim), dtype=np.float32)
+    noise = DEVIATION * rng.standard_normal((BANK, dim), dtype=np.float32)
     columns = np.concatenate([np.arange(m) for m in (method.nesting if method.network_per_size else [dim])])
     for name, labels in splits.items():
+        bank = noise * NOISE.get(name, 1)
         with files.create_npy(folder / f"{name}.npy", (len(labels), len(columns)), dtype) as out:
             for start in range(0, len(labels), BLOCK):
-                rows = slice(start, start + BLOCK)
-                embedded = embed(labels[rows], planted, bank * NOISE.get(name, 1), rng)
-                out[rows] = embedded[:, columns]
+                shown = labels[start : start + BLOCK]
+                shown = np.where(rng.random(len(shown)) < MISTAKEN, planted.siblings[shown], shown)
+                embedded = planted.codes[shown] + bank[rng.integers(0, BANK, len(shown))]
+                out[start : start + BLOCK] = embedded[:, columns]
     write_representation(
         folder,
         method=method.name,
@@ -155,13 +157,6 @@ def method_views(method: Method, dim: int, rng: np.random.Generator) -> list[Vie
         orders = [tuple(rng.permutation(dim).tolist()) for _ in range(method.options["draws"])]
         return [View(method.nesting, 0, dim, draw, order=order) for draw, order in enumerate(orders)]
     return [View(method.nesting, 0, dim)]
-
-
-def embed(labels: np.ndarray, planted: Planted, bank: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """float32 [n, d]. labels: int64 [n]; bank: noise [any, d]."""
-    mistaken = rng.random(len(labels)) < MISTAKEN
-    shown = np.where(mistaken, planted.siblings[labels], labels)
-    return planted.codes[shown] + bank[rng.integers(0, len(bank), len(labels))]
 
 
 def classifier(

@@ -1,7 +1,7 @@
 """Each method's paired difference to a baseline at every size; `paired_mrl` takes MRL as the baseline."""
 
 from analysis.metrics import metric
-from analysis.plotting import as_shown, headline, legend_below, new_figure, size_axis, whiskers
+from analysis.plotting import as_shown, headline, legend_below, new_figure, rows_by, size_axis, whiskers
 from analysis.statistics import MARGIN
 from suite.errors import unknown
 
@@ -24,9 +24,8 @@ def draw(drawing):
     for axes, outcome in zip(panels, OUTCOMES):
         rows = table[table["outcome"] == outcome]
         axes.axhspan(-100 * MARGIN, 100 * MARGIN, color="#DDDDDD", zorder=0)
-        for method in drawing.shown("paired"):
-            if len(some := rows[rows["method"] == method].sort_values("dim")):
-                differences(drawing, axes, method, some)
+        for method, some in rows_by(rows, "method", drawing.shown("paired")).items():
+            differences(drawing, axes, method, some.sort_values("dim"))
         size_axis(axes, rows["dim"])
         axes.set_title(metric("top1", outcome).label)
     shown = table[table["method"].isin(drawing.shown("paired"))]

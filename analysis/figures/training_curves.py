@@ -16,8 +16,7 @@ def draw(drawing):
     Networks that came with their weights have no curve.
     """
     trained = [name for name in drawing.shown() if drawing.study.method(name).networks]
-    logs = {name: training_log(drawing, name) for name in trained}
-    logs = {name: log for name, log in logs.items() if len(log)}
+    logs = {name: log for name in trained if len(log := training_log(drawing, name))}
     if not logs:
         raise UserError("no network of this study was trained; take training_curves out of its figures")
     columns = min(3, len(logs))

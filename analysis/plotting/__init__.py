@@ -213,9 +213,8 @@ def curve(drawing: Drawing, axes: Axes, method: str, rows: pd.DataFrame) -> None
 def curves(drawing: Drawing, axes: Axes, table: pd.DataFrame, methods: Sequence[str]) -> None:
     """Every method's curve against size on one axis, which is named by the metric. table: of one metric."""
     means = over_seeds(table[table["method"].isin(methods)])
-    for method in methods:
-        if len(rows := means[means["method"] == method]):
-            curve(drawing, axes, method, rows)
+    for method, rows in rows_by(means, "method", methods).items():
+        curve(drawing, axes, method, rows)
     size_axis(axes, means["dim"])
     axes.set_ylabel(metric_of(table).axis)
 
