@@ -87,7 +87,7 @@ def labels(figure, axes, points: pd.DataFrame, drawing) -> None:
         for row, place in zip(column, moved):
             point = points.iloc[row]
             numbers = {"network": point.networks, "forward": point.forwards}
-            counts = ", ".join(f"{n} {thing}{'s' * (n != 1)}" for thing, n in numbers.items())
+            counts = ", ".join(f"{n} {thing}{'' if n == 1 else 's'}" for thing, n in numbers.items())
             text, shift = f"{drawing.label(point.method)}: {counts}", (14, place - places[row, 1])
             text = beside(axes, text, (point.compute, point.accuracy), shift, **LABEL)
             text.set_in_layout(False)  # or the layout would shift the axes under the places
