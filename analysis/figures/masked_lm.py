@@ -11,6 +11,8 @@ def draw(drawing):
     """A panel per kind of token; bars are intervals over documents."""
     kinds = rows_by(drawing.table("masked_lm", metric="top1"), "tokens", PANELS)
     shown = [(f"{PANELS[kind]}\n{rows['n'].iloc[0]:,} masked tokens", rows) for kind, rows in kinds.items()]
-    figure, _ = curve_panels(drawing, "masked_lm", shown, bottom=0, height=2.9)
+    figure, panels = curve_panels(drawing, "masked_lm", shown, height=2.9)
+    for axes in panels:
+        axes.set_ylim(bottom=0)
     headline(figure, drawing.conditions(bars="95 % over documents"))
     return figure

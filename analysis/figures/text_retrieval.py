@@ -19,6 +19,8 @@ def draw(drawing):
         rows = table[(table["direction"] == direction) & (table["metric"] == metric)]
         if len(rows):  # a handful of candidates has no recall@5
             shown.append((f"{title}\n{rows['n'].iloc[0]:,} queries", rows))
-    figure, _ = curve_panels(drawing, "text_retrieval", shown, bottom=0, height=3.2)
+    figure, panels = curve_panels(drawing, "text_retrieval", shown, height=3.2)
+    for axes in panels:
+        axes.set_ylim(bottom=0)
     headline(figure, f"{drawing.conditions(None, bars='95 % over classes')} · classes never trained on")
     return figure

@@ -14,11 +14,12 @@ def draw(drawing):
     """Left unseen classes, right seen ones; the dashed line is chance."""
     sides = rows_by(drawing.table("zero_shot", metric="top1"), "classes", TITLES)
     shown = [(TITLES[classes].format(**rows.iloc[0]), rows) for classes, rows in sides.items()]
-    figure, panels = curve_panels(drawing, "zero_shot", shown, bottom=0, height=3.2)
+    figure, panels = curve_panels(drawing, "zero_shot", shown, height=3.2)
     where = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
     for axes, rows in zip(panels, sides.values()):
         chance = 100 / rows["candidates"].iloc[0]
         axes.axhline(chance, color="#666666", linestyle="--", linewidth=0.8)
         axes.annotate(f"chance {chance:.2g} %", (1, chance), fontsize=6, **where)
+        axes.set_ylim(bottom=0)
     headline(figure, drawing.conditions(None, bars="95 % over classes"))
     return figure

@@ -220,14 +220,13 @@ def curves(drawing: Drawing, axes: Axes, table: pd.DataFrame, methods: Sequence[
 
 
 def curve_panels(
-    drawing: Drawing, task: str, shown: list[tuple[str, pd.DataFrame]], bottom: float | None = None, **size
+    drawing: Drawing, task: str, shown: Sequence[tuple[str, pd.DataFrame]], **size
 ) -> tuple[Figure, np.ndarray]:
-    """(figure, panels): every method's curves, a panel per title and its rows, value axes from `bottom`."""
+    """(figure, panels): every method's curves against size, a panel per title and its rows."""
     figure, panels = new_figure(len(shown), squeeze=False, **size)
     for axes, (title, rows) in zip(panels[0], shown):
         curves(drawing, axes, rows, drawing.shown(task))
         axes.set_title(title)
-        axes.set_ylim(bottom=bottom)
     legend_below(figure, panels[0, 0])
     return figure, panels[0]
 
