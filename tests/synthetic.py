@@ -9,6 +9,7 @@ Twelve seen classes in four superclasses, six unseen ones, all splits; MRL, MRL-
 draws of random features, for two seeds. It is trained with flips, so that val_flip exists.
 """
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +23,15 @@ from suite.contracts import EVALUATION, FIGURE, MEASURE
 from suite.layout import Layout
 from suite.study import Study
 
-COUNTS = {
-    "train": 240,
-    "val": 120,
-    "v2": 60,
-    "sketch": 48,
-    "r": 30,
-    "a": 30,
-    "database": 60,
-    "query": 24,
-    "stream": 160,
+COUNTS = {"train": 240, "val": 120, "v2": 60, "sketch": 48, "r": 30, "a": 30}
+COUNTS |= {"database": 60, "query": 24, "stream": 160}
+
+
+INDEXES = {
+    "exact": {"factory": "Flat", "refine": True},
+    "hnsw": {"factory": "HNSW8", "refine": True},
+    "pq2": {"factory": "PQ4x4np"},
+    "binary": {"factory": "Binary"},
 }
 
 
@@ -75,17 +75,7 @@ def config(**overrides) -> dict:
             "classmeans": {"shots": [1, 3], "choices": 3, "interval": 20},
             "neighbours": {"k": 20},
             "reranking": {"shortlist": 20, "lengths": [10, 30], "keep": 10},
-            "indexes": {
-                "queries": 40,
-                "seconds": 0,
-                "shortlist": 20,
-                "indexes": {
-                    "exact": {"factory": "Flat", "refine": True},
-                    "hnsw": {"factory": "HNSW8", "refine": True},
-                    "pq2": {"factory": "PQ4x4np"},
-                    "binary": {"factory": "Binary"},
-                },
-            },
+            "indexes": {"queries": 40, "seconds": 0, "shortlist": 20, "indexes": INDEXES},
         },
         **overrides,
     }
@@ -112,25 +102,19 @@ def build(folder: Path, seed: int = 0, **overrides) -> tuple[Study, Layout]:
 
 def write_log(path: Path, sizes: tuple[int, ...]) -> None:
     """Two epochs of a training log."""
-    rows = [
-        {"epoch": epoch, "dim": m, "loss": 1 / epoch, "train_top1": 1 - 0.5 / epoch}
-        for epoch in (1, 2)
-        for m in sizes
-    ]
+    log = pd.DataFrame(product((1, 2), sizes), columns=["epoch", "dim"])
     with files.write_aside(path) as aside:
-        pd.DataFrame(rows).to_csv(aside, index=False)
+        log.assign(loss=1 / log["epoch"], train_top1=1 - 0.5 / log["epoch"]).to_csv(aside, index=False)
 
 
 def measure(study: Study, layout: Layout, *measures: str) -> None:
     """Save the raw outcomes of the given measures (default: all that the evaluations need)."""
-    pairs = dict.fromkeys(study.measured())
+    pairs = [pair for pair in dict.fromkeys(study.measured()) if not measures or pair[1] in measures]
     # Those that read what other measures saved come last.
-    order = sorted(pairs, key=lambda pair: bool(MEASURE.facts(pair[1]).READS))
-    for method, name in order:
-        if not measures or name in measures:
-            for seed in study.seeds:
-                found = analysis.measure.measure(study, layout, method, seed, name)
-                files.write_npz(layout.outcomes(method, seed, name), found)
+    pairs = sorted(pairs, key=lambda pair: bool(MEASURE.facts(pair[1]).READS))
+    for (method, name), seed in product(pairs, study.seeds):
+        found = analysis.measure.measure(study, layout, method, seed, name)
+        files.write_npz(layout.outcomes(method, seed, name), found)
 
 
 def tabulated(study: Study, layout: Layout) -> None:

@@ -12,7 +12,7 @@ from analysis.measures import indexes, neighbours, read_outcomes, reranking
 from analysis.metrics import CASCADES, funnel_stages, mflops_per_query
 from analysis.run import Run
 from analysis.search import faiss_indexes, prefix, prefix_search, rerank
-from analysis.search.rerank import Prefixes, follow, narrow, search_and_follow, sorting_keys
+from analysis.search.rerank import Prefixes, follow, narrow, search_and_follow
 from analysis.tabulate import tabulate
 from baselines.representation import Representation, View, write_representation
 from splits.store import Dataset
@@ -23,33 +23,28 @@ from suite.study import load_study
 TASKS = ("retrieval", "adaptive_retrieval", "funnel_retrieval", "index_retrieval")
 METHODS = {"mrl": None, "fixed_feature": None, "random_features": {"draws": 2}}
 SIZES = (2, 4, 8, 16)
+GIVEN = {"methods": METHODS, "seeds": [0], "figures": []}
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """(study, layout) with raw outcomes of everything here."""
-    study, layout = synthetic.build(
-        tmp_path_factory.mktemp("retrieval"),
-        tasks=dict.fromkeys(TASKS),
-        methods=METHODS,
-        seeds=[0],
-        figures=[],
-    )
+    folder = tmp_path_factory.mktemp("retrieval")
+    study, layout = synthetic.build(folder, tasks=dict.fromkeys(TASKS), **GIVEN)
     synthetic.measure(study, layout)
     return study, layout
 
 
 @pytest.fixture
-def made(tmp_path, rng):
-    """make(queries, database, views=…) → Representation with splits val and train."""
+def made(tmp_path):
+    """made(queries, database, …) → Representation with splits val and train, or others given as pairs."""
 
-    def make(queries, database, views=None, sizes=SIZES):
-        np.save(tmp_path / "val.npy", queries)
-        np.save(tmp_path / "train.npy", database)
-        views = views or [View(sizes, 0, queries.shape[1])]
-        write_representation(
-            tmp_path, method="made", seed=0, views=views, splits=["train", "val"], classifiers={}
-        )
+    def make(queries, database, /, sizes=SIZES, **others):
+        splits = {"val": queries, "train": database, **others}
+        for name, array in splits.items():
+            np.save(tmp_path / f"{name}.npy", array)
+        given = {"method": "made", "seed": 0, "views": [View(sizes, 0, queries.shape[1])], "classifiers": {}}
+        write_representation(tmp_path, splits=list(splits), **given)
         return Representation(tmp_path)
 
     return make
@@ -89,11 +84,11 @@ def test_stages_keep_the_first_and_order_them_by_hand():
     assert narrow(ids, scores, [(5, 4), (2, 8), (1, 4)]).tolist() == [[1]]
 
 
-def test_keys_sort_by_score_then_id(rng):
+def test_a_stage_orders_by_score_then_id(rng):
     scores = rng.choice(np.array([-2.5, -1e-30, -0.0, 0.0, 1e-30, 0.5, 3e38, -3e38], np.float32), (40, 25))
-    ids = rng.permuted(np.tile(np.arange(25), (40, 1)), axis=1)
-    expected = np.lexsort((ids, -scores), axis=1)
-    np.testing.assert_array_equal(np.argsort(sorting_keys(scores, ids), axis=1), expected)
+    ids = rng.permuted(np.tile(np.arange(25, dtype=np.int32), (40, 1)), axis=1)
+    expected = np.take_along_axis(ids, np.lexsort((ids, -scores), axis=1), axis=1)
+    np.testing.assert_array_equal(narrow(ids, {4: scores}, [(25, 4)]), expected)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
@@ -182,21 +177,10 @@ class Splits(dict):
         return np.zeros(self[split], np.int64)
 
 
-def test_a_small_database_does_not_shorten_the_next_ones_shortlists(tmp_path, rng):
-    items = {"train": 7, "database": 60}
-    for name, n in (items | {"val": 4, "query": 5}).items():
-        np.save(tmp_path / f"{name}.npy", gaussian(rng, n, 16))
-    views = [View(SIZES, 0, 16)]
-    write_representation(
-        tmp_path,
-        method="made",
-        seed=0,
-        views=views,
-        splits=["val", "train", "query", "database"],
-        classifiers={},
-    )
-    representation = Representation(tmp_path)
-    dataset = Splits({"val": 4, "query": 5} | items)
+def test_a_small_database_does_not_shorten_the_next_ones_shortlists(made, rng):
+    dataset = Splits(val=4, train=7, query=5, database=60)
+    val, train, query, database = (gaussian(rng, n, 16) for n in dataset.values())
+    representation = made(val, train, query=query, database=database)
     saved = neighbours.measure(representation, dataset, {"k": 30, "study_sizes": SIZES})
     options = reranking.OPTIONS | {"shortlist": 20, "keep": 15, "lengths": [40]}
     found = reranking.measure(representation, dataset, options, saved)
@@ -232,43 +216,39 @@ def test_saved_pairs_are_those_of_brute_force(finished, method):
                 scores = np.take_along_axis(cosines_of(queries, items, dim), shortlist, axis=1)
                 best = -np.sort(-scores, axis=1)[:, :10]
                 place_of = (shortlist[:, None] == ids[draw, place][:, :, None]).argmax(2)
-                np.testing.assert_array_equal(
-                    np.take_along_axis(shortlist, place_of, axis=1), ids[draw, place]
-                )
+                chosen, reached = (np.take_along_axis(a, place_of, axis=1) for a in (shortlist, scores))
+                np.testing.assert_array_equal(chosen, ids[draw, place])
                 # Scores, not ids: rounding may order two that differ by less than float32 resolves.
-                np.testing.assert_allclose(
-                    np.take_along_axis(scores, place_of, axis=1), best, rtol=1e-5, atol=1e-6
-                )
+                np.testing.assert_allclose(reached, best, rtol=1e-5, atol=1e-6)
 
 
 def test_a_shortlist_needs_as_many_saved_neighbours(finished):
     _, layout = finished
-    study = synthetic.Study(
-        synthetic.config(measures={"reranking": {"shortlist": 200}}, tasks={}, figures=[])
-    )
+    measures = {"reranking": {"shortlist": 200}}
+    study = synthetic.Study(synthetic.config(measures=measures, tasks={}, figures=[]))
     with pytest.raises(UserError, match="a shortlist of 200 .* the 20 neighbours that were saved"):
         measure(study, layout, "mrl", 0, "reranking")
 
 
-class Killed(BaseException):
-    """Stands for a signal: nothing in a measure may catch it."""
-
-
 def test_a_measure_killed_before_its_outcomes_are_saved_searches_nothing_twice(tmp_path, monkeypatch):
-    given = {"tasks": dict.fromkeys(TASKS), "methods": METHODS, "seeds": [0], "figures": []}
+    given = {"tasks": dict.fromkeys(TASKS), **GIVEN}
     _, layout = synthetic.build(tmp_path, **given)
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(synthetic.config(**given)))
     monkeypatch.chdir(tmp_path)
     original, searched = prefix._search_block, []
     monkeypatch.setattr(prefix, "_search_block", lambda *block: searched.append(block) or original(*block))
 
-    def killed(*given):
-        raise Killed
+    def killed(path, arrays):
+        """Parts of a search are saved; at the outcomes it is as for a signal: nothing may catch it."""
+        if not path.name.startswith("queries-"):
+            raise SystemExit
+        write(path, arrays)
 
+    write = files.write_npz
     for name in ("neighbours", "reranking"):
         command = ["--study", "study.yaml", "--method", "random_features", "--measure", name]
-        with monkeypatch.context() as patch, pytest.raises(Killed):
-            patch.setattr(analysis.measure.files, "write_npz", saved_parts(layout, name, killed))
+        with monkeypatch.context() as patch, pytest.raises(SystemExit):
+            patch.setattr(files, "write_npz", killed)
             analysis.measure.main(command)
         before = len(searched)
         analysis.measure.main(command)
@@ -281,13 +261,6 @@ def test_a_measure_killed_before_its_outcomes_are_saved_searches_nothing_twice(t
         for key in found.files:
             np.testing.assert_array_equal(found[key], expected[key])
         searched.clear()
-
-
-def saved_parts(layout, name, otherwise):
-    """A write_npz that saves the parts of a search, and calls `otherwise` for the outcomes."""
-    write = files.write_npz
-    outcomes = layout.outcomes("random_features", 0, name).name
-    return lambda path, arrays: otherwise() if path.name == outcomes else write(path, arrays)
 
 
 def test_a_size_without_a_network_cannot_re_rank(finished):
@@ -354,29 +327,18 @@ def test_the_funnel_table_says_its_stages(finished):
 
 
 def test_no_other_lengths_are_scored_where_none_were_asked_for(tmp_path):
-    study, layout = synthetic.build(
-        tmp_path,
-        measures={"neighbours": {"k": 20}, "reranking": {"shortlist": 20, "lengths": []}},
-        tasks={"adaptive_retrieval": None},
-        methods={"mrl": None},
-        seeds=[0],
-        figures=[],
-    )
+    measures = {"neighbours": {"k": 20}, "reranking": {"shortlist": 20, "lengths": []}}
+    given = GIVEN | {"methods": {"mrl": None}, "tasks": {"adaptive_retrieval": None}}
+    study, layout = synthetic.build(tmp_path, measures=measures, **given)
     synthetic.measure(study, layout)
     table = tabulate(study, "adaptive_retrieval", layout).query("search == 'adaptive'")
     assert set(table["shortlist_k"]) == {20}
 
 
-def test_a_method_with_one_size_has_no_funnel(finished):
-    _, layout = finished
-    one, layout = synthetic.build(
-        layout.root / "one",
-        nesting=[16],
-        tasks=dict.fromkeys(["adaptive_retrieval", "funnel_retrieval"]),
-        methods={"mrl": None},
-        seeds=[0],
-        figures=[],
-    )
+def test_a_method_with_one_size_has_no_funnel(tmp_path):
+    tasks = dict.fromkeys(["adaptive_retrieval", "funnel_retrieval"])
+    given = GIVEN | {"methods": {"mrl": None}, "tasks": tasks}
+    one, layout = synthetic.build(tmp_path, nesting=[16], **given)
     synthetic.measure(one, layout, "neighbours", "reranking")
     assert tabulate(one, "funnel_retrieval", layout).empty
     assert set(tabulate(one, "adaptive_retrieval", layout)["search"]) == {"single", "adaptive"}
@@ -402,10 +364,9 @@ def test_refining_everything_is_exact_search(rng):
     items, queries = unit(rng, 300), unit(rng, 20)
     full = faiss_indexes.build(items, "Flat", 16).index
     short = faiss_indexes.build(items, "Flat", 2).index
-    (_, plain), (refines, refined) = faiss_indexes.searchers(short, full, 300 / 10)
-    assert refines
+    refined = faiss_indexes.refine(short, full, 300 / 10)
     np.testing.assert_array_equal(refined.search(queries, 10)[1], full.search(queries, 10)[1])
-    assert (plain.search(queries, 10)[1] != full.search(queries, 10)[1]).any()
+    assert (short.search(queries, 10)[1] != full.search(queries, 10)[1]).any()
 
 
 @pytest.mark.parametrize("dim", [4, 16])
@@ -415,18 +376,16 @@ def test_binary_codes_are_compared_by_differing_bits(rng, dim):
     mean = items[:, :dim].mean(0)
     bits, asked = items[:, :dim] > mean, queries[:, :dim] > mean
     distances = (asked[:, None] != bits[None]).sum(2)
-    found = built.index.search(queries, 5)[1]
-    np.testing.assert_array_equal(
-        np.take_along_axis(distances, found, axis=1), np.sort(distances, axis=1)[:, :5]
-    )
+    found = np.take_along_axis(distances, built.index.search(queries, 5)[1], axis=1)
+    np.testing.assert_array_equal(found, np.sort(distances, axis=1)[:, :5])
     assert built.bytes == 80 * -(-dim // 8)
 
 
 def test_a_product_quantiser_takes_sizes_it_divides():
-    given = {"pq": {"factory": "PQ4x4np"}, "exact": {"factory": "Flat"}}
-    assert list(indexes.wanted(given, [2, 4, 6, 8, 16])) == [
-        ("pq", 8), ("pq", 16), ("exact", 2), ("exact", 4), ("exact", 6), ("exact", 8), ("exact", 16),
-    ]  # fmt: skip
+    given = {"pq": {"factory": "PQ4x4np"}, "whole": {"factory": "PQ8"}, "exact": {"factory": "Flat"}}
+    sizes = [2, 4, 6, 8, 16]
+    expected = {"pq": [8, 16], "whole": [16], "exact": sizes}
+    assert list(indexes.wanted(given, sizes)) == [(name, m) for name in given for m in expected[name]]
 
 
 @pytest.mark.parametrize(
@@ -449,7 +408,7 @@ def test_the_full_size_is_in_memory_once(rng):
     full = faiss_indexes.flat([items[:100], items[100:]])
     np.testing.assert_array_equal(faiss_indexes.vectors(full.index), faiss_indexes.normalised(items))
     options = indexes.OPTIONS | {"seconds": 0, "indexes": {"exact": {"factory": "Flat", "refine": True}}}
-    parts = indexes.measure_view(full, queries, [4, 16], options, refine=True)
+    parts = indexes.measure_view(full, queries, [4, 16], options, full_size=True)
     found = {(part["dim"], part["refined"]): part for part in parts}
     assert set(found) == {(4, False), (4, True), (16, False)}
     whole = found[16, False]

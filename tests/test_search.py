@@ -59,7 +59,7 @@ def assert_exact(found, queries, database, metric):
 
 @pytest.mark.parametrize("metric", list(search.METRICS))
 @pytest.mark.parametrize("make", [gaussian, clustered])
-@pytest.mark.parametrize("k", [1, 10, 200])
+@pytest.mark.parametrize("k", [1, 10, 200, 900])  # the last ranks the whole database
 def test_equals_brute_force(rng, metric, make, k):
     queries, database = make(rng, 37), make(rng, 900)
     found = prefix_search(queries, database, DIMS, k, metric=metric, database_block=128)
@@ -68,41 +68,31 @@ def test_equals_brute_force(rng, metric, make, k):
     assert_exact(found, queries, database, metric)
 
 
-@pytest.mark.parametrize("k", [1, 10, 200, 2048])
-@pytest.mark.parametrize("make", [gaussian, clustered])
+def digits(rng, n):
+    """Principal components of n of the handwritten digits, chosen at random."""
+    pixels = load_digits().data
+    components = PCA(48, svd_solver="full").fit_transform(pixels - pixels.mean(0)).astype(np.float32)
+    return components[rng.choice(len(components), n, replace=False)]
+
+
+@pytest.mark.parametrize("k", [1, 10, 200, 1500])
+@pytest.mark.parametrize("make", [gaussian, clustered, digits])
 def test_equals_faiss_on_truncated_copies(rng, make, k):
-    queries, database = make(rng, 24), make(rng, 3000)
-    cosine = prefix_search(queries, database, (8, 12, 24, 48), k, database_block=512)
-    plain = prefix_search(queries, database, (8, 12, 24, 48), k, metric="l2", database_block=512)
+    queries, database = np.split(make(rng, 1790), [24])
+    cosine = prefix_search(queries, database, (2, 8, 12, 24, 48), k, database_block=512)
+    plain = prefix_search(queries, database, (2, 8, 12, 24, 48), k, metric="l2", database_block=512)
     for dim in plain.dims:
-        q, x = assert_same_as_flat_l2(plain, queries, database, dim, k)
+        q, x = (np.ascontiguousarray(a[:, :dim]) for a in (queries, database))
+        flat, unit, product = faiss.IndexFlatL2(dim), faiss.IndexFlatL2(dim), faiss.IndexFlatIP(dim)
+        flat.add(x)
+        assert_same_neighbours(plain.at(dim), flat.search(q, k), scale=np.square(x).sum(1).max())
         faiss.normalize_L2(q)
         faiss.normalize_L2(x)
-        for index in (faiss.IndexFlatIP(dim), faiss.IndexFlatL2(dim)):
-            index.add(x)
-            distances, ids = index.search(q, k)
-            if isinstance(index, faiss.IndexFlatIP):
-                distances = 2 - 2 * distances
-            assert_same_neighbours(cosine.at(dim), (distances, ids), scale=1)
-
-
-@pytest.mark.parametrize("k", [1, 10, 200])
-def test_equals_faiss_on_embeddings_of_handwritten_digits(k):
-    pixels = load_digits().data
-    embeddings = PCA(48, svd_solver="full").fit_transform(pixels - pixels.mean(0)).astype(np.float32)
-    queries, database = np.ascontiguousarray(embeddings[::9]), np.delete(embeddings, np.s_[::9], axis=0)
-    found = prefix_search(queries, database, (2, 8, 16, 48), k, metric="l2", database_block=512)
-    for dim in found.dims:
-        assert_same_as_flat_l2(found, queries, database, dim, k)
-
-
-def assert_same_as_flat_l2(found, queries, database, dim, k):
-    """Same neighbours as FAISS's on copies cut to `dim`, which are returned."""
-    q, x = (np.ascontiguousarray(a[:, :dim]) for a in (queries, database))
-    flat = faiss.IndexFlatL2(dim)
-    flat.add(x)
-    assert_same_neighbours(found.at(dim), flat.search(q, k), scale=np.square(x).sum(1).max())
-    return q, x
+        unit.add(x)
+        assert_same_neighbours(cosine.at(dim), unit.search(q, k), scale=1)
+        product.add(x)
+        cosines, ids = product.search(q, k)
+        assert_same_neighbours(cosine.at(dim), (2 - 2 * cosines, ids), scale=1)
 
 
 def assert_same_neighbours(ours, theirs, scale):
@@ -139,14 +129,6 @@ def test_equal_rows_of_any_value_tie(rng):
     np.testing.assert_array_equal(found.ids, expected)
 
 
-@pytest.mark.parametrize("metric", list(search.METRICS))
-def test_k_of_the_whole_database_ranks_it(rng, metric):
-    queries, database = gaussian(rng, 6), gaussian(rng, 150)
-    found = prefix_search(queries, database, DIMS, 150, metric=metric, database_block=32)
-    assert_exact(found, queries, database, metric)
-    np.testing.assert_array_equal(np.sort(found.ids, axis=2), np.broadcast_to(np.arange(150), (7, 6, 150)))
-
-
 @pytest.mark.parametrize("order", [1, -1])
 def test_rows_that_get_better_and_better(order):
     # The worst case for a threshold: each tile is better than all before it, and overflows what is kept.
@@ -161,19 +143,11 @@ def test_rows_that_get_better_and_better(order):
 def test_tiles_blocks_and_threads_change_nothing(rng, metric):
     queries, database = clustered(rng, 45), clustered(rng, 1000)
     whole = prefix_search(queries, database, DIMS, 20, metric=metric, threads=1, database_block=1000)
-    split = prefix_search(
-        queries, database, DIMS, 20, metric=metric, threads=3, database_block=33, query_block=11
-    )
+    pieces = {"threads": 3, "database_block": 33, "query_block": 11}
+    split = prefix_search(queries, database, DIMS, 20, metric=metric, **pieces)
     np.testing.assert_allclose(whole.distances, split.distances, rtol=1e-5, atol=2e-6)
     assert_exact(split, queries, database, metric)
     assert (whole.ids == split.ids).mean() > 0.99
-
-
-def test_size_searched_alone_finds_the_same(rng):
-    queries, database = gaussian(rng, 20), gaussian(rng, 500)
-    together = prefix_search(queries, database, (3, 8, 32), 5)
-    alone = prefix_search(queries, database, (32,), 5)
-    np.testing.assert_array_equal(together.at(32)[0], alone.at(32)[0])
 
 
 def test_float16_storage_is_read_exactly_and_summed_in_float32(rng):
@@ -203,11 +177,9 @@ def test_memory_mapped_pages_are_given_back(rng, tmp_path, monkeypatch):
     np.save(tmp_path / "x.npy", gaussian(rng, 4096))
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     advised = []
-    monkeypatch.setattr(
-        prefix, "_advise", lambda array, start, stop, what: advised.append((what, start, stop))
-    )
+    monkeypatch.setattr(prefix, "_advise", lambda array, *advice: advised.append(advice))
     prefix_search(gaussian(rng, 3), mapped, (8,), 1, database_block=1024)
-    released = [(start, stop) for what, start, stop in advised if what == "MADV_DONTNEED"]
+    released = [(start, stop) for start, stop, what in advised if what == "MADV_DONTNEED"]
     assert released == [(0, 1024), (1024, 2048), (2048, 3072), (3072, 4096)]
 
 
@@ -220,28 +192,17 @@ def test_advice_stays_inside_the_file(tmp_path, start, stop):
     assert (mapped == 1).all()
 
 
-@pytest.mark.parametrize(
-    "columns",
-    [
-        np.array([40, 3, 3, 17, 0, 22, 9, 47, 5]),
-        slice(5, 40),
-        slice(1, None, 3),
-        slice(None, None, -1),
-        np.arange(48) % 2 == 0,
-    ],
-)
+CHOSEN = [np.array([40, 3, 3, 17, 0, 22, 9, 47, 5]), np.arange(48) % 2 == 0]
+
+
+@pytest.mark.parametrize("columns", [*CHOSEN, slice(5, 40), slice(1, None, 3), slice(None, None, -1)])
 def test_columns_equal_a_copy_of_those_columns(rng, tmp_path, columns):
     queries, database = gaussian(rng, 8), gaussian(rng, 300)
     np.save(tmp_path / "x.npy", database)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     found = prefix_search(queries, mapped, (2, 5, 9), 10, columns=columns, database_block=64)
-    copied = prefix_search(
-        np.ascontiguousarray(queries[:, columns]),
-        np.ascontiguousarray(database[:, columns]),
-        (2, 5, 9),
-        10,
-        database_block=64,
-    )
+    copies = (np.ascontiguousarray(array[:, columns]) for array in (queries, database))
+    copied = prefix_search(*copies, (2, 5, 9), 10, database_block=64)
     np.testing.assert_array_equal(found.ids, copied.ids)
     np.testing.assert_array_equal(found.distances, copied.distances)
 
@@ -268,13 +229,12 @@ def test_zero_prefix_has_similarity_zero(rng):
     assert (found.distances[:, 0] == 2).all()
 
 
-class Killed(BaseException):
-    """Stands for a signal: nothing in the search may catch it."""
-
-
 @pytest.fixture
 def killed(monkeypatch):
-    """killed(n) → the blocks searched from now on; the search is killed, once, at the n-th of them."""
+    """killed(n) → the blocks searched from now on; the search is killed, once, at the n-th of them.
+
+    As a signal would: nothing in the search may catch it.
+    """
 
     def at(number):
         original, searched = prefix._search_block, []
@@ -282,7 +242,7 @@ def killed(monkeypatch):
         def search(*given):
             searched.append(given)
             if len(searched) == number:
-                raise Killed
+                raise SystemExit
             return original(*given)
 
         monkeypatch.setattr(prefix, "_search_block", search)
@@ -295,9 +255,11 @@ def test_interrupted_search_goes_on_where_it_stopped(rng, tmp_path, killed):
     queries, database = gaussian(rng, 40), gaussian(rng, 200)
     arguments = {"dims": DIMS, "k": 5, "query_block": 10, "resume_dir": tmp_path / "parts"}
     searched = killed(3)
-    with pytest.raises(Killed):
+    with pytest.raises(SystemExit):
         prefix_search(queries, database, **arguments)
     assert len(list((tmp_path / "parts").glob("queries-*.npz"))) == 2
+    key = json.loads((tmp_path / "parts" / "key.json").read_text())
+    assert (key["dims"], key["k"], key["metric"]) == (list(DIMS), 5, "cosine")
     found = prefix_search(queries, database, **arguments)
     assert len(searched) == 3 + 2  # two blocks came from the folder
     # The parts stay: a kill before the result is saved elsewhere loses nothing.
@@ -310,19 +272,20 @@ def test_interrupted_search_goes_on_where_it_stopped(rng, tmp_path, killed):
 
 @pytest.mark.parametrize("change", ["database", "k", "metric", "dims", "columns"])
 def test_parts_of_another_search_are_not_used(rng, tmp_path, killed, caplog, change):
-    queries, database = gaussian(rng, 20), gaussian(rng, 200)
-    arguments = {"dims": DIMS, "k": 5, "query_block": 10, "resume_dir": tmp_path}
+    database, other = gaussian(rng, 200), gaussian(rng, 200)
+    changed = {"database": other, "k": 6, "metric": "l2", "dims": (4, 7), "columns": np.arange(48)[::-1]}
+    arguments = {"queries": gaussian(rng, 20), "database": database, "dims": DIMS, "k": 5}
+    arguments |= {"query_block": 10, "resume_dir": tmp_path}
+    (tmp_path / "notes.txt").write_text("of somebody else")
     killed(2)
-    with pytest.raises(Killed):
-        prefix_search(queries, database, **arguments)
-    if change == "database":
-        database = -database
-    else:
-        arguments[change] = {"k": 6, "metric": "l2", "dims": (4, 7), "columns": np.arange(48)[::-1]}[change]
-    found = prefix_search(queries, database, **arguments)
-    del arguments["resume_dir"]
-    np.testing.assert_array_equal(found.ids, prefix_search(queries, database, **arguments).ids)
+    with pytest.raises(SystemExit):
+        prefix_search(**arguments)
+    arguments[change] = changed[change]
+    found = prefix_search(**arguments)
+    fresh = prefix_search(**arguments | {"resume_dir": None})
+    np.testing.assert_array_equal(found.ids, fresh.ids)
     assert "other inputs" in caplog.text
+    assert (tmp_path / "notes.txt").read_text() == "of somebody else"
 
 
 @pytest.mark.parametrize("stored", ["memory", "file", "part of a file"])
@@ -348,13 +311,6 @@ def test_parts_of_one_file_are_told_apart(rng, tmp_path):
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     views = [mapped, mapped[:50], mapped[50:], mapped[::2], mapped[:, :24], mapped[:, 24:]]
     assert len({str(resume.fingerprint(view)) for view in views}) == len(views)
-
-
-def test_resume_leaves_other_files_alone(rng, tmp_path):
-    (tmp_path / "notes.txt").write_text("mine")
-    for database in (gaussian(rng, 50), gaussian(rng, 60)):
-        prefix_search(gaussian(rng, 5), database, (8,), 2, resume_dir=tmp_path)
-    assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
 def test_candidates_stay_within_their_memory():
@@ -425,14 +381,6 @@ def test_size_that_was_not_searched_is_an_error(rng):
     found = prefix_search(gaussian(rng, 2), gaussian(rng, 9), (8, 16), 1)
     with pytest.raises(UserError, match="unknown dim 12; allowed: 16, 8"):
         found.at(12)
-
-
-def test_key_file_says_what_is_searched(rng, tmp_path, killed):
-    killed(1)
-    with pytest.raises(Killed):
-        prefix_search(gaussian(rng, 5), gaussian(rng, 50), (8, 16), 2, resume_dir=tmp_path)
-    key = json.loads((tmp_path / "key.json").read_text())
-    assert (key["dims"], key["k"], key["metric"]) == ([8, 16], 2, "cosine")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

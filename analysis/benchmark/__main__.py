@@ -14,7 +14,6 @@ import argparse
 import os
 from pathlib import Path
 
-import pandas as pd
 import torch
 
 from analysis.benchmark import adaptive, evaluations, search
@@ -56,18 +55,12 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(args.threads)
     table = COMMANDS[args.command].run(args)
     print(table.T.to_string(header=False, float_format=lambda value: f"{value:.4g}"))
-    if args.out:
-        write(args, table)
-
-
-def write(args: argparse.Namespace, table: pd.DataFrame) -> None:
-    """Write the table as .csv, or as .json together with the conditions it was measured under."""
-    with files.write_aside(args.out) as path:
-        if args.out.suffix == ".csv":
+    if args.out and args.out.suffix == ".csv":
+        with files.write_aside(args.out) as path:
             table.to_csv(path, index=False)
-        else:
-            conditions = provenance(threads=args.threads, device=args.device, seed=args.seed)
-            files.write_json(path, {"conditions": conditions, "table": table.to_dict("records")})
+    elif args.out:
+        conditions = provenance(threads=args.threads, device=args.device, seed=args.seed)
+        files.write_json(args.out, {"conditions": conditions, "table": table.to_dict("records")})
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from analysis.evaluations.index_retrieval import shared
 from analysis.metrics import mflops_per_query
-from analysis.search.faiss_indexes import FLAT, build, flat, normalised, searchers, vectors
+from analysis.search.faiss_indexes import FLAT, build, flat, normalised, refine, vectors
 from suite.errors import UserError
 from suite.timing import best
 
@@ -33,19 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=int, default=500_000, help="database rows (default 500000)")
     parser.add_argument("--dim", type=int, default=2048, help="full size (default 2048)")
     parser.add_argument("--queries", type=int, default=1000, help="queries (default 1000)")
-    parser.add_argument(
-        "--shortlist-dims", type=int, nargs="+", default=[8, 16, 32, 64], help="default 8 16 32 64"
-    )
+    dims = [8, 16, 32, 64]
+    parser.add_argument("--shortlist-dims", type=int, nargs="+", default=dims, help="default 8 16 32 64")
     parser.add_argument("--shortlist", type=int, default=200, help="K (default 200)")
     parser.add_argument("--k", type=int, default=10, help="neighbours (default 10)")
     parser.add_argument("--seconds", type=float, default=5, help="repeat each search for so long (default 5)")
-    parser.add_argument(
-        "--index",
-        nargs="+",
-        choices=FACTORIES,
-        default=["exact"],
-        help="default exact; hnsw at 2048 dimensions takes minutes to build",
-    )
+    slow = "default exact; hnsw at 2048 dimensions takes minutes to build"
+    parser.add_argument("--index", nargs="+", choices=FACTORIES, default=["exact"], help=slow)
     parser.add_argument("--database", type=Path, help="a .npy of embeddings [N, d] instead of planted ones")
     parser.add_argument("--query-file", type=Path, help="a .npy of queries [n, d] for --database")
 
@@ -70,19 +64,12 @@ def run(args: argparse.Namespace) -> pd.DataFrame:
             faiss.omp_set_num_threads(args.threads)
             (_, ids), seconds = best(partial(index.search, queries, args.k), args.seconds)
             stages = [(args.shortlist, full.d)] if m < full.d else []
+            counted = mflops_per_query(full.ntotal, m, stages) if name == "exact" else np.nan
             table.append(
-                {
-                    "index": name,
-                    "shortlist_dim": m,
-                    "dim": full.d,
-                    "rows": full.ntotal,
-                    "queries": len(queries),
-                    "threads": args.threads,
-                    "ms_per_query": 1000 * seconds / len(queries),
-                    "mflops": mflops_per_query(full.ntotal, m, stages) if name == "exact" else np.nan,
-                    "exact_recall": shared(ids, exact).mean(),
-                    "build_seconds": built,
-                }
+                {"index": name, "shortlist_dim": m, "dim": full.d, "rows": full.ntotal}
+                | {"queries": len(queries), "threads": args.threads}
+                | {"ms_per_query": 1000 * seconds / len(queries), "mflops": counted}
+                | {"exact_recall": shared(ids, exact).mean(), "build_seconds": built}
             )
     table = pd.DataFrame(table)
     single = table[table["shortlist_dim"] == full.d].set_index("index")
@@ -98,8 +85,7 @@ def prepared(name: str, dim: int, full: faiss.IndexFlatL2, items: np.ndarray, ar
     built = build(items, FACTORIES[name], dim, SEARCH.get(name, ""), args.threads)
     if dim == full.d:
         return built.index, built.seconds
-    *_, (_, refined) = searchers(built.index, full, args.shortlist / args.k)
-    return refined, built.seconds
+    return refine(built.index, full, args.shortlist / args.k), built.seconds
 
 
 def embeddings(args: argparse.Namespace) -> tuple[faiss.IndexFlatL2, np.ndarray]:

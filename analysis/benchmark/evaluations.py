@@ -10,6 +10,8 @@ import multiprocessing
 import os
 import shutil
 import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +19,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from analysis.benchmark import NESTING, planted
+from analysis.benchmark import NESTING, make_room, planted
 from analysis.measure import measure
 from analysis.tabulate import tabulate
 from suite import files
@@ -27,15 +29,8 @@ from suite.study import Study
 from suite.timing import peak_memory, timed
 
 # Images of ImageNet-1K, its relatives, and a stream as long as val.
-COUNTS = {
-    "train": 1_281_167,
-    "val": 50_000,
-    "v2": 10_000,
-    "sketch": 50_889,
-    "r": 30_000,
-    "a": 7_500,
-    "stream": 50_000,
-}
+COUNTS = {"train": 1_281_167, "val": 50_000, "v2": 10_000, "sketch": 50_889, "r": 30_000, "a": 7_500}
+COUNTS["stream"] = COUNTS["val"]
 SEEN, UNSEEN, SUPERCLASSES = 1000, 1000, 30
 TIMED = ("predict", "classmeans")  # neighbours have a benchmark of their own
 FROM_PREDICTIONS = ("robustness", "superclass", "disagreement", "adaptive_classification", "paired")
@@ -75,7 +70,7 @@ def run(args: argparse.Namespace) -> pd.DataFrame:
         jobs = [(measure_one, name, f"measure {name}: MRL") for name in TIMED]
         jobs += [(tabulate_one, task, f"table {task}") for task in study.tasks]
         # What the tables compare with, not timed.
-        write_outcomes(study, layout, "fixed_feature", "predict")
+        measure_one(layout, "predict", "fixed_feature")
         os.environ["OMP_NUM_THREADS"] = str(args.threads)  # read by the processes below
         rows = [
             {"job": label, "threads": args.threads, **in_process(job, layout, name)}
@@ -98,13 +93,7 @@ def build(study: Study, layout: Layout, fraction: float, seed: int) -> None:
         return
     counts = {name: max(int(n * fraction), 10 * SEEN) for name, n in COUNTS.items()}
     size = 2 * NESTING[-1] * (sum(counts.values()) + 2 * (sum(counts.values()) - counts["train"]))
-    layout.root.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(layout.root).free
-    if free < 1.05 * size:
-        raise UserError(
-            f"the embeddings take {size / 1e9:.1f} GB and {layout.root} has {free / 1e9:.1f} GB free; "
-            "give another --folder or a smaller --fraction"
-        )
+    make_room(layout.root, size, "the embeddings take", "a smaller --fraction")
     rng = np.random.default_rng(seed)
     # Images of 16 random bytes: only their labels are read, and no two may be the same.
     dataset = planted.write_dataset(
@@ -113,20 +102,14 @@ def build(study: Study, layout: Layout, fraction: float, seed: int) -> None:
     codes = planted.plant(dataset, study.dim, rng)
     labels = {name: dataset.labels(name) for name in dataset.splits}
     tested = {name: labels[name] for name in labels if name not in ("train", "stream")}
-    for method, splits in (("mrl", labels), ("fixed_feature", tested)):
-        planted.write_method(
-            layout, study.methods[method], 0, dataset, codes, rng, dtype=np.float16, splits=splits
-        )
+    for name, splits in (("mrl", labels), ("fixed_feature", tested)):
+        method, options = study.methods[name], {"dtype": np.float16, "splits": splits}
+        planted.write_method(layout, method, 0, dataset, codes, rng, **options)
 
 
-def write_outcomes(study: Study, layout: Layout, method: str, name: str) -> None:
+def measure_one(layout: Layout, name: str, method: str = "mrl") -> None:
     """Measure one method and save what was found."""
-    files.write_npz(layout.outcomes(method, 0, name), measure(study, layout, method, 0, name))
-
-
-def measure_one(layout: Layout, name: str) -> None:
-    """One measure of MRL."""
-    write_outcomes(Study(CONFIG), layout, "mrl", name)
+    files.write_npz(layout.outcomes(method, 0, name), measure(Study(CONFIG), layout, method, 0, name))
 
 
 def tabulate_one(layout: Layout, task: str) -> None:
@@ -138,23 +121,18 @@ def tabulate_one(layout: Layout, task: str) -> None:
 def in_process(job, layout: Layout, name: str) -> dict:
     """Run a job in a fresh process; its seconds, processor seconds and peak resident memory.
 
-    Pages of memory-mapped files count as resident too. Raises UserError when the job fails.
+    Pages of memory-mapped files count as resident too. What the job raises is raised here; UserError when
+    its process was killed.
     """
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=report, args=(theirs, job, layout, name))
-    process.start()
-    theirs.close()
     try:
-        return ours.recv()
-    except EOFError:
-        raise UserError(f"{name} failed; what went wrong stands above") from None
-    finally:
-        process.join()
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+            return process.submit(report, job, layout, name).result()
+    except BrokenProcessPool:
+        raise UserError(f"{name} failed: its process was killed") from None
 
 
-def report(pipe, job, layout: Layout, name: str) -> None:
+def report(job, layout: Layout, name: str) -> dict:
     """What the process of `in_process` does."""
     _, (seconds, _) = timed(partial(job, layout, name))
     # Processor time of the whole process, its imports included.
-    pipe.send({"seconds": seconds, "cpu_seconds": time.process_time(), "peak_rss_gb": peak_memory()})
+    return {"seconds": seconds, "cpu_seconds": time.process_time(), "peak_rss_gb": peak_memory()}

@@ -5,7 +5,6 @@ class, a Gaussian around that of its superclass, plus noise; some are of another
 so that no size is ever perfect. Longer prefixes average out more noise.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +16,8 @@ from suite import files
 from suite.layout import Layout
 from suite.study import Method
 
-# How noisy the embeddings of a split are, against those of train and val.
+DEVIATION = 1.5  # of the noise of train and val, in every dimension
+# How noisy the embeddings of other splits are, against these.
 NOISE = {"v2": 1.2, "sketch": 1.6, "r": 1.6, "a": 2.0}
 SUBSET = ("r", "a")  # splits that hold a fifth of the seen classes
 UNSEEN = ("database", "query")  # splits that hold unseen classes only
@@ -30,13 +30,11 @@ BLOCK = 16_384
 class Planted:
     """What embeddings are made from.
 
-    codes: float32 [classes, d]; siblings: for each class another of its superclass, int64 [classes];
-    noise: standard deviation in every dimension.
+    codes: float32 [classes, d]; siblings: for each class another of its superclass, int64 [classes].
     """
 
     codes: np.ndarray
     siblings: np.ndarray
-    noise: float
 
 
 def write_dataset(
@@ -55,17 +53,10 @@ def write_dataset(
     the seen and half of the unseen ones with a long tail, in random order.
     """
     writer = DatasetWriter(layout.data, "synthetic", dict(counts))
-    labels = np.arange(seen + unseen)
-    writer.classes(
-        pd.DataFrame(
-            {
-                "label": labels,
-                "name": [f"class {label}" for label in labels],
-                "superclass": [f"superclass {label % superclasses}" for label in labels],
-                "seen": labels < seen,
-            }
-        )
-    )
+    classes = pd.DataFrame({"label": np.arange(seen + unseen)})
+    classes["name"] = [f"class {label}" for label in classes["label"]]
+    classes["superclass"] = [f"superclass {label % superclasses}" for label in classes["label"]]
+    writer.classes(classes.assign(seen=classes["label"] < seen))
     for name, n in counts.items():
         chosen = split_labels(name, n, seen, unseen, rng)
         items = pd.DataFrame({"id": [f"{name}-{row:07d}" for row in range(n)]})
@@ -86,7 +77,7 @@ def split_labels(name: str, n: int, seen: int, unseen: int, rng: np.random.Gener
     return classes[np.arange(n) % len(classes)]
 
 
-def plant(dataset: Dataset, dim: int, rng: np.random.Generator, noise: float = 1.5) -> Planted:
+def plant(dataset: Dataset, dim: int, rng: np.random.Generator) -> Planted:
     """Codes of all classes of a dataset."""
     groups, group = np.unique(dataset.classes["superclass"], return_inverse=True)
     centres = rng.standard_normal((len(groups), dim), dtype=np.float32)
@@ -95,7 +86,7 @@ def plant(dataset: Dataset, dim: int, rng: np.random.Generator, noise: float = 1
     siblings = np.arange(len(group))
     for members in dataset.classes.groupby(["superclass", "seen"])["label"]:
         siblings[members[1]] = np.roll(members[1], 1)
-    return Planted(codes, siblings, noise)
+    return Planted(codes, siblings)
 
 
 def write_method(
@@ -105,28 +96,26 @@ def write_method(
     dataset: Dataset,
     planted: Planted,
     rng: np.random.Generator,
+    splits: dict[str, np.ndarray],
     dtype: type = np.float32,
-    splits: dict[str, np.ndarray] | None = None,
 ) -> None:
     """Write what `python -m baselines.embed` would: arrays, classifiers, meta.json.
 
     A method with a network per size gets an array with the sizes side by side, one with `draws` that many
-    orders of the columns, any other one nested view. splits: labels int64 [n] by name (default: those of
-    the dataset).
+    orders of the columns, any other one nested view. splits: labels int64 [n] by name.
     """
     folder, dim = layout.embeddings(method.name, seed), planted.codes.shape[1]
-    splits = splits or {name: dataset.labels(name) for name in dataset.splits}
-    views = list(method_views(method, dim, rng))
-    bank = planted.noise * rng.standard_normal((BANK, dim), dtype=np.float32)
-    columns = np.arange(dim)
-    if method.network_per_size:
-        columns = np.concatenate([np.arange(m) for m in method.nesting])
+    views = method_views(method, dim, rng)
+    noise = DEVIATION * rng.standard_normal((BANK, dim), dtype=np.float32)
+    columns = np.concatenate([np.arange(m) for m in (method.nesting if method.network_per_size else [dim])])
     for name, labels in splits.items():
+        bank = noise * NOISE.get(name, 1)
         with files.create_npy(folder / f"{name}.npy", (len(labels), len(columns)), dtype) as out:
             for start in range(0, len(labels), BLOCK):
-                rows = slice(start, start + BLOCK)
-                embedded = embed(labels[rows], planted, bank * NOISE.get(name, 1), rng)
-                out[rows] = embedded[:, columns]
+                shown = labels[start : start + BLOCK]
+                shown = np.where(rng.random(len(shown)) < MISTAKEN, planted.siblings[shown], shown)
+                embedded = planted.codes[shown] + bank[rng.integers(0, BANK, len(shown))]
+                out[start : start + BLOCK] = embedded[:, columns]
     write_representation(
         folder,
         method=method.name,
@@ -140,49 +129,34 @@ def write_method(
         },
         classifier_parameters={str(m): dataset.num_classes * (m + 1) for m in (0, *method.nesting)},
         data_checksum=dataset.checksum,
-        cost={
-            "networks": network_costs(method, dim),
-            "embed_seconds": 1.0,
-            "embed_images": sum(map(len, splits.values())),
-        },
+        cost=made_up_cost(method, dim) | {"embed_images": sum(map(len, splits.values()))},
     )
 
 
-def network_costs(method: Method, dim: int) -> list[dict]:
-    """Made-up costs of a method's networks; a fitted method has that of the network it starts from."""
-    networks = [(net.name, net.sizes) for net in method.networks] or [(method.name, (dim,))]
-    return [
+def made_up_cost(method: Method, dim: int) -> dict:
+    """Cost of a method and its networks; a fitted method has that of the network it starts from."""
+    training = {"train_seconds": 1.0, "train_images": 1000, "train_macs": 30_000_000, "forwards": 1}
+    networks = [
         {
             "network": name,
             "parameters": 1000 + max(sizes),
             "macs": {str(m): 10_000 + m for m in sizes},
             "macs_all_sizes": 10_000 + sum(sizes),
-            "train_seconds": 1.0,
-            "train_images": 1000,
-            "train_macs": 30_000_000,
-            "forwards": 1,
+            **training,
         }
-        for name, sizes in networks
+        for name, sizes in [(net.name, net.sizes) for net in method.networks] or [(method.name, (dim,))]
     ]
+    return {"networks": networks, "embed_seconds": 1.0}
 
 
-def method_views(method: Method, dim: int, rng: np.random.Generator) -> Iterator[View]:
+def method_views(method: Method, dim: int, rng: np.random.Generator) -> list[View]:
     """Views of a method over its array; see `write_method`."""
     if method.network_per_size:
-        yield from View.side_by_side(method.nesting)
-    elif "draws" in method.options:
-        for draw in range(method.options["draws"]):
-            order = tuple(rng.permutation(dim).tolist())
-            yield View(method.nesting, 0, dim, draw=draw, order=order)
-    else:
-        yield View(method.nesting, 0, dim)
-
-
-def embed(labels: np.ndarray, planted: Planted, bank: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """float32 [n, d]. labels: int64 [n]; bank: noise [any, d]."""
-    mistaken = rng.random(len(labels)) < MISTAKEN
-    shown = np.where(mistaken, planted.siblings[labels], labels)
-    return planted.codes[shown] + bank[rng.integers(0, len(bank), len(labels))]
+        return View.side_by_side(method.nesting)
+    if "draws" in method.options:
+        orders = [tuple(rng.permutation(dim).tolist()) for _ in range(method.options["draws"])]
+        return [View(method.nesting, 0, dim, draw, order=order) for draw, order in enumerate(orders)]
+    return [View(method.nesting, 0, dim)]
 
 
 def classifier(
@@ -190,4 +164,4 @@ def classifier(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(weight [C, m], bias [C]): logits are log-likelihoods, up to a constant, of the planted model."""
     means = planted.codes[:num_classes, columns[view.prefix(m)]]
-    return means / planted.noise**2, -0.5 * (means**2).sum(1) / planted.noise**2
+    return means / DEVIATION**2, -0.5 * (means**2).sum(1) / DEVIATION**2

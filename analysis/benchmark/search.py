@@ -5,7 +5,6 @@ The sub-command `search` of `python -m analysis.benchmark`.
 
 import argparse
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -15,11 +14,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from analysis.benchmark import NESTING
+from analysis.benchmark import NESTING, make_room
 from analysis.search import prefix_search
 from analysis.search.prefix import default_query_block
 from suite import files
-from suite.errors import UserError
 from suite.timing import GEMM_SIDES, gemm_rate, peak_memory, timed
 
 # Queries of ImageNet-4K: 50 for each of its 4,202 classes.
@@ -103,10 +101,8 @@ def scale(args: argparse.Namespace) -> pd.DataFrame:
     The projection takes a whole block of queries, as many as one pass serves, over the first rows: with few
     queries most of the time goes to reading.
     """
-    queries = np.random.default_rng(args.seed).standard_normal(
-        (args.queries or 200, args.dims[-1]), dtype=np.float32
-    )
-    table = []
+    rng, shape = np.random.default_rng(args.seed), (args.queries or 200, args.dims[-1])
+    queries, table = rng.standard_normal(shape, dtype=np.float32), []
     with database_file(args.folder, args.scale_rows, args.dims[-1], args.seed, args.keep) as path:
         database = np.load(path, mmap_mode="r")
         for k in args.k:
@@ -126,10 +122,9 @@ def scale(args: argparse.Namespace) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def search(args: argparse.Namespace, queries: np.ndarray, database: np.ndarray, k: int, **options):
+def search(args: argparse.Namespace, queries: np.ndarray, database: np.ndarray, k: int, **given):
     """What is timed."""
-    given = {"device": args.device, "threads": args.threads, **options}
-    return prefix_search(queries, database, args.dims, k, **given)
+    return prefix_search(queries, database, args.dims, k, device=args.device, threads=args.threads, **given)
 
 
 def conditions(args: argparse.Namespace, queries: np.ndarray, database: np.ndarray, k: int) -> dict:
@@ -149,16 +144,9 @@ def database_file(folder: Path, rows: int, width: int, seed: int, keep: bool) ->
     Raises UserError when the disk has no room for it.
     """
     path = folder / f"gaussian-{rows}x{width}-{seed}.npy"
-    folder.mkdir(parents=True, exist_ok=True)
-    size = 2 * rows * width
-    free = shutil.disk_usage(folder).free
-    if not path.exists() and free < 1.05 * size:
-        raise UserError(
-            f"the database takes {size / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB free; "
-            f"give another --folder or fewer --scale-rows"
-        )
     try:
         if not path.exists():
+            make_room(folder, 2 * rows * width, "the database takes", "fewer --scale-rows")
             write_gaussians(path, rows, width, np.random.default_rng(seed + 1))
         yield path
     finally:

@@ -76,16 +76,14 @@ def figure_looks(methods: list[str]) -> dict[str, dict]:
 
 def chosen(drawing) -> list[str]:
     """Methods of the ablation, what they are compared with first."""
-    methods = drawing.study.methods.values()
-    variants = [m.name for m in methods if m.group == f"ablation_{drawing.argument}"]
-    beside = (REFERENCE, *ALSO.get(drawing.argument, ()))
-    return [name for name in beside if name in drawing.study.methods] + variants
+    methods, beside = drawing.study.methods, (REFERENCE, *ALSO.get(drawing.argument, ()))
+    variants = [name for name in methods if methods[name].group == f"ablation_{drawing.argument}"]
+    return [name for name in beside if name in methods] + variants
 
 
 def variant(axes, table, look: dict, label: str) -> None:
     """One curve with its interval; hollow markers at sizes that were not trained."""
-    rows = over_seeds(table, ("method", "dim", *(key for key in ("trained",) if key in table)))
-    rows = rows.sort_values("dim")
+    rows = over_seeds(table, ("method", "dim", *table.columns.intersection(["trained"]))).sort_values("dim")
     axes.fill_between(rows["dim"], rows["low"], rows["high"], color=look["color"], alpha=0.1, lw=0)
     axes.plot(rows["dim"], rows["value"], label=label, **look)
     if "trained" in rows:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.evaluations.adaptive_classification import sentence
 from analysis.metrics import metric
-from analysis.plotting import headline, new_figure, over_seeds, size_axis, whiskers
+from analysis.plotting import beside, headline, new_figure, over_seeds, size_axis, whiskers
 from suite.errors import UserError
 
 TABLES = ("adaptive_classification",)
@@ -24,8 +24,7 @@ def draw(drawing):
     figure, axes = new_figure(width=5.6, height=4.3)
     against = drawing.study.tasks["adaptive_classification"]["against"]
     for method, style in ((METHOD, ":"), (against, "-")):
-        rows = over_seeds(table[(table["method"] == method) & (table["metric"] == "single_top1")])
-        if len(rows):
+        if len(rows := over_seeds(table[(table["method"] == method) & (table["metric"] == "single_top1")])):
             look = drawing.look(method) | {"linestyle": style, "markerfacecolor": "white"}
             axes.plot(rows["dim"], rows["value"], label=f"{drawing.label(method)}, one size", **look)
     cascade(drawing, axes, table[table["method"] == METHOD])
@@ -57,33 +56,19 @@ def cascade(drawing, axes, table: pd.DataFrame) -> None:
     counting = f"{label}, counting all sizes tried"
     axes.plot(tried["value"], top1["value"], color=look["color"], alpha=0.35, label=counting)
     axes.errorbar(dims["value"], top1["value"], yerr=whiskers(top1), label=label, elinewidth=0.8, **look)
+    slanted = {"ha": "right", "va": "top", "rotation": 60, "rotation_mode": "anchor", "fontsize": 5.5}
     for cap, x, y in zip(dims.index, dims["value"], top1["value"]):
-        axes.annotate(
-            f"≤ {cap}",
-            (x, y),
-            xytext=(-2, -7),
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            rotation=60,
-            rotation_mode="anchor",
-            fontsize=5.5,
-        )
+        beside(axes, f"≤ {cap}", (x, y), (-2, -7), **slanted)
 
 
 def text(drawing, table: pd.DataFrame, against: str | None) -> list[str]:
     """Conditions, what was done about flips, and the sentence "as accurate as, with so much less"."""
     options = drawing.study.tasks["adaptive_classification"]
-    if drawing.argument:
-        flips = "image and mirror image summed"
-    elif drawing.study.training.get("augment", {}).get("flip"):
-        flips = "no test-time augmentation"
-    else:
-        flips = "no flip augmentation: not trained with flips"
-    lines = [
-        drawing.conditions(),
-        f"thresholds learned on {options['share']:.0%}, {options['splits']} splits · ≤ J: cap · {flips}",
-    ]
+    flips = "no flip augmentation: not trained with flips"
+    if drawing.study.training.get("augment", {}).get("flip"):
+        flips = "image and mirror image summed" if drawing.argument else "no test-time augmentation"
+    learned = f"thresholds learned on {options['share']:.0%}, {options['splits']} splits"
+    lines = [drawing.conditions(), f"{learned} · ≤ J: cap · {flips}"]
     rows = table[(table["method"] == METHOD) & table["metric"].isin(["difference", "times_smaller"])]
     if against is not None and len(rows):
         lines.append(sentence(rows, drawing.label(METHOD), drawing.label(against)))

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.plotting.pictures import class_title, spread
+from analysis.plotting.pictures import class_title, paste, spread
 from splits.store import Dataset
 from suite.roles import ROLES
 
@@ -36,9 +36,8 @@ def contact_sheet(dataset: Dataset, split: str, rows: int = 8, columns: int = 12
         chosen = spread(np.unique(data.labels), rows)
         shown = [spread(np.flatnonzero(data.labels == label), columns) for label in chosen]
         names = [class_title(dataset.classes.loc[label]) for label in chosen]
-    frames = frame_colors(data.items, shown)
-    columns = max(map(len, shown))
-    sheet = tile(data.images, shown, columns, frames)
+    groups, columns = data.items.get("group"), max(map(len, shown))
+    sheet = tile(data.images, shown, columns, groups)
     beside = 0.75 if split == "stream" else NAME_WIDTH
     width, height = beside + IMAGE * columns + 0.05, TITLE_HEIGHT + IMAGE * len(shown)
     figure = Figure(figsize=(max(width, LEAST_WIDTH), height))
@@ -50,33 +49,19 @@ def contact_sheet(dataset: Dataset, split: str, rows: int = 8, columns: int = 12
     for row, name in enumerate(names):
         axes.text(-3 * side / 32, (row + 0.5) * side, name, ha="right", va="center", fontsize=7)
     counted = f"{len(data):,} images of {len(np.unique(data.labels)):,} classes"
-    note = " (in order; blue: trained classes, orange: new ones)" if frames is not None else ""
-    figure.text(
-        0.08 / width, 1 - 0.08 / height, f"{split}: {ROLES[split]}", va="top", fontsize=8.5, weight="bold"
-    )
-    below = f"{study} · {counted}{note}".removeprefix(" · ")
+    note = " (in order; blue: trained classes, orange: new ones)" if groups is not None else ""
+    title, below = f"{split}: {ROLES[split]}", f"{study} · {counted}{note}".removeprefix(" · ")
+    figure.text(0.08 / width, 1 - 0.08 / height, title, va="top", fontsize=8.5, weight="bold")
     figure.text(0.08 / width, 1 - 0.25 / height, below, va="top", fontsize=7.5, color="#555555")
     return figure
 
 
-def frame_colors(items: pd.DataFrame, shown: list[np.ndarray]) -> list[list[tuple]] | None:
-    """Colour of the frame around each image where items have a `group`."""
-    if "group" not in items:
-        return None
-    return [[GROUP_COLORS[group] for group in items["group"].iloc[row]] for row in shown]
-
-
-def tile(
-    images: np.ndarray, shown: list[np.ndarray], columns: int, frames: list[list[tuple]] | None
-) -> np.ndarray:
-    """All images on one white sheet: uint8 [height, width, 3]."""
+def tile(images: np.ndarray, shown: list[np.ndarray], columns: int, groups: pd.Series | None) -> np.ndarray:
+    """All images on one white sheet, in a frame of the `group` of each if any: uint8 [height, width, 3]."""
     side = images.shape[1] + GAP
     sheet = np.full((len(shown) * side, columns * side, 3), 255, np.uint8)
     for y, row in enumerate(shown):
         for x, place in enumerate(row):
-            if frames is not None:
-                sheet[y * side : (y + 1) * side, x * side : (x + 1) * side] = frames[y][x]
-            top, left = y * side + GAP // 2, x * side + GAP // 2
-            inside = sheet[top : top + side - GAP, left : left + side - GAP]
-            inside[:] = images[place]  # grey images broadcast over the three channels
+            color = None if groups is None else GROUP_COLORS[groups.iloc[place]]
+            paste(sheet, images[place], y * side, x * side, GAP // 2, color)
     return sheet

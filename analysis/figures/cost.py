@@ -3,7 +3,7 @@
 import numpy as np
 
 from analysis.metrics import metric
-from analysis.plotting import headline, new_figure
+from analysis.plotting import beside, headline, new_figure
 
 TABLES = ("cost",)
 INPUTS = ()
@@ -21,14 +21,8 @@ def draw(drawing):
         values = [means.get((name, method), np.nan) for method in methods]
         axes.barh(places, values, color=[drawing.look(method)["color"] for method in methods])
         for place, value in zip(places, values):
-            axes.annotate(
-                f"{value:.3g}" if value < 1e4 else f"{value / 1e6:.2f} M",
-                (value, place),
-                xytext=(2, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=6,
-            )
+            text = f"{value:.3g}" if value < 1e4 else f"{value / 1e6:.2f} M"
+            beside(axes, text, (value, place), (2, 0), va="center", fontsize=6)
         axes.set_title(metric(name).axis)
         axes.set_xlim(0, 1.35 * np.nanmax(values))
         axes.set_xticks([])

@@ -46,7 +46,7 @@ def draw(drawing):
         figure.text(0.02, 1 - y / height, title, va="top", fontsize=8.5, weight="bold")
         y += BLOCK_TITLE
         for place, row in enumerate(one_per_class(found, labels)):
-            column, line = place % COLUMNS, place // COLUMNS
+            line, column = divmod(place, COLUMNS)
             left = (column + 0.5) * CELL[0] - SIDE / 2
             bottom = height - y - line * CELL[1] - ABOVE - SIDE
             width = figure.get_figwidth()
@@ -73,17 +73,9 @@ def show(drawing, axes, row: int, answers: dict[int, int]) -> None:
     axes.set_title(wrap(names[label]), fontsize=5.5, pad=2)
     wrong = next(answer for answer in answers.values() if answer != label)
     lines = [f"{m}: {'right' if answer == label else 'wrong'}" for m, answer in answers.items()]
-    axes.text(
-        0.5,
-        -0.04,
-        f"{' · '.join(lines)}\ntaken for\n{wrap(names[wrong])}",
-        transform=axes.transAxes,
-        ha="center",
-        va="top",
-        fontsize=5.5,
-        color="#555555",
-        linespacing=1.1,
-    )
+    text = f"{' · '.join(lines)}\ntaken for\n{wrap(names[wrong])}"
+    look = {"fontsize": 5.5, "color": "#555555", "linespacing": 1.1}
+    axes.text(0.5, -0.04, text, transform=axes.transAxes, ha="center", va="top", **look)
 
 
 def wrap(name: str) -> str:

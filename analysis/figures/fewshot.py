@@ -36,9 +36,6 @@ def draw(drawing):
     legend_below(figure, axes, columns=len(methods) + len(colors))
     size_axis(axes, table["dim"])
     axes.set_ylabel(metric_of(table).axis)
-    headline(
-        figure,
-        f"{drawing.conditions('v2', bars='95 % for the mean over choices')}\n"
-        "n labelled images per class are chosen from v2, the rest is the test",
-    )
+    conditions = drawing.conditions("v2", bars="95 % for the mean over choices")
+    headline(figure, f"{conditions}\nn labelled images per class are chosen from v2, the rest is the test")
     return figure

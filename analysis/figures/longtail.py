@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from analysis.plotting import curves, headline, legend_below, metric_of, over_seeds, shades
+from analysis.plotting import curves, headline, legend_below, metric_of, over_seeds, rows_by, shades
 
 TABLES = ("longtail",)
 INPUTS = ("data",)
@@ -19,13 +19,13 @@ def draw(drawing):
     """Above: a panel per group. Below: smallest, middle and largest size of two methods along the stream."""
     table = drawing.table("longtail")
     figure = Figure(figsize=(7.2, 5.4), layout="constrained")
-    above = [[group for group in GROUPS if (table["group"] == group).any()]]
-    panels = figure.subplot_mosaic([*above, ["along"] * len(above[0])], height_ratios=(1.2, 1))
-    for group in above[0]:
+    groups = rows_by(table[table["metric"] == "mean_class_top1"], "group", GROUPS)
+    panels = figure.subplot_mosaic([list(groups), ["along"] * len(groups)], height_ratios=(1.2, 1))
+    first = panels[next(iter(groups))]
+    for group, rows in groups.items():
         axes = panels[group]
-        rows = table[(table["group"] == group) & (table["metric"] == "mean_class_top1")]
         curves(drawing, axes, rows, drawing.shown("longtail"))
-        if group != above[0][0]:
+        if axes is not first:
             axes.set_ylabel("")
         axes.set_title(f"{GROUPS[group]}\n{rows['n'].max()} classes")
         axes.tick_params(axis="x", rotation=60)
@@ -38,7 +38,7 @@ def draw(drawing):
         f"{drawing.conditions('stream', bars='95 % over classes')}\n"
         f"frequent: more than {head} images in the stream · class means updated every {interval} images",
     )
-    legend_below(figure, panels[above[0][0]], columns=4)
+    legend_below(figure, first, columns=4)
     return figure
 
 
@@ -49,8 +49,7 @@ def draw_along(drawing, axes, table):
     means = over_seeds(table, ("method", "dim", "until"))
     for method, line in ALONG.items():
         for m, color in zip(chosen, shades(len(chosen))):
-            rows = means[(means["method"] == method) & (means["dim"] == m)]
-            if len(rows):
+            if len(rows := means[(means["method"] == method) & (means["dim"] == m)]):
                 label = f"{drawing.label(method)}, size {m}"
                 axes.plot(rows["until"], rows["value"], line, color=color, label=label)
     axes.set_xlabel("images seen")

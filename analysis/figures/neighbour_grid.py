@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from analysis.measures import read_outcomes
-from analysis.plotting.pictures import class_title, spread
+from analysis.plotting.pictures import class_title, paste, spread
 
 TABLES = ()
 INPUTS = ("data",)
@@ -48,14 +48,10 @@ def draw(drawing):
         middle = left + ids.shape[2] * side / 2
         axes.text(middle, -0.12 * side, heading, ha="center", va="bottom", fontsize=7.5)
     whose = "classes never trained on" if query == "query" else "trained classes"
-    figure.text(
-        0.08 / total_width,
-        1 - 0.08 / total_height,
-        f"{drawing.study.title} · {label}, seed {seed} · {len(chosen)} of {len(asked):,} queries, {whose}\n"
-        "in a blue frame: of the query's class; orange: of another",
-        va="top",
-        fontsize=8,
-    )
+    shown = f"{len(chosen)} of {len(asked):,} queries, {whose}"
+    text = f"{drawing.study.title} · {label}, seed {seed} · {shown}\n"
+    text += "in a blue frame: of the query's class; orange: of another"
+    figure.text(0.08 / total_width, 1 - 0.08 / total_height, text, va="top", fontsize=8)
     return figure
 
 
@@ -65,28 +61,18 @@ def tile(queries: np.ndarray, found: np.ndarray, right: np.ndarray) -> tuple[np.
     queries: uint8 [rows, side, side, channels]; found: the same of [blocks, rows, neighbours]; right: bool.
     """
     blocks, rows, count = right.shape
-    side = queries.shape[1] + 2 * (frame_of(queries.shape[1]) + GAP)
+    frame = frame_of(queries.shape[1])
+    side = queries.shape[1] + 2 * (frame + GAP)
     blank = side // 2
     sheet = np.full((rows * side, (1 + blocks * count) * side + blocks * blank, 3), 255, np.uint8)
     starts = [side + blank + block * (count * side + blank) for block in range(blocks)]
-    for y in range(rows):
-        paste(sheet, queries[y], y * side, 0, None)
-        for left, pictures, own in zip(starts, found[:, y], right[:, y]):
-            for x in range(count):
-                color = RIGHT if own[x] else WRONG
-                paste(sheet, pictures[x], y * side, left + x * side, color)
+    for y, query in enumerate(queries):
+        paste(sheet, query, y * side + GAP, GAP, frame)
+    for block, y, x in np.ndindex(right.shape):
+        color = RIGHT if right[block, y, x] else WRONG
+        top, left = y * side + GAP, starts[block] + x * side + GAP
+        paste(sheet, found[block, y, x], top, left, frame, color)
     return sheet, side, starts
-
-
-def paste(sheet: np.ndarray, image: np.ndarray, top: int, left: int, color: tuple | None) -> None:
-    """Put a picture on the sheet, in a frame of this colour. image: uint8 [height, width, 1 or 3]."""
-    side = image.shape[0]
-    frame = frame_of(side)
-    if color is not None:
-        whole = side + 2 * frame
-        sheet[top + GAP : top + GAP + whole, left + GAP : left + GAP + whole] = color
-    inner = GAP + frame
-    sheet[top + inner : top + inner + side, left + inner : left + inner + side] = image
 
 
 def frame_of(side: int) -> int:

@@ -1,7 +1,7 @@
 """Each method's paired difference to a baseline at every size; `paired_mrl` takes MRL as the baseline."""
 
 from analysis.metrics import metric
-from analysis.plotting import as_shown, headline, legend_below, new_figure, size_axis, whiskers
+from analysis.plotting import as_shown, headline, legend_below, new_figure, rows_by, size_axis, whiskers
 from analysis.statistics import MARGIN
 from suite.errors import unknown
 
@@ -24,20 +24,15 @@ def draw(drawing):
     for axes, outcome in zip(panels, OUTCOMES):
         rows = table[table["outcome"] == outcome]
         axes.axhspan(-100 * MARGIN, 100 * MARGIN, color="#DDDDDD", zorder=0)
-        for method in drawing.shown("paired"):
-            some = rows[rows["method"] == method].sort_values("dim")
-            if len(some):
-                differences(drawing, axes, method, some)
+        for method, some in rows_by(rows, "method", drawing.shown("paired")).items():
+            differences(drawing, axes, method, some.sort_values("dim"))
         size_axis(axes, rows["dim"])
         axes.set_title(metric("top1", outcome).label)
     shown = table[table["method"].isin(drawing.shown("paired"))]
     panels[0].set_ylim(max(LOWEST, shown["low"].min() - 1), shown["high"].max() + 1)
     panels[0].set_ylabel(f"difference to {drawing.label(baseline)} (points)")
-    headline(
-        figure,
-        f"{drawing.conditions()}, paired\nfilled: better or worse (Holm, 5 %); hollow: undecided or "
-        f"equivalent; band: ± {100 * MARGIN:g} points",
-    )
+    said = "filled: better or worse (Holm, 5 %); hollow: undecided or equivalent"
+    headline(figure, f"{drawing.conditions()}, paired\n{said}; band: ± {100 * MARGIN:g} points")
     legend_below(figure, panels[0], columns=4)
     return figure
 

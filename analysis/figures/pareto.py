@@ -6,14 +6,17 @@ stands how many networks have to be trained and kept, and how many forward passe
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import isotonic_regression
 
 from analysis.metrics import metric, normalised_area
-from analysis.plotting import as_shown, headline, log_axis, new_figure
+from analysis.plotting import as_shown, beside, headline, log_axis, new_figure
 from suite.errors import UserError
 
 TABLES = ("linear", "knn", "cost")
 INPUTS = ("data",)
 ARGUMENT = ("linear", "knn")
+LEADER = {"arrowstyle": "-", "color": "#BBBBBB", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2}
+LABEL = {"va": "center", "fontsize": 6, "color": "#333333", "arrowprops": LEADER | {"relpos": (0, 0.5)}}
 
 
 def draw(drawing):
@@ -54,16 +57,10 @@ def pareto_points(drawing) -> pd.DataFrame:
         values = accuracy.loc[method].dropna()
         if method not in cost.index or len(values) < len(drawing.study.nesting):
             raise UserError(f"pareto: {method} is not evaluated at every size, or not in the cost table")
-        macs = cost.loc[method, ["train_macs", "fit_macs"]].sum()
-        rows.append(
-            {
-                "method": method,
-                "accuracy": float(normalised_area(values.index.to_numpy(), values.to_numpy())),
-                "compute": metric("train_macs").scale * macs,
-                "networks": int(cost.loc[method, "networks"]),
-                "forwards": int(cost.loc[method, "forwards"]),
-            }
-        )
+        area = normalised_area(values.index.to_numpy(), values.to_numpy())
+        compute = metric("train_macs").scale * cost.loc[method, ["train_macs", "fit_macs"]].sum()
+        counts = cost.loc[method, ["networks", "forwards"]].astype(int)
+        rows.append({"method": method, "accuracy": float(area), "compute": compute, **counts})
     return pd.DataFrame(rows)
 
 
@@ -89,34 +86,11 @@ def labels(figure, axes, points: pd.DataFrame, drawing) -> None:
         moved = spread(places[column, 1], gap=8)
         for row, place in zip(column, moved):
             point = points.iloc[row]
-            counts = f"{counted(point.networks, 'network')}, {counted(point.forwards, 'forward')}"
-            text = axes.annotate(
-                f"{drawing.label(point.method)}: {counts}",
-                (point.compute, point.accuracy),
-                xytext=(14, place - places[row, 1]),
-                textcoords="offset points",
-                va="center",
-                fontsize=6,
-                color="#333333",
-                arrowprops={
-                    "arrowstyle": "-",
-                    "color": "#BBBBBB",
-                    "linewidth": 0.5,
-                    "shrinkA": 0,
-                    "shrinkB": 2,
-                    "relpos": (0, 0.5),
-                },
-            )
+            numbers = {"network": point.networks, "forward": point.forwards}
+            counts = ", ".join(f"{n} {thing}{'' if n == 1 else 's'}" for thing, n in numbers.items())
+            text, shift = f"{drawing.label(point.method)}: {counts}", (14, place - places[row, 1])
+            text = beside(axes, text, (point.compute, point.accuracy), shift, **LABEL)
             text.set_in_layout(False)  # or the layout would shift the axes under the places
-
-
-def counted(number: int, thing: str) -> str:
-    """A number and its noun.
-
-    >>> counted(1, "network"), counted(6, "network")
-    ('1 network', '6 networks')
-    """
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def columns_of(x: np.ndarray, width: float = 150) -> list[np.ndarray]:
@@ -131,15 +105,7 @@ def spread(y: np.ndarray, gap: float) -> np.ndarray:
     >>> spread(np.array([10.0, 10.0, 50.0]), 8).tolist()
     [6.0, 14.0, 50.0]
     """
-    order = np.argsort(y, kind="stable")
-    blocks: list[list[float]] = []  # [sum of (y − rank · gap), number]: pooled until places increase
-    for rank, value in enumerate(y[order]):
-        blocks.append([value - rank * gap, 1])
-        while len(blocks) > 1 and blocks[-2][0] / blocks[-2][1] > blocks[-1][0] / blocks[-1][1]:
-            total, number = blocks.pop()
-            blocks[-1][0] += total
-            blocks[-1][1] += number
-    base = np.repeat([total / number for total, number in blocks], [number for _, number in blocks])
+    order, steps = np.argsort(y, kind="stable"), gap * np.arange(len(y))
     places = np.empty(len(y))
-    places[order] = base + gap * np.arange(len(y))
+    places[order] = isotonic_regression(y[order] - steps).x + steps
     return places

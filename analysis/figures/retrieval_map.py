@@ -1,7 +1,7 @@
 """Mean average precision of the first ten neighbours against size (paper, Figure 7 and appendix E)."""
 
-from analysis.plotting import curves, headline, legend_below, new_figure, paper_panel
-from analysis.plotting.retrieval import searched, splits_of
+from analysis.plotting import curves, headline, legend_below, new_figure, paper_panel, rows_by
+from analysis.plotting.retrieval import PANELS, searched
 
 TABLES = ("retrieval",)
 INPUTS = ("data",)
@@ -9,12 +9,10 @@ INPUTS = ("data",)
 
 def draw(drawing):
     """Seen classes, unseen ones where the study has any, and the paper's own curves."""
-    table = drawing.table("retrieval", metric="map@10")
-    splits = splits_of(table)
+    splits = rows_by(drawing.table("retrieval", metric="map@10"), "split", PANELS)
     ratios = [1.3] * len(splits) + [1]
     figure, panels = new_figure(len(ratios), width=7.4, height=3.5, width_ratios=ratios)
-    for axes, split in zip(panels, splits):
-        rows = table[table["split"] == split]
+    for axes, rows in zip(panels, splits.values()):
         curves(drawing, axes, rows, drawing.shown("retrieval"))
         axes.tick_params(axis="x", rotation=45)
         axes.set_title(searched(drawing, rows))

@@ -1,6 +1,6 @@
 """Retrieval across modalities against size: captions for images, images for captions; unseen classes."""
 
-from analysis.plotting import curves, headline, legend_below, new_figure
+from analysis.plotting import curve_panels, headline
 
 TABLES = ("text_retrieval",)
 INPUTS = ("data",)
@@ -14,14 +14,13 @@ PANELS = (
 def draw(drawing):
     """A panel per direction and metric; classes that were never trained on."""
     table = drawing.table("text_retrieval", classes="unseen")
-    rows = [table[(table["direction"] == way) & (table["metric"] == name)] for way, name, _ in PANELS]
-    # A handful of candidates has no recall@5.
-    shown = [(some, title) for some, (_, _, title) in zip(rows, PANELS) if len(some)]
-    figure, panels = new_figure(len(shown), height=3.2, squeeze=False)
-    for axes, (some, title) in zip(panels[0], shown):
-        curves(drawing, axes, some, drawing.shown("text_retrieval"))
-        axes.set_title(f"{title}\n{some['n'].iloc[0]:,} queries")
+    shown = []
+    for direction, metric, title in PANELS:
+        rows = table[(table["direction"] == direction) & (table["metric"] == metric)]
+        if len(rows):  # a handful of candidates has no recall@5
+            shown.append((f"{title}\n{rows['n'].iloc[0]:,} queries", rows))
+    figure, panels = curve_panels(drawing, "text_retrieval", shown, height=3.2)
+    for axes in panels:
         axes.set_ylim(bottom=0)
-    legend_below(figure, panels[0, 0])
     headline(figure, f"{drawing.conditions(None, bars='95 % over classes')} · classes never trained on")
     return figure

@@ -16,8 +16,7 @@ def draw(drawing):
     Networks that came with their weights have no curve.
     """
     trained = [name for name in drawing.shown() if drawing.study.method(name).networks]
-    logs = {name: training_log(drawing, name) for name in trained}
-    logs = {name: log for name, log in logs.items() if len(log)}
+    logs = {name: log for name in trained if len(log := training_log(drawing, name))}
     if not logs:
         raise UserError("no network of this study was trained; take training_curves out of its figures")
     columns = min(3, len(logs))
@@ -27,17 +26,10 @@ def draw(drawing):
     for axes in grid.flat[len(logs) :]:
         axes.set_axis_off()
     for axes, (method, log) in zip(grid.flat, logs.items()):
-        color = drawing.look(method)["color"]
-        sizes = sorted(log["dim"].unique())
-        for place, m in enumerate(sizes):
-            some = log[log["dim"] == m]
-            axes.plot(
-                some["epoch"],
-                shown.scale * some["train_top1"],
-                color=color,
-                alpha=0.25 + 0.75 * (place + 1) / len(sizes),
-                label=f"{m}",
-            )
+        color, sizes = drawing.look(method)["color"], log["dim"].nunique()
+        for place, (m, some) in enumerate(log.groupby("dim"), 1):
+            look = {"color": color, "alpha": 0.25 + 0.75 * place / sizes, "label": f"{m}"}
+            axes.plot(some["epoch"], shown.scale * some["train_top1"], **look)
         axes.set_title(drawing.label(method))
         axes.legend(title="size", ncols=2, fontsize=5.5, title_fontsize=6, loc="lower right")
     for axes in grid[-1]:

@@ -11,7 +11,7 @@ Saves `fewshot/hits` int8 [draws, sizes, shots, choices, n]: 1 where an image of
 is not, −1 where it was among the labelled ones; and `stream/predicted` int32 [draws, sizes, n].
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -34,30 +34,27 @@ QUERIES = 2048  # rows whose distances are in memory at once
 def measure(representation: Representation, dataset: Dataset, options: dict) -> dict[str, np.ndarray]:
     """Raw outcomes by name; see the module's first lines."""
     found = {"sizes": np.array(representation.sizes, np.int64)}
+    # Where each view's sizes stand in an array [draws, sizes, …].
+    sizes, views = representation.sizes, representation.views
+    places = [(view, (view.draw, [sizes.index(m) for m in view.sizes])) for view in views]
     if "v2" in dataset:
         labels, shots = dataset.labels("v2"), options["shots"]
         chosen = choose_labelled(labels, max(shots), options["choices"], options["seed"])
         hits = empty(representation, len(shots), len(chosen), len(labels), dtype=np.int8)
-        for view, sizes, where in view_sizes(representation):
-            features = np.asarray(representation.features("v2", view, sizes[-1]), np.float32)
-            hits[where] = few_shot(features, labels, sizes, chosen, shots)
+        for view, where in places:
+            features = np.asarray(representation.features("v2", view, view.sizes[-1]), np.float32)
+            hits[where] = few_shot(features, labels, view.sizes, chosen, shots)
         found |= {"fewshot/hits": hits, "fewshot/shots": np.array(shots, np.int64)}
     if "stream" in dataset:
         labels = dataset.labels("stream")
         predicted = empty(representation, len(labels), dtype=np.int32)
-        for view, sizes, where in view_sizes(representation):
-            sums, counts = pretrained_sums(representation, view, sizes[-1], dataset)
-            features = np.asarray(representation.features("stream", view, sizes[-1]), np.float32)
-            predicted[where] = predict_stream(features, labels, sums, counts, sizes, options["interval"])
+        for view, where in places:
+            sums, counts = pretrained_sums(representation, view, view.sizes[-1], dataset)
+            features = np.asarray(representation.features("stream", view, view.sizes[-1]), np.float32)
+            given = (features, labels, sums, counts, view.sizes, options["interval"])
+            predicted[where] = predict_stream(*given)
         found["stream/predicted"] = predicted
     return found
-
-
-def view_sizes(representation: Representation) -> Iterator[tuple[View, tuple[int, ...], tuple]]:
-    """(view, its sizes, where they stand in an array [draws, sizes, …]) for every view."""
-    for view in representation.views:
-        places = [representation.sizes.index(m) for m in view.sizes]
-        yield view, view.sizes, (view.draw, places)
 
 
 # --- few-shot -------------------------------------------------------------------------------------
@@ -81,11 +78,7 @@ def choose_labelled(labels: np.ndarray, most: int, choices: int, seed: int) -> n
 
 
 def few_shot(
-    features: np.ndarray,
-    labels: np.ndarray,
-    sizes: Sequence[int],
-    chosen: np.ndarray,
-    shots: Sequence[int],
+    features: np.ndarray, labels: np.ndarray, sizes: Sequence[int], chosen: np.ndarray, shots: Sequence[int]
 ) -> np.ndarray:
     """Whether each image is nearest to its own class's mean: int8 [sizes, shots, choices, n], −1 = labelled.
 

@@ -14,6 +14,7 @@ queries, as one batch, the best of several repeats. Saved, for I configurations 
     build_seconds, bytes_per_item float64 [I]             with one thread; as FAISS writes the index to disk
 """
 
+import re
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -26,8 +27,7 @@ from analysis.search.faiss_indexes import (
     build,
     flat,
     normalised,
-    product_parts,
-    searchers,
+    refine,
     thread_counts,
     time_searches,
     vectors,
@@ -79,7 +79,7 @@ def measure(
         full = flat(representation.features(database, view, rows=slice(s, s + BLOCK)) for s in starts)
         asked = normalised(representation.features(query, view)[rows])
         sizes = [m for m in representation.sizes if representation.serving(m)[0] == view]
-        parts += measure_view(full, asked, sizes, options, refine=view == full_view)
+        parts += measure_view(full, asked, sizes, options, full_size=view == full_view)
     k = parts[0]["ids"].shape[1]
     return {
         "sizes": np.array(representation.sizes, np.int64),
@@ -92,11 +92,12 @@ def measure(
 
 
 def measure_view(
-    full: Built, queries: np.ndarray, sizes: list[int], options: dict, refine: bool
+    full: Built, queries: np.ndarray, sizes: list[int], options: dict, full_size: bool
 ) -> Iterator[dict]:
     """Every wanted index of one view's prefixes: what is saved of a configuration, by name.
 
-    full: of the view's items, see `flat`; queries: float32 [n, d], rows of length 1.
+    full: of the view's items, see `flat`; queries: float32 [n, d], rows of length 1; full_size: whether the
+    view is of the full size, whose vectors alone can refine.
     """
     items = vectors(full.index)
     k, shortlist = min(options["k"], len(items)), min(options["shortlist"], len(items))
@@ -107,8 +108,10 @@ def measure_view(
         built = full
         if given["factory"] != FLAT or m < items.shape[1]:
             built = build(items, given["factory"], m, given.get("search", ""))
-        refines = refine and given.get("refine") and m < items.shape[1]
-        for refined, index in searchers(built.index, full.index if refines else None, shortlist / k):
+        searched = [(False, built.index)]
+        if full_size and given.get("refine") and m < items.shape[1]:
+            searched.append((True, refine(built.index, full.index, shortlist / k)))
+        for refined, index in searched:
             ids, seconds = time_searches(index, queries, k, options["seconds"])
             space = (built.bytes + refined * items.nbytes) / len(items)
             found = {"index": names.index(name), "dim": m, "refined": refined, "ids": ids.astype(np.int32)}
@@ -126,7 +129,8 @@ def wanted(indexes: Mapping[str, dict], sizes: list[int]) -> Iterator[tuple[str,
                 f"measures.indexes.indexes.{name} has {', '.join(given)}; it needs factory and may have "
                 "search and refine"
             )
+        quantiser = re.fullmatch(r"PQ(\d+)(x\d+)?(np)?", given["factory"])
+        parts = int(quantiser[1]) if quantiser else 0
         for m in sizes:
-            parts = product_parts(given["factory"])
             if not parts or (m % parts == 0 and m > parts):
                 yield name, m

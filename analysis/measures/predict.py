@@ -11,7 +11,7 @@ Logits are made from embeddings and classifiers in blocks and never kept: at Ima
 more room than the embeddings.
 """
 
-from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 
@@ -67,27 +67,19 @@ def predict(
     top = empty(representation, n, k, dtype=np.int64)
     confidence = empty(representation, n, dtype=np.float32)
     some = {other: empty(representation, n, dtype=np.int64) for other in restrictions}
-    for (draw, place), rows, logits in logit_blocks(representation, splits, n):
-        top[draw, place, rows] = best(logits, k)
-        confidence[draw, place, rows] = 1 / np.exp(logits - logits.max(1, keepdims=True)).sum(1)
+    sizes = [(view, m) for view in representation.views for m in view.sizes]
+    for start, (view, m) in product(range(0, n, BLOCK), sizes):
+        rows = slice(start, min(start + BLOCK, n))
+        logits = sum(representation.logits(split, view, m, rows) for split in splits)
+        where = (view.draw, representation.sizes.index(m), rows)
+        top[where] = best(logits, k)
+        confidence[where] = 1 / np.exp(logits - logits.max(1, keepdims=True)).sum(1)
         for other, classes in restrictions.items():
-            some[other][draw, place, rows] = classes[logits[:, classes].argmax(1)]
+            some[other][where] = classes[logits[:, classes].argmax(1)]
     found = {f"{name}/top5": top, f"{name}/confidence": confidence}
     for other, predicted in some.items():
         found[f"{other}/restricted"] = predicted[:, :, restricted_rows(dataset, other)[1]]
     return found
-
-
-def logit_blocks(
-    representation: Representation, splits: tuple[str, ...], n: int
-) -> Iterator[tuple[tuple[int, int], slice, np.ndarray]]:
-    """((draw, index of the size), rows, logits float32 [rows, C]) for every view, size and block."""
-    for start in range(0, n, BLOCK):
-        rows = slice(start, min(start + BLOCK, n))
-        for view in representation.views:
-            for m in view.sizes:
-                where = (view.draw, representation.sizes.index(m))
-                yield where, rows, sum(representation.logits(split, view, m, rows) for split in splits)
 
 
 def best(scores: np.ndarray, k: int) -> np.ndarray:

@@ -70,17 +70,14 @@ def measure(
             keep = min(options["keep"], length, *lengths)
             found[f"{name}/shortlist"] = np.array(length, np.int64)
             draws = [Prefixes(representation, query, database, draw) for draw in range(representation.draws)]
+            plan, shortlists = plans["pairs"], zip(draws, lists[..., :length], strict=True)
             found[f"{name}/pairs"] = np.stack(
-                [
-                    follow(prefixes, plans["pairs"], sizes, some[..., :length], keep)
-                    for prefixes, some in zip(draws, lists, strict=True)
-                ]
+                [follow(prefixes, plan, sizes, some, keep) for prefixes, some in shortlists]
             )
-            for plan in (plan for plan in ("lengths", "funnels") if plans[plan]):
-                folder = resume_dir and resume_dir / f"{query}-{database}" / plan
-                found[f"{name}/{plan}"] = search_and_follow(
-                    draws, plans[plan], keep, device=device, resume_dir=folder
-                )
+            for kind in (kind for kind in ("lengths", "funnels") if plans[kind]):
+                folder = resume_dir and resume_dir / f"{query}-{database}" / kind
+                left = search_and_follow(draws, plans[kind], keep, device=device, resume_dir=folder)
+                found[f"{name}/{kind}"] = left
     return found
 
 

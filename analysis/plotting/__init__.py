@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.text import Annotation
+from matplotlib.ticker import NullLocator
 
 from analysis.metrics import Metric, metric_in_table
 from splits.store import Dataset
@@ -80,7 +81,7 @@ class Drawing:
 
         Raises UserError for a table without any: a study may lack the data that a task is about.
         """
-        table = pd.read_csv(self.layout.table(task), keep_default_na=True)
+        table = pd.read_csv(self.layout.table(task))
         if table.empty:
             raise UserError(
                 f"the table of {task} has no rows, since {self.study.name} has no data for it (splits: "
@@ -129,21 +130,12 @@ class Drawing:
         methods = self.study.methods.values() if task is None else self.study.task_methods(task)
         return [m.name for m in methods if m.group == "baselines" and (controls or m.kind != "control")]
 
-    @property
-    def seeds(self) -> str:
-        """How many there are, in words: "3 seeds"."""
-        count = len(self.study.seeds)
-        return f"{count} seed{'s' if count > 1 else ''}"
-
     def conditions(self, split: str | None = "val", bars: str | None = "95 % over test items") -> str:
         """One line under a figure: study, items of the split it is about, seeds, what the bars are."""
-        parts = [self.study.title]
-        if split is not None:
-            parts.append(f"{split}: n = {len(self.dataset.labels(split)):,}")
-        parts.append(self.seeds)
-        if bars is not None:
-            parts.append(f"bars: {bars}")
-        return " · ".join(parts)
+        count = len(self.study.seeds)
+        items = split and f"{split}: n = {len(self.dataset.labels(split)):,}"
+        seeds = f"{count} seed{'s' if count > 1 else ''}"
+        return " · ".join(filter(None, (self.study.title, items, seeds, bars and f"bars: {bars}")))
 
 
 def look(method: str, place: int = 0, taken: Container[str] = ()) -> dict:
@@ -173,6 +165,11 @@ def over_seeds(table: pd.DataFrame, keys: Iterable[str] = ("method", "dim")) -> 
     return as_shown(means)
 
 
+def rows_by(table: pd.DataFrame, column: str, values: Iterable[str]) -> dict[str, pd.DataFrame]:
+    """Rows by what stands in a column: for those of `values` that occur, in this order."""
+    return {value: rows for value in values if len(rows := table[table[column] == value])}
+
+
 def metric_of(table: pd.DataFrame) -> Metric:
     """The metric that all rows of a table have. Raises ValueError where they have several."""
     (pair,) = set(zip(table["metric"], table["task"]))
@@ -192,10 +189,9 @@ def shades(count: int) -> list[tuple]:
 
 def size_axis(axes: Axes, sizes: Iterable[int]) -> None:
     """A log₂ axis with the sizes themselves as ticks."""
-    sizes = sorted({int(m) for m in sizes})
     axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_locator(FixedLocator(sizes))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_xticks(sorted({int(m) for m in sizes}))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("representation size (dimensions)")
 
@@ -210,22 +206,34 @@ def log_axis(axes: Axes, base: int = 10) -> None:
 
 def curve(drawing: Drawing, axes: Axes, method: str, rows: pd.DataFrame) -> None:
     """One method against size, with its interval as bars. rows: of `over_seeds`."""
-    rows = rows.sort_values("dim")
-    label, look = drawing.label(method), drawing.look(method)
-    axes.errorbar(
-        rows["dim"], rows["value"], yerr=whiskers(rows), label=label, elinewidth=0.8, capsize=0, **look
-    )
+    look = drawing.look(method) | {"label": drawing.label(method), "elinewidth": 0.8}
+    axes.errorbar(rows["dim"], rows["value"], yerr=whiskers(rows), **look)
 
 
 def curves(drawing: Drawing, axes: Axes, table: pd.DataFrame, methods: Sequence[str]) -> None:
     """Every method's curve against size on one axis, which is named by the metric. table: of one metric."""
     means = over_seeds(table[table["method"].isin(methods)])
-    for method in methods:
-        rows = means[means["method"] == method]
-        if len(rows):
-            curve(drawing, axes, method, rows)
+    for method, rows in rows_by(means, "method", methods).items():
+        curve(drawing, axes, method, rows)
     size_axis(axes, means["dim"])
     axes.set_ylabel(metric_of(table).axis)
+
+
+def curve_panels(
+    drawing: Drawing, task: str, shown: Sequence[tuple[str, pd.DataFrame]], **size
+) -> tuple[Figure, np.ndarray]:
+    """(figure, panels): every method's curves against size, a panel per title and its rows."""
+    figure, panels = new_figure(len(shown), squeeze=False, **size)
+    for axes, (title, rows) in zip(panels[0], shown):
+        curves(drawing, axes, rows, drawing.shown(task))
+        axes.set_title(title)
+    legend_below(figure, panels[0, 0])
+    return figure, panels[0]
+
+
+def beside(axes: Axes, text: str, point: tuple, shift: tuple, **look: object) -> Annotation:
+    """Write a text `shift` points (of type) from a point of the data."""
+    return axes.annotate(text, point, xytext=shift, textcoords="offset points", **look)
 
 
 def paper(task: str, metric: str) -> pd.DataFrame:

@@ -20,3 +20,13 @@ def class_title(row: pd.Series) -> str:
         name = name[: NAME_LENGTH - 1].rstrip() + "…"
     below = " · ".join(str(row[key]) for key in ("superclass", "codepoint") if row.get(key))
     return f"{name}\n{below}" if below else name
+
+
+def paste(
+    sheet: np.ndarray, image: np.ndarray, top: int, left: int, frame: int, color: tuple | None = None
+) -> None:
+    """Put a picture [side, side, 1 or 3] on a sheet, inside a frame so wide, of this colour if any."""
+    side = len(image) + 2 * frame
+    if color is not None:
+        sheet[top : top + side, left : left + side] = color
+    sheet[top + frame : top + side - frame, left + frame : left + side - frame] = image

@@ -10,6 +10,7 @@ from analysis.metrics import metric, mflops_per_query
 from analysis.plotting import (
     SEQUENCE,
     Drawing,
+    beside,
     headline,
     legend_below,
     log_axis,
@@ -18,17 +19,13 @@ from analysis.plotting import (
     over_seeds,
     paper,
     paper_title,
+    rows_by,
 )
 
 PANELS = {"val": "seen classes", "query": "unseen classes"}
 PAPER_ITEMS = 1_281_167  # of ImageNet-1K's training split, the paper's database
 PAIRS = ("search", "shortlist_dim", "rerank_dim", "shortlist_k", "mflops")  # of adaptive retrieval
 TIMED = ("index", "dim", "refined")
-
-
-def splits_of(table: pd.DataFrame) -> list[str]:
-    """The splits that a table of retrieval has a panel for."""
-    return [split for split in PANELS if (table["split"] == split).any()]
 
 
 def panels_of(
@@ -38,19 +35,16 @@ def panels_of(
 
     table: map@10 of one method.
     """
-    splits = splits_of(table)
+    splits = rows_by(table, "split", PANELS)
     figure, panels = new_figure(len(splits) + 1, width=7.4, height=3.4)
-    means = {}
-    for axes, split in zip(panels, splits):
-        rows = table[table["split"] == split]
+    for axes, rows in zip(panels, splits.values()):
         axes.set_title(searched(drawing, rows))
-        means[split] = over_seeds(rows, keys)
     paper_title(panels[-1])
     for axes in panels:
         log_axis(axes)
         axes.set_xlabel(metric("mflops").axis)
     panels[0].set_ylabel(metric_of(table).axis)
-    return figure, panels, means
+    return figure, panels, {split: over_seeds(rows, keys) for split, rows in splits.items()}
 
 
 def searched(drawing: Drawing, rows: pd.DataFrame) -> str:
@@ -70,16 +64,7 @@ def single_search(axes: Axes, rows: pd.DataFrame, alpha: float = 1.0) -> None:
 def label_points(axes: Axes, xs, ys, sizes, color: str = "black", alpha: float = 1.0) -> None:
     """The size beside each point, below and to the right."""
     for x, y, m in zip(xs, ys, sizes):
-        axes.annotate(
-            f"{m:g}",
-            (x, y),
-            xytext=(3, -3),
-            textcoords="offset points",
-            va="top",
-            fontsize=5.5,
-            color=color,
-            alpha=alpha,
-        )
+        beside(axes, f"{m:g}", (x, y), (3, -3), va="top", fontsize=5.5, color=color, alpha=alpha)
 
 
 def paper_pairs() -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -101,16 +101,11 @@ class BinaryIndex:
         return self.index.search(self.bits(queries), k)
 
 
-def searchers(index, full: faiss.IndexFlatL2 | None, factor: float) -> Iterator[tuple[bool, object]]:
-    """(refined, what to search): the index itself and, if `full` vectors are given, refined by them.
-
-    factor: length of the shortlist divided by k.
-    """
-    yield False, index
-    if full is not None:
-        refined = faiss.IndexRefine(index, full)
-        refined.k_factor = factor
-        yield True, refined
+def refine(index, full: faiss.IndexFlatL2, factor: float) -> faiss.IndexRefine:
+    """An index whose shortlist, `factor` times k long, is ordered by the full vectors."""
+    refined = faiss.IndexRefine(index, full)
+    refined.k_factor = factor
+    return refined
 
 
 def thread_counts() -> list[int]:
@@ -152,13 +147,3 @@ def normalised(features: np.ndarray) -> np.ndarray:
     copy = np.array(features, np.float32, order="C")
     faiss.normalize_L2(copy)
     return copy
-
-
-def product_parts(factory: str) -> int:
-    """Parts that a plain product quantiser cuts a vector into, 0 for other indexes.
-
-    >>> product_parts("PQ16np"), product_parts("PQ32x4np"), product_parts("IVF64,Flat")
-    (16, 32, 0)
-    """
-    found = re.fullmatch(r"PQ(\d+)(x\d+)?(np)?", factory)
-    return int(found.group(1)) if found else 0

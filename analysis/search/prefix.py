@@ -1,8 +1,5 @@
 """Exact k nearest neighbours at every prefix size, in one pass over the database.
 
-`prefix_search`, its metrics `cosine`, `l2` and `ip`, and the distances it gives are public, whether or not
-the suite itself asks for them.
-
 The inner product of two prefixes is a partial sum of the next longer one,
 
     S_m = S_m' + Q[:, m':m] X[:, m':m]^T,
@@ -116,9 +113,16 @@ def prefix_search(
     tile = -(-tile // GROUP) * GROUP  # whole groups
     block = query_block or default_query_block(len(dims), k, device)
 
+    def key() -> dict:
+        """What a finished block depends on; arrays by their fingerprint."""
+        chosen = np.arange(queries.shape[1])[columns].tobytes()
+        given = {"dims": list(dims), "k": k, "metric": metric, "query_block": block}
+        given["columns"] = hashlib.sha256(chosen).hexdigest()
+        return given | {"queries": fingerprint(queries), "database": fingerprint(database)}
+
     ids = np.empty((len(dims), len(queries), k), np.int64)
     distances = np.empty((len(dims), len(queries), k), np.float32)
-    finished = FinishedBlocks(resume_dir, lambda: _key(queries, database, dims, k, metric, columns, block))
+    finished = FinishedBlocks(resume_dir, key)
     starts = range(0, len(queries), block)
     tiles = _Database(database, columns, dims, metric, tile, device)
     bar = tqdm(total=len(starts) * len(tiles), desc="search", unit="tile", disable=not progress)
@@ -187,7 +191,7 @@ class _Database:
             # from the previous norm to the new one. The query's norm does not change the ranking.
             norms = squares.sqrt()
             inverse = torch.where(norms > 0, 1 / norms, 0)
-            for (low, high), factor in zip(_segments(self.dims), inverse.float(), strict=True):
+            for (low, high), factor in zip(pairwise((0, *self.dims)), inverse.float(), strict=True):
                 rows[:, low:high].mul_(factor[:, None])
             self.scale[1:, part] = (norms[:-1] * inverse[1:]).float()
 
@@ -206,10 +210,8 @@ def _search_block(
     for start, valid in database.tiles(workers):
         workers.each(partial(_search_strip, queries, database, best, start, valid), strips)
         bar.update()
-    found = [one.sorted() for one in best]
-    ids = np.stack([i.cpu().numpy() for i, _ in found])
-    scores = torch.stack([s for _, s in found])
-    return ids, _distances(scores, query_squares, database.metric).cpu().numpy()
+    ids, scores = map(torch.stack, zip(*(one.sorted() for one in best), strict=True))
+    return ids.cpu().numpy(), _distances(scores, query_squares, database.metric).cpu().numpy()
 
 
 def _search_strip(
@@ -217,7 +219,7 @@ def _search_strip(
 ) -> None:
     """Score the queries in `strip` against the loaded tile, shortest prefix first, and keep the best."""
     scores = queries.new_empty(strip.stop - strip.start, database.tile)
-    for place, (low, high) in enumerate(_segments(database.dims)):
+    for place, (low, high) in enumerate(pairwise((0, *database.dims))):
         if place and database.scale is not None:
             scores.mul_(database.scale[place])
         rows = database.rows[:, low:high].T
@@ -227,18 +229,9 @@ def _search_strip(
         best[place].offer(strip, scores, start, valid)
 
 
-def _segments(dims: tuple[int, ...]) -> list[tuple[int, int]]:
-    """The columns that each size adds to the one before.
-
-    >>> _segments((8, 16, 32))
-    [(0, 8), (8, 16), (16, 32)]
-    """
-    return list(zip((0, *dims[:-1]), dims, strict=True))
-
-
 def _prefix_squares(rows: torch.Tensor, dims: tuple[int, ...], what: str, start: int) -> torch.Tensor:
     """Squared norms of every prefix, float64 [S, rows]; UserError when one of them is not finite."""
-    norms = [torch.linalg.vector_norm(rows[:, low:high], dim=1) for low, high in _segments(dims)]
+    norms = [torch.linalg.vector_norm(rows[:, low:high], dim=1) for low, high in pairwise((0, *dims))]
     squares = torch.stack(norms).double().square().cumsum(0)
     bad = (~squares[-1].isfinite()).nonzero()
     if len(bad):
@@ -333,10 +326,8 @@ def _as_embeddings(array: np.ndarray, what: str) -> np.ndarray:
     """The array itself (a memory map stays one), or UserError if it is not float32 or float16 [n, D]."""
     array = array if isinstance(array, np.ndarray) else np.asarray(array)
     if array.ndim != 2 or 0 in array.shape or array.dtype not in (np.float32, np.float16):
-        raise UserError(
-            f"{what} are {array.dtype} {list(array.shape)}; embeddings must be float32 or float16 [n, D], "
-            f"with at least one row"
-        )
+        given = f"{what} are {array.dtype} {list(array.shape)}"
+        raise UserError(f"{given}; embeddings must be float32 or float16 [n, D], with at least one row")
     if min(array.strides) < 0:
         raise UserError(f"{what} are a reversed view, which torch cannot read; copy them, or use `columns`")
     return array
@@ -350,10 +341,8 @@ def _checked_sizes(
     UserError saying what does not fit.
     """
     if width != database_width:
-        raise UserError(
-            f"queries have {width} columns, the database {database_width}; they must come from the same "
-            f"embedding"
-        )
+        differ = f"queries have {width} columns, the database {database_width}"
+        raise UserError(f"{differ}; they must come from the same embedding")
     dims = tuple(int(dim) for dim in dims)
     if not dims or dims[0] < 1 or any(a >= b for a, b in pairwise(dims)):
         raise UserError(f"dims = {list(dims)}; sizes must be at least 1 and increase, like 8, 16, 32")
@@ -365,10 +354,8 @@ def _checked_sizes(
     if chosen.ndim != 1:
         raise UserError(f"columns choose an array {list(chosen.shape)}; give a slice or one list of indices")
     if dims[-1] > len(chosen):
-        among = "" if columns is None else " among those chosen"
-        raise UserError(
-            f"dim {dims[-1]} is longer than the embeddings, which have {len(chosen)} columns{among}"
-        )
+        have = f"{len(chosen)} columns{'' if columns is None else ' among those chosen'}"
+        raise UserError(f"dim {dims[-1]} is longer than the embeddings, which have {have}")
     chosen = chosen[: dims[-1]]
     if isinstance(asked, slice) and (asked.step or 1) > 0:
         return dims, slice(int(chosen[0]), int(chosen[-1]) + 1, asked.step)
@@ -386,25 +373,3 @@ def known_device(device: str | torch.device) -> torch.device:
     if known.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"device {str(device)!r}, but torch finds no GPU here; use cpu")
     return known
-
-
-def _key(
-    queries: np.ndarray,
-    database: np.ndarray,
-    dims: tuple[int, ...],
-    k: int,
-    metric: str,
-    columns: torch.Tensor | slice,
-    block: int,
-) -> dict:
-    """What a finished block depends on; arrays by their fingerprint."""
-    chosen = torch.arange(queries.shape[1])[columns].numpy()
-    return {
-        "dims": list(dims),
-        "k": k,
-        "metric": metric,
-        "columns": hashlib.sha256(chosen.tobytes()).hexdigest(),
-        "query_block": block,
-        "queries": fingerprint(queries),
-        "database": fingerprint(database),
-    }

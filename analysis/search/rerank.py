@@ -10,8 +10,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
+from analysis.search.candidates import keys_of
 from analysis.search.resume import FinishedBlocks, fingerprint
 from analysis.search.views import nearest_rows
 from baselines.representation import Representation, View
@@ -33,21 +35,16 @@ class Prefixes:
         self.queries, self.database = representation.array(query), representation.array(database)
         self._inverse_norms: dict[int, np.ndarray] = {}
 
-    def by_view(self, dims: Sequence[int]) -> Iterator[tuple[View, list[int]]]:
-        """(view, the sizes it serves) until all of `dims` are served.
-
-        Raises UserError for a size that the representation does not serve.
-        """
+    def by_view(self, dims: Sequence[int]) -> dict[View, list[int]]:
+        """Which of `dims` each view serves. Raises UserError for a size that none does."""
         views = {}
         for m in dims:
             serving = [view for view in self.representation.serving(m) if view.draw == self.draw]
             if not serving:
-                raise UserError(
-                    f"{self.representation.method} has no representation of size {m}, only "
-                    f"{', '.join(map(str, self.representation.sizes))}"
-                )
+                method, sizes = self.representation.method, map(str, self.representation.sizes)
+                raise UserError(f"{method} has no representation of size {m}, only {', '.join(sizes)}")
             views.setdefault(serving[0], []).append(m)
-        yield from views.items()
+        return views
 
     def cosines(self, rows: slice, ids: np.ndarray, dims: Sequence[int]) -> np.ndarray:
         """float32 [dims, L, rows, K]: cosine times the query's norm of candidates, at each of `dims`.
@@ -59,7 +56,7 @@ class Prefixes:
         distinct, place = np.unique(ids + number * len(self.database), return_inverse=True)
         query, item = np.divmod(distinct, len(self.database))
         queries, scores = self.queries[rows], np.empty((len(dims), len(distinct)), np.float32)
-        for view, served in self.by_view(dims):
+        for view, served in self.by_view(dims).items():
             inverse = self.inverse_norms(view, served)
             for block in blocks(len(distinct), ROW_BYTES // (4 * served[-1])):
                 columns = view.prefix(served[-1])
@@ -70,10 +67,8 @@ class Prefixes:
 
     def inverse_norms(self, view: View, dims: Sequence[int]) -> dict[int, np.ndarray]:
         """1 / norm of every database row by size, float32 [N], 0 where the norm is; computed once."""
-        new = [m for m in dims if m not in self._inverse_norms]
-        if new:
-            for m in new:
-                self._inverse_norms[m] = np.zeros(len(self.database), np.float32)
+        if new := [m for m in dims if m not in self._inverse_norms]:
+            self._inverse_norms |= {m: np.zeros(len(self.database), np.float32) for m in new}
             for block in blocks(len(self.database), ROW_BYTES // (4 * new[-1])):
                 rows = take(self.database, block, view.prefix(new[-1]))
                 for m, squares in partial_products(rows, rows, new, view.sizes):
@@ -154,27 +149,21 @@ def search_and_follow(
     starts = sorted({start for start, _ in plan})
     longest = max(stages[0][0] for _, stages in plan)
     representation, queries, items = draws[0].representation, draws[0].queries, draws[0].database
-    finished = FinishedBlocks(resume_dir, lambda: key_of(draws[0], plan, keep))
+
+    def key() -> dict:
+        """What a finished block depends on, as JSON keeps it."""
+        funnels = [[start, *map(list, stages)] for start, stages in plan]
+        given = {"plan": funnels, "keep": keep, "queries_per_block": SEARCHED}
+        arrays = {"queries": fingerprint(queries), "database": fingerprint(items)}
+        return given | {"views": representation.meta["views"]} | arrays
 
     def left_of(rows: slice) -> list[np.ndarray]:
         lists = nearest_rows(representation, queries[rows], items, starts, longest, device=device)
         left = [follow(draw, plan, starts, some, keep, rows.start) for draw, some in zip(draws, lists)]
         return [np.stack(left)]
 
-    cuts = blocks(len(queries), SEARCHED)
+    finished, cuts = FinishedBlocks(resume_dir, key), blocks(len(queries), SEARCHED)
     return np.concatenate([finished.find(cut.start, partial(left_of, cut))[0] for cut in cuts], axis=2)
-
-
-def key_of(prefixes: Prefixes, plan: Sequence[Funnel], keep: int) -> dict:
-    """What a finished block of `search_and_follow` depends on, as JSON keeps it."""
-    return {
-        "plan": [[start, *map(list, stages)] for start, stages in plan],
-        "keep": keep,
-        "queries_per_block": SEARCHED,
-        "views": prefixes.representation.meta["views"],
-        "queries": fingerprint(prefixes.queries),
-        "database": fingerprint(prefixes.database),
-    }
 
 
 def narrow(ids: np.ndarray, scores: dict[int, np.ndarray], stages: Sequence[tuple[int, int]]) -> np.ndarray:
@@ -187,16 +176,7 @@ def narrow(ids: np.ndarray, scores: dict[int, np.ndarray], stages: Sequence[tupl
     for length, dim in stages:
         chosen = chosen[:, :length]
         of_ids, of_scores = (np.take_along_axis(a, chosen, axis=1) for a in (ids, scores[dim]))
-        chosen = np.take_along_axis(chosen, np.argsort(sorting_keys(of_scores, of_ids), axis=1), axis=1)
+        # One sort of integers instead of a stable sort by two keys: about five times faster.
+        keys = keys_of(torch.from_numpy(of_scores), torch.from_numpy(of_ids.astype(np.int64))).numpy()
+        chosen = np.take_along_axis(chosen, np.argsort(~keys, axis=1), axis=1)
     return np.take_along_axis(ids, chosen, axis=1)
-
-
-def sorting_keys(scores: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """int64 of the same shape that increases as scores fall, and where they are equal with the id.
-
-    One sort of integers instead of a stable sort by two keys: about five times faster. scores: float32, not
-    NaN; ids: integers below 2**32.
-    """
-    bits = (scores + np.float32(0)).view(np.int32)  # -0 becomes 0
-    rising = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits)  # in the order of the floats
-    return (-rising.astype(np.int64) << 32) + ids
