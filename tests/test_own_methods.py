@@ -30,6 +30,7 @@ def test_embeddings_from_a_folder_give_the_baselines_own_neighbours(here, tmp_pa
     rows = found.differences.query("task in ('knn', 'retrieval', 'longtail')")
     assert len(rows) == 5 * 4 and (rows["discordant"] == 0).all()
     assert any("No embeddings were given of: r, a" in note for note in found.notes)
+    assert ("everything on r", "not measured for handed_in") in found.refused
     assert not any("Row order" in note for note in found.notes)
 
 

@@ -18,6 +18,7 @@ from analysis.compare.saved import Saved, SavedRun, source_of
 from analysis.metrics import metric_in_table, normalised_area
 from analysis.run import Items, run_of
 from analysis.statistics import RESAMPLES, compare_outcomes
+from baselines.representation import Representation
 from splits.store import Dataset
 from suite.contracts import MEASURE
 from suite.errors import UserError
@@ -119,8 +120,7 @@ def comparable(
         else:
             allowed.append(what)
     absent = [split for split in saved.manifest["data"]["splits"] if split not in dataset]
-    refused += [(f"everything on {split}", "the study has no such split") for split in absent]
-    return allowed, refused
+    return allowed, refused + [(f"everything on {split}", "the study has no such split") for split in absent]
 
 
 # --- the comparison -------------------------------------------------------------------------------
@@ -300,6 +300,9 @@ def compare(study: Study, name: str, against: Sequence[str] | None = None) -> Ve
     saved.refuse(dataset)
     new, items = new_method(study, dataset, name)
     allowed, refused = comparable(saved, dataset, study, items)
+    embedded = Representation(study.layout.embeddings(name, study.seeds[0])).splits
+    left = [split for split in saved.manifest["data"]["splits"] if split in dataset and split not in embedded]
+    refused += [(f"everything on {split}", f"not measured for {new.label}") for split in left]
     baselines = [saved_method(saved, base) for base in chosen(saved, against)]
     verdicts = judge(new, baselines, allowed, saved.manifest["study"]["nesting"])
     verdicts.saved = saved
