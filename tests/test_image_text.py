@@ -216,12 +216,12 @@ def test_image_text_tables_lie_between_floor_and_ceiling(glyph_study):
     # The findings read the same outcomes.
     margins = margins.query("classes == 'unseen' and metric == 'margin'")
     run = Run(study, dataset, study.method("mrl"), 0, "findings_image_text", {}, layout)
-    for read, table in (
-        (findings_image_text.zero_shot_hits, zero_shot),
-        (findings_image_text.cosine_margins, margins),
+    for outcome, table in (
+        (findings_image_text.ZERO_SHOT, zero_shot),
+        (findings_image_text.MARGINS, margins),
     ):
-        rows = table[table["method"] == "mrl"].sort_values("dim")
-        np.testing.assert_allclose(read(run)[1].mean((0, 2)), rows["value"], rtol=1e-5)
+        rows, values = table[table["method"] == "mrl"], outcome.of(run).mean_of_draws()
+        np.testing.assert_allclose([values[m].mean() for m in rows["dim"]], rows["value"], rtol=1e-5)
     claims = tables["findings_image_text"].set_index("finding")
     margin = margins[margins["dim"] == 8].set_index("method")["value"]
     difference = margin["mrl"] - margin["fixed_feature"]
