@@ -41,7 +41,7 @@ def new_study(wildcards):
 
 def study_argument(wildcards, input):
     """The study that a job of a method is part of, as commands take it."""
-    return f"--study {input.study}" if input.study else STUDY_ARGUMENT
+    return f"--study {shlex.quote(str(input.study))}" if input.study else STUDY_ARGUMENT
 
 
 def new_code(wildcards):
