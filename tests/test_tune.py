@@ -1,6 +1,7 @@
 """Tuning: what is chosen on a split of train, and how its table is kept."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -41,7 +42,7 @@ def test_a_score_is_the_accuracy_of_the_networks_own_classifier_on_rows_it_was_n
     held = held_out(len(split), np.random.default_rng([0, 5]))
     images = np.array(split.images)
     images[held] = 0  # seen in training they would change the weights; all alike they get one prediction
-    blank = type(split)(split.name, split.folder, images, split.labels)
+    blank = SimpleNamespace(images=images, labels=split.labels)
     scores = tune.score(settings, blank, held, dataset.num_classes, 0)
     learner, given = build_learner(settings, dataset.num_classes, 1, 0), split.images[~held]
     normalise = Normalise.of(given)
