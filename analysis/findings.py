@@ -9,7 +9,7 @@ Small sizes are those up to d/8, large ones above. The claims stand in evaluatio
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
@@ -55,10 +55,13 @@ class Evidence:
 
     runs: dict[str, list[Run]]
     seed: int
+    _read: dict = field(default_factory=dict, repr=False, compare=False)
 
     def outcomes(self, method: str, outcome: Outcome) -> Outcomes:
-        """Raises KeyError for a method that the study does not have."""
-        return over_seeds(self.runs[method], outcome.of)
+        """Read once for all claims. Raises KeyError for a method that the study does not have."""
+        if (method, outcome) not in self._read:
+            self._read[method, outcome] = over_seeds(self.runs[method], outcome.of)
+        return self._read[method, outcome]
 
     def both(self, claim: "Claim") -> tuple[Outcomes, Outcomes, list[int]]:
         """Outcomes of a claim's method and of what it is compared with, and the sizes that both have."""

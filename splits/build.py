@@ -5,7 +5,6 @@ import argparse
 from splits.store import DatasetWriter
 from suite import cli
 from suite.contracts import SOURCE
-from suite.layout import Layout
 from suite.study import load_study
 
 
@@ -15,7 +14,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=1, help="processes to draw or decode with")
     args = parser.parse_args(argv)
     study = load_study(args.study)
-    folder = Layout(study.name).data
+    folder = study.layout.data
     source = SOURCE.load(study.source)
     writer = DatasetWriter(folder, study.source, study.source_options)
     source.build(writer, study.source_options, threads=args.threads)

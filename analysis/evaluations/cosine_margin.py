@@ -5,7 +5,7 @@ A wider margin means that the space is used better: matching pairs close, others
 
 from collections.abc import Iterator
 
-from analysis.evaluations.zero_shot import CLASSES
+from analysis.evaluations.zero_shot import searched
 from analysis.measures.cross_modal import PAIRS
 from analysis.run import Items, Run
 
@@ -18,9 +18,7 @@ def items(run: Run) -> Iterator[Items]:
     """`cosine` per split and kind of `pair`, and `margin`: positive minus random text–image."""
     outcomes = run.outcomes("cross_modal")
     sizes, table = outcomes["sizes"], {"kept": False, "compared": False}
-    for split, classes in CLASSES.items():
-        if f"{split}/to_text" not in outcomes:
-            continue
+    for split, classes in searched(run):
         groups, keys = run.dataset.labels(split), {"classes": classes}
         cosines = {pair: outcomes[f"{split}/cosine/{pair}"] for pair in PAIRS}
         for pair, values in cosines.items():

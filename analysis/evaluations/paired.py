@@ -28,6 +28,7 @@ def compare(runs: list[Run]) -> Iterator[dict]:
     """
     methods = by_method(runs)
     for outcome in runs[0].options["outcomes"] if runs else ():
+        split = runs[0].main_items(outcome).split
         found = {
             name: over_seeds(some, lambda run, outcome=outcome: run.main_items(outcome))
             for name, some in methods.items()
@@ -37,20 +38,20 @@ def compare(runs: list[Run]) -> Iterator[dict]:
                 raise unknown("method", baseline, found, "`against` of tasks.paired")
             for name, some in methods.items():
                 if name != baseline:
-                    yield from differences(some[0], found[name], found[baseline], outcome, baseline)
+                    keys = {"split": split, "outcome": outcome, "baseline": baseline}
+                    yield from differences(some[0], found[name], found[baseline], **keys)
 
 
 def differences(
-    run: Run, new: dict[int, np.ndarray], base: dict[int, np.ndarray], outcome: str, baseline: str
+    run: Run, new: dict[int, np.ndarray], base: dict[int, np.ndarray], split: str, **keys: str
 ) -> Iterator[dict]:
     """Rows of one pair of methods."""
     dims = [m for m in new if m in base]
     if not dims:
         return
-    split = run.main_items(outcome).split
     pair = [np.stack([side[m] for m in dims]) for side in (new, base)]
     table = compare_outcomes(*pair, dims, rng=np.random.default_rng(run.options["seed"]))
     kept = ("low", "high", "p", "p_holm", "p_equivalence", "verdict", "discordant", "test")
     for row in table.to_dict("records"):
-        keys = {"outcome": outcome, "baseline": baseline, **{key: row[key] for key in kept}}
-        yield run.row(row["dim"], split, "difference", row["difference"], row["n"], **keys)
+        found = {key: row[key] for key in kept}
+        yield run.row(row["dim"], split, "difference", row["difference"], row["n"], **keys, **found)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from analysis.evaluations.zero_shot import CLASSES
+from analysis.evaluations.zero_shot import searched
 from analysis.metrics import average_precision_standard, relevance, topk_hits
 from analysis.run import Items, Run
 
@@ -23,9 +23,7 @@ def items(run: Run) -> Iterator[Items]:
     """Per split and `direction`; images of a class are alike, so the intervals of images are over classes."""
     outcomes = run.outcomes("cross_modal")
     sizes, table = outcomes["sizes"], {"kept": False, "compared": False}
-    for split, classes in CLASSES.items():
-        if f"{split}/to_text" not in outcomes:
-            continue
+    for split, classes in searched(run):
         labels, captions = run.dataset.labels(split), outcomes[f"{split}/captions"]
         texts, images = outcomes[f"{split}/to_text"], labels[outcomes[f"{split}/to_image"]]
         relevant = np.bincount(labels, minlength=captions.max() + 1)[captions]
