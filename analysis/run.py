@@ -8,7 +8,7 @@ from itertools import groupby
 import numpy as np
 
 from analysis.measures import read_outcomes
-from analysis.statistics import clustered_interval, group_totals, mean_interval, wilson_interval
+from analysis.statistics import clustered_interval, group_means, mean_interval, wilson_interval
 from baselines.representation import Representation
 from splits.store import Dataset
 from suite.contracts import EVALUATION
@@ -52,7 +52,7 @@ class Items:
     def sampled(self, stored: np.ndarray) -> np.ndarray:
         """`stored`, of this or another method, as tests take it: [draws, S, n], or n groups."""
         values = self.value(stored)
-        return values if self.groups is None else group_totals(values, self.groups)
+        return values if self.groups is None else group_means(values, self.groups)
 
     def mean_of_draws(self) -> dict[int, np.ndarray]:
         """What `sampled` says, averaged over draws, by size: float64 [n or groups] each."""
@@ -177,7 +177,7 @@ def by_method(runs: list[Run]) -> dict[str, list[Run]]:
     return grouped
 
 
-def over_seeds(runs: list[Run], read: Callable[[Run], Items]) -> dict[int, np.ndarray]:
-    """Outcome of each item by size, averaged over draws and seeds: float64 [n] per size."""
-    by_seed = [read(run).mean_of_draws() for run in runs]
-    return {m: np.mean([each[m] for each in by_seed], axis=0) for m in by_seed[0]}
+def by_seed(runs: list[Run], read: Callable[[Run], Items]) -> dict[int, np.ndarray]:
+    """Outcome of each item by size, averaged over draws, one row per training: float64 [K, n] per size."""
+    found = [read(run).mean_of_draws() for run in runs]
+    return {m: np.stack([each[m] for each in found]) for m in found[0]}

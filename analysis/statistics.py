@@ -1,16 +1,19 @@
 """Intervals, paired tests and verdicts: is one method better than another beyond noise?
 
-All methods are scored on the same test items, so comparisons are paired, item by item. Outcomes
-that are 0 or 1 (hit or miss) get exact McNemar tests and Bonett-Price intervals; outcomes between
-(average precision, means over seeds) get the paired bootstrap. Tests over several sizes are
-Holm-adjusted. "As accurate as" is only ever said from an equivalence test with a stated margin.
+All methods are scored on the same test items, so comparisons are paired, item by item. Two sources of
+chance are told apart (docs/protocols.md, "Statistics"):
 
-The items are the unit of all of this: intervals say how far a result would move with other test
-items, for the networks at hand. Items of several seeds are *not* more items (the same image is hard
-for every seed): average them item by item first, and report how far seeds differ with
-`mean_interval` over seeds.
+* test items, or what was sampled where items are alike (classes, documents, blocks of a stream);
+* training seeds. A sentence about *methods* needs at least two trainings of each: the variance of the
+  difference is that over items plus that over seeds, and the interval is Student's t with Satterthwaite's
+  degrees of freedom. One training each says something of *these networks* alone, from the items: exact
+  McNemar tests and Bonett-Price intervals of outcomes 0 or 1, the paired bootstrap of others.
 
-Shapes: outcomes are [n] or [S, n] (S sizes scored on the same n items), results scalars or [S].
+Tests over several sizes are Holm-adjusted. "As accurate as" is only ever said from an equivalence test with
+a stated margin.
+
+Shapes: outcomes are [n] or [S, n] (S sizes scored on the same n items), of several trainings [S, K, n],
+results scalars or [S].
 """
 
 import math
@@ -20,15 +23,16 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.special import betainc, gammaln, ndtr, ndtri, stdtrit, xlog1py, xlogy
-
-MARGIN = 0.005
-"""Half a point: the largest difference that still counts as "as accurate as"."""
+from scipy.special import betainc, nctdtr, ndtr, ndtri, stdtr, stdtrit
 
 ALPHA = 0.05  # of tests and of equivalence; intervals are of level 1 − ALPHA
+POWER = 0.8  # with which "could have been shown" is meant
 RESAMPLES = 10_000
 TIE = 1e-4  # share by which two sums of the same items may differ in single precision
 VERDICTS = ("better", "worse", "equivalent", "undecided")
+"""About methods, whose trainings were repeated."""
+OF_NETWORKS = ("higher", "lower", "alike")
+"""About one network each: what stands instead of the first three."""
 
 
 class Interval(NamedTuple):
@@ -98,11 +102,12 @@ def bootstrap_deviations(values: np.ndarray, rng: np.random.Generator, resamples
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """What the items say about new - base; fields are scalars, or [S] for outcomes [S, n].
+    """What was found of new - base; fields are scalars, or [S] for outcomes of S sizes.
 
     difference, low, high: mean difference and its interval. p: two-sided, of no difference.
-    p_equivalence: of two one-sided tests that the difference lies inside the margin. discordant:
-    number of items on which the two differ. test: "mcnemar" or "bootstrap".
+    p_equivalence: of two one-sided tests that the difference lies inside the margin. error, freedom: standard
+    error and degrees of freedom (infinite where items are the only source of chance). discordant: number of
+    items on which the two differ. test: "mcnemar", "bootstrap" or "seeds".
     """
 
     difference: np.ndarray
@@ -110,33 +115,113 @@ class PairedComparison:
     high: np.ndarray
     p: np.ndarray
     p_equivalence: np.ndarray
+    error: np.ndarray
+    freedom: np.ndarray
     discordant: np.ndarray
     n: int
     test: str
+
+    @property
+    def scope(self) -> str:
+        """What it is about: "methods", or only the "networks" at hand."""
+        return "methods" if self.test == "seeds" else "networks"
+
+    @property
+    def detectable(self) -> np.ndarray:
+        """The smallest difference that would have been found with a chance of POWER."""
+        return detectable_difference(self.error, self.freedom)
+
+
+def compare_methods(
+    new: np.ndarray,
+    base: np.ndarray,
+    *,
+    margin: float,
+    paired: bool = False,
+    level: float = 0.95,
+    rng: np.random.Generator | None = None,
+    resamples: int = RESAMPLES,
+) -> PairedComparison:
+    """Difference new - base from every training of both, at each size.
+
+    new: [S, K, n]; base: [S, L, n]: K and L trainings scored on the same n items. Both trained more than
+    once: about methods (`test` is "seeds"). Otherwise about these networks, outcomes averaged item by item,
+    as `compare_paired`.
+
+    paired: training k of both is of the same network (one is fitted on the other's, or both on a third's),
+    so that what that network has of luck is on both sides. Then K = L.
+
+    The variance is Var over items of the averaged differences / n + Var over seeds of new / K + that of base
+    / L (paired: of the differences / K). What seeds and items have in common is counted in both, so tests
+    keep their level from above: at 3 to 10 seeds and seed deviations from 0.5 to 3 points between 1 and 6 %
+    of true nulls are rejected at 5 %. Degrees of freedom: Satterthwaite 1946.
+
+    Raises ValueError as `compare_paired` does, for other than three axes and for unequal K and L when paired.
+    """
+    new, base = _checked(new, "new outcomes"), _checked(base, "base outcomes")
+    if new.ndim != 3 or base.ndim != 3:
+        raise ValueError(
+            f"outcomes must be [sizes, trainings, items], got {list(new.shape)} and {list(base.shape)}"
+        )
+    _check_same(new[:, 0], base[:, 0])
+    _check_margin(margin)
+    if paired and new.shape[1] != base.shape[1]:
+        raise ValueError(f"paired trainings must be as many: {new.shape[1]} of new, {base.shape[1]} of base")
+    if min(new.shape[1], base.shape[1]) > 1:
+        return _compare_trainings(new, base, margin, level, paired)
+    return compare_paired(new.mean(1), base.mean(1), margin, level, rng, resamples)
+
+
+def _compare_trainings(
+    new: np.ndarray, base: np.ndarray, margin: float, level: float, paired: bool
+) -> PairedComparison:
+    differences, n = new.mean(1) - base.mean(1), new.shape[-1]
+    difference, discordant = differences.mean(-1), np.sum(differences != 0, axis=-1)
+    by_seed = [new.mean(-1), base.mean(-1)]
+    if paired:
+        by_seed = [by_seed[0] - by_seed[1]]
+    if n < 2:
+        raise ValueError(f"trainings are compared on two items or more, got {n}")
+    spread = differences.var(-1, ddof=1)
+    # Where all items differ alike, or none does, one each way still might: as in Bonett & Price's interval.
+    items = np.where(spread > 0, spread / n, 2 / (n + 2) ** 2)
+    parts = [items, *(values.var(1, ddof=1) / values.shape[1] for values in by_seed)]
+    freedoms = [n - 1, *(values.shape[1] - 1 for values in by_seed)]
+    variance = np.sum(parts, axis=0)
+    freedom = variance**2 / np.sum([part**2 / max(f, 1) for part, f in zip(parts, freedoms)], axis=0)
+    error = np.sqrt(variance)
+    half = stdtrit(freedom, _upper(level)) * error
+    return PairedComparison(
+        difference=difference,
+        low=difference - half,
+        high=difference + half,
+        p=2 * stdtr(freedom, -np.abs(difference) / error),
+        p_equivalence=stdtr(freedom, (np.abs(difference) - margin) / error),
+        error=error,
+        freedom=freedom,
+        discordant=discordant,
+        n=n,
+        test="seeds",
+    )
 
 
 def compare_paired(
     new: np.ndarray,
     base: np.ndarray,
-    margin: float = MARGIN,
+    margin: float,
     level: float = 0.95,
     rng: np.random.Generator | None = None,
     resamples: int = RESAMPLES,
 ) -> PairedComparison:
-    """Difference new - base with interval, p and equivalence p, all from the same paired items.
+    """Difference new - base of one network each, from the same paired items.
 
     new, base: [n] or [S, n], item i of both being the same test item. Outcomes all 0 or 1: exact
     McNemar and Bonett-Price; otherwise paired bootstrap, which needs `rng`. Raises ValueError for
     different shapes, no items, NaN, a margin that is not positive, or a missing `rng`.
     """
     new, base = _checked(new, "new outcomes"), _checked(base, "base outcomes")
-    if new.shape != base.shape:
-        raise ValueError(
-            f"outcomes must be of the same items at the same sizes: new has shape "
-            f"{list(new.shape)}, base {list(base.shape)}"
-        )
-    if not margin > 0:
-        raise ValueError(f"the equivalence margin must be above 0, got {margin}")
+    _check_same(new, base)
+    _check_margin(margin)
     if _is_hits(new) and _is_hits(base):
         return _compare_hits(new, base, margin, level)
     if rng is None:
@@ -164,6 +249,8 @@ def _compare_hits(new: np.ndarray, base: np.ndarray, margin: float, level: float
         high=np.minimum(shift + half, 1),
         p=_sign_test(wins, losses),
         p_equivalence=ndtr((np.abs(shift) - margin) / error),
+        error=error,
+        freedom=np.full_like(error, np.inf),
         discordant=wins + losses,
         n=n,
         test="mcnemar",
@@ -197,6 +284,8 @@ def _compare_values(
         high=high,
         p=np.maximum(p, np.minimum(1, 2.0 ** (1 - discordant))),
         p_equivalence=np.maximum(beyond, 2.0**-n),
+        error=deviations.std(axis=0),
+        freedom=np.full_like(mean, np.inf),
         discordant=discordant,
         n=n,
         test="bootstrap",
@@ -215,19 +304,20 @@ def holm(pvalues: Sequence[float]) -> np.ndarray:
 
 
 def verdict(
-    low: float, high: float, p_holm: float, p_equivalence: float, identical: bool = False, direction: int = +1
+    low: float, high: float, p_holm: float, p_equivalence: float, scope: str, direction: int = +1
 ) -> str:
-    """One of "better", "worse", "equivalent", "undecided", about new against base.
+    """One of VERDICTS about new against base; of `scope` "networks" OF_NETWORKS stand for the first three.
 
-    Equivalent: the difference is shown to be inside the margin, or there is none on any item
-    (`identical`). This comes first: with enough items every difference is significant, and the
-    margin is what was declared not to matter. Better or worse: p_holm <= ALPHA and the interval on
-    one side of zero. low, high: interval of new - base. direction: -1 where less is better.
+    Equivalent: the difference is shown to be inside the margin. This comes first: with enough items every
+    difference is significant, and the margin is what was declared not to matter. Better or worse: p_holm <=
+    ALPHA and the interval on one side of zero. low, high: interval of new - base. direction: -1 where less is
+    better; "higher" and "lower" are of the values themselves.
     """
-    if identical or p_equivalence <= ALPHA:
-        return "equivalent"
+    words = VERDICTS if scope == "methods" else OF_NETWORKS
+    if p_equivalence <= ALPHA:
+        return words[2]
     if p_holm <= ALPHA and (low > 0 or high < 0):
-        return "better" if (low > 0) == (direction > 0) else "worse"
+        return words[0] if (low > 0) == (direction > 0 or scope == "networks") else words[1]
     return "undecided"
 
 
@@ -236,25 +326,28 @@ def compare_outcomes(
     base: np.ndarray,
     dims: Sequence[int],
     *,
+    margin: float,
+    paired: bool = False,
     direction: int = +1,
     rng: np.random.Generator | None = None,
     resamples: int = RESAMPLES,
 ) -> pd.DataFrame:
     """New against base at each size: one row with difference, interval, p-values and verdict.
 
-    new, base: [S, n], row s at size dims[s], columns the same items in both. Table columns: dim,
-    difference, low, high, p, p_holm, p_equivalence, verdict, discordant, n, test, as in
-    `PairedComparison` and `verdict`. p_holm is adjusted over the S sizes; intervals and equivalence are
-    per size ("equivalent at every size" needs no adjustment: Berger 1982). Outcomes that are not all 0 or
-    1 need `rng`. Raises ValueError as `compare_paired` does, and when dims do not match.
+    new: [S, K, n], base: [S, L, n], row s at size dims[s], as `compare_methods` takes them. Table columns:
+    dim, difference, low, high, p, p_holm, p_equivalence, verdict, detectable, scope, discordant, n, test, as
+    in `PairedComparison` and `verdict`. p_holm is adjusted over the S sizes; intervals and equivalence are
+    per size ("equivalent at every size" needs no adjustment: Berger 1982). Raises ValueError as
+    `compare_methods` does, and when dims do not match.
     """
-    found, dims = compare_paired(new, base, rng=rng, resamples=resamples), np.asarray(dims)
+    dims = np.asarray(dims)
+    found = compare_methods(new, base, margin=margin, paired=paired, rng=rng, resamples=resamples)
     if dims.ndim != 1 or dims.shape != found.p.shape or len(np.unique(dims)) < len(dims):
         raise ValueError(
             f"dims must be different sizes, one per row of outcomes {np.shape(new)}, got {dims.tolist()}"
         )
     p_holm = holm(found.p)
-    each = zip(found.low, found.high, p_holm, found.p_equivalence, found.discordant == 0)
+    each = zip(found.low, found.high, p_holm, found.p_equivalence)
     return pd.DataFrame(
         {
             "dim": dims,
@@ -264,7 +357,9 @@ def compare_outcomes(
             "p": found.p,
             "p_holm": p_holm,
             "p_equivalence": found.p_equivalence,
-            "verdict": [verdict(*row, direction=direction) for row in each],
+            "verdict": [verdict(*row, found.scope, direction) for row in each],
+            "detectable": found.detectable,
+            "scope": found.scope,
             "discordant": found.discordant,
             "n": found.n,
             "test": found.test,
@@ -275,67 +370,27 @@ def compare_outcomes(
 # --- power ----------------------------------------------------------------------------------------
 
 
-def power_mcnemar(n: int, p01: float, p10: float, alpha: float = 0.05) -> float:
-    """Chance that the exact McNemar test on n items finds a difference, summed exactly.
+def power(difference: float, error: float, freedom: float, alpha: float = ALPHA) -> np.ndarray:
+    """Chance that the two-sided t test finds a true difference, whose standard error is `error`.
 
-    p01: share of items that base gets wrong and new right; p10: the reverse. The true difference is
-    p01 - p10. Under Holm over S sizes, alpha / S gives the chance in the worst case.
+    From the noncentral t distribution; of infinite `freedom` the normal one. Under Holm over S sizes, alpha /
+    S gives the chance in the worst case. Arguments broadcast.
     """
-    discordance = p01 + p10
-    if p01 < 0 or p10 < 0 or discordance > 1:
-        raise ValueError(f"p01 and p10 must be shares that sum to at most 1, got {p01}, {p10}")
-    if discordance == 0:
-        return 0.0
-    return _rejection_rate(*_discordant_counts(n, discordance, alpha), p01 / discordance)
+    freedom = np.minimum(freedom, 1e6)  # where the t distribution is the normal one in every digit shown
+    shift, critical = np.abs(difference) / error, stdtrit(freedom, 1 - alpha / 2)
+    return 1 - nctdtr(freedom, shift, critical) + nctdtr(freedom, shift, -critical)
 
 
-def detectable_difference(n: int, discordance: float, alpha: float = 0.05, power: float = 0.8) -> float:
-    """Smallest difference in accuracy found with chance `power` on n items; infinity if none is.
-
-    discordance: share of items on which the two methods differ, which bounds the difference; take
-    it from saved outcomes. Found by bisection on the exact power.
-    """
-    if not 0 < discordance <= 1:
-        raise ValueError(f"discordance must be above 0 and at most 1, got {discordance}")
-    if not alpha < power < 1:
-        raise ValueError(f"power must be between alpha = {alpha} and 1, got {power}")
-    counts = _discordant_counts(n, discordance, alpha)
-    if _rejection_rate(*counts, 1.0) < power:
-        return math.inf
-    low, high = 0.5, 1.0  # share of the discordant items that the better method wins
-    while high - low > 1e-9:
+def detectable_difference(error: np.ndarray, freedom: np.ndarray, alpha: float = ALPHA) -> np.ndarray:
+    """The smallest true difference found with a chance of POWER, by bisection; arguments broadcast."""
+    error, freedom = np.broadcast_arrays(np.asarray(error, np.float64), np.asarray(freedom, np.float64))
+    # In standard errors; from one degree of freedom on the power at the upper end is above POWER.
+    low, high = np.zeros(error.shape), 2 + 1.4 * stdtrit(np.minimum(freedom, 1e6), 1 - alpha / 2)
+    for _ in range(30):
         middle = (low + high) / 2
-        low, high = (low, middle) if _rejection_rate(*counts, middle) >= power else (middle, high)
-    return (2 * high - 1) * discordance
-
-
-def _discordant_counts(n: int, discordance: float, alpha: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Numbers m of discordant items that can occur, their probabilities and critical counts.
-
-    The test rejects when the smaller kind has at most `critical` items (-1: never).
-    """
-    if n < 1 or not 0 < alpha < 1:
-        raise ValueError(f"need n >= 1 and 0 < alpha < 1, got n = {n}, alpha = {alpha}")
-    # Ten standard deviations leave less than 1e-12 outside, except for tiny means: hence the 50.
-    reach = 10 * math.sqrt(n * discordance * (1 - discordance)) + 50
-    m = np.arange(max(0, int(n * discordance - reach)), min(n, int(n * discordance + reach)) + 1)
-    log_choose = gammaln(n + 1) - gammaln(m + 1) - gammaln(n - m + 1)
-    weight = np.exp(log_choose + xlogy(m, discordance) + xlog1py(n - m, -discordance))
-    # Bisection for the largest count whose two-sided p is at most alpha.
-    low, high = np.full_like(m, -1), (m + 1) // 2
-    while np.any(high - low > 1):
-        middle = np.maximum((low + high) // 2, 0)
-        rejects = 2 * _binomial_cdf(middle, m, 0.5) <= alpha
-        open_ = high - low > 1
-        low, high = np.where(open_ & rejects, middle, low), np.where(open_ & ~rejects, middle, high)
-    return m, weight / weight.sum(), low
-
-
-def _rejection_rate(m: np.ndarray, weight: np.ndarray, critical: np.ndarray, share: float) -> float:
-    """Chance of rejection when each discordant item is a win with probability `share`."""
-    m, weight, critical = (array[critical >= 0] for array in (m, weight, critical))
-    tails = _binomial_cdf(critical, m, share) + _binomial_cdf(critical, m, 1 - share)
-    return float(np.sum(weight * tails))
+        enough = power(middle, 1.0, freedom, alpha) >= POWER
+        low, high = np.where(enough, low, middle), np.where(enough, middle, high)
+    return (high * error)[()]
 
 
 # --- small parts ----------------------------------------------------------------------------------
@@ -360,6 +415,19 @@ def _upper(level: float) -> float:
     if not 0 < level < 1:
         raise ValueError(f"a confidence level lies between 0 and 1, got {level}")
     return (1 + level) / 2
+
+
+def _check_same(new: np.ndarray, base: np.ndarray) -> None:
+    if new.shape != base.shape:
+        raise ValueError(
+            f"outcomes must be of the same items at the same sizes: new has shape "
+            f"{list(new.shape)}, base {list(base.shape)}"
+        )
+
+
+def _check_margin(margin: float) -> None:
+    if not margin > 0:
+        raise ValueError(f"the equivalence margin must be above 0, got {margin}")
 
 
 def _normal_quantile(level: float) -> float:
@@ -398,11 +466,30 @@ def clustered_interval(values: np.ndarray, groups: np.ndarray, level: float = 0.
     return Interval(mean, mean - half, mean + half)
 
 
-def group_totals(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Totals over each group, scaled so that their mean is that over items: [..., n] → float64 [..., groups].
+def group_means(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """One value per group whose plain mean is the mean over items: [..., n] → float64 [..., G].
 
-    For paired comparisons that take their items one by one: these items are groups.
+    A group's is r + (t − r·k)·G/n, where t is its total, k its size and r = Σt/Σk the mean over items. The
+    plain variance over groups is then that of the ratio r to first order (Cochran 1977, 6.3), which totals
+    alone overstate where groups differ in size. For paired comparisons, in which groups stand for items.
     """
     names, group = np.unique(groups, return_inverse=True)
+    values = np.asarray(values, np.float64)
     indicator = (group[:, None] == np.arange(len(names))).astype(np.float64)
-    return values.astype(np.float64) @ indicator * (len(names) / len(groups))
+    mean = values.mean(-1, keepdims=True)
+    return mean + (values - mean) @ indicator * (len(names) / len(groups))
+
+
+def interval_over_seeds(values: np.ndarray, errors: np.ndarray, level: float = 0.95) -> Interval:
+    """Mean over trainings, with an interval from both sources of chance. values, errors: [K].
+
+    errors: each training's standard error over test items. Items are the same for every training, so their
+    variance does not shrink with K: it is the mean of the squared errors, beside Var over seeds / K. One
+    training: its own items' interval. NaN ends where errors are.
+    """
+    values, errors = np.asarray(values, np.float64), np.asarray(errors, np.float64)
+    k, mean, items = len(values), values.mean(), np.mean(errors**2)
+    seeds = values.var(ddof=1) / k if k > 1 else 0.0
+    freedom = (items + seeds) ** 2 / (seeds**2 / max(k - 1, 1)) if seeds > 0 else np.inf
+    half = stdtrit(min(freedom, 1e9), _upper(level)) * math.sqrt(items + seeds)
+    return Interval(mean, mean - half, mean + half)

@@ -155,6 +155,7 @@ EVALUATION = Contract(
         "MEASURES": NAMES,  # whose outcomes it is computed from
         # Evaluations whose items it is computed from; a text is the name of the option that lists them.
         "READS": Constant((tuple, str), ()),
+        "ALL_METHODS": Constant(bool, False),  # whether ablations take part as well
         "NEEDS": NAMES,  # what the data must have beyond images and labels
         "NAME": Constant(str, None),  # for people, on the page of a comparison
         "WORD": Constant(str, None),  # in front of its metrics in a sentence: "1-NN top1"

@@ -27,6 +27,9 @@ SCHEMA = ROOT / "workflow" / "schemas" / "study.schema.yaml"
 # and a new method is compared on no less.
 CURVES = ("linear", "knn")
 
+MARGIN = 0.01
+"""One point: the margin of a study that states none. Half a point takes test images by the ten thousand."""
+
 
 @dataclass(frozen=True)
 class Network:
@@ -94,6 +97,8 @@ class Study:
         self.source: str = config["data"]["source"]
         self.dim: int = self.backbone["dim"]  # width d of the full embedding
         self.layout = Layout(self.name)
+        # The largest difference that still counts as "as accurate as", a fraction.
+        self.margin: float = config.get("margin", {"value": MARGIN})["value"]
         given = {key: value for key, value in config["data"].items() if key != "source"}
         self.source_options: dict = SOURCE.options(self.source, given)
         contracts.backbone_options(self.backbone)
@@ -169,6 +174,15 @@ class Study:
             raise unknown("method", name, self.methods, self.path)
         return self.methods[name]
 
+    def origin(self, name: str) -> str | None:
+        """The trained method whose network a method's embeddings come from: its own, or the one it was fitted
+        on or started from. Two of one origin share, seed by seed, what that network has of luck."""
+        method = self.method(name)
+        before = method.source or method.starts_from
+        if before is not None:
+            return self.origin(before)
+        return name if method.kind == "trained" else None
+
     @cached_property
     def networks(self) -> dict[str, Network]:
         """Every network of the study by name."""
@@ -188,13 +202,14 @@ class Study:
     def task_methods(self, task: str) -> list[Method]:
         """Methods that `task` evaluates, in the order of the file.
 
-        Baselines take part in every evaluation, other groups (ablations) in `linear` and `knn`, unless the
-        method's own `tasks` or the evaluation's `methods` says otherwise.
+        Baselines take part in every evaluation, other groups (ablations) in `linear`, `knn` and those whose
+        module says ALL_METHODS, unless the method's own `tasks` or the evaluation's `methods` says otherwise.
         """
         chosen = {self.method(name).name for name in self.tasks[task].get("methods") or self.methods}
+        other_groups = (*CURVES, task) if EVALUATION.facts(task).ALL_METHODS else CURVES
 
         def takes_part(method: Method) -> bool:
-            usual = self.tasks if method.group == "baselines" else CURVES
+            usual = self.tasks if method.group == "baselines" else other_groups
             return method.name in chosen and task in (usual if method.tasks is None else method.tasks)
 
         return list(filter(takes_part, self.methods.values()))
@@ -204,18 +219,30 @@ class Study:
         return self.tasks[task] if task in self.tasks else EVALUATION.options(task, None)
 
     def reads(self, task: str) -> tuple[str, ...]:
-        """Evaluations whose items `task` is computed from."""
+        """Evaluations of the study whose items `task` is computed from.
+
+        Of those that its module names, the ones that the study has; raises UserError for one that the study's
+        own option names and that it lacks, or that measures nothing item by item.
+        """
         named = EVALUATION.facts(task).READS
-        reads = tuple(self.task_options(task)[named] if isinstance(named, str) else named)
-        for name in reads:
+        if not isinstance(named, str):
+            return tuple(name for name in named if name in self.tasks)
+        for name in self.task_options(task)[named]:
+            if name not in self.tasks:
+                raise unknown("evaluation", name, self.tasks, f"tasks.{task}.{named} of {self.path}")
             if "items" not in defined(EVALUATION.path(name)):
                 raise UserError(f"{self.path}: {task} reads {name}, which measures nothing item by item")
-        return reads
+        return tuple(self.task_options(task)[named])
 
-    def measures(self, task: str) -> tuple[str, ...]:
-        """Measures, which save raw outcomes, that `task` is computed from."""
+    def read_by(self, task: str) -> list[tuple[str, str]]:
+        """(method, measure) pairs whose raw outcomes a table is computed from.
+
+        A table of what other evaluations measured takes of each method what those measure of it.
+        """
+        methods = {method.name for method in self.task_methods(task)}
         tasks = (task, *self.reads(task))
-        return tuple(dict.fromkeys(measure for name in tasks for measure in EVALUATION.facts(name).MEASURES))
+        wanted = {measure for name in tasks for measure in EVALUATION.facts(name).MEASURES}
+        return [(name, measure) for name, measure in self.measured() if name in methods and measure in wanted]
 
     def given_options(self, measure: str) -> dict | None:
         """Options of a measure that the study's file states."""
@@ -229,12 +256,12 @@ class Study:
         return options
 
     def measured(self) -> list[tuple[str, str]]:
-        """(method, measure) pairs that the study's evaluations are computed from, each once."""
+        """(method, measure) pairs, measures saving raw outcomes, that evaluations ask for; each once."""
         pairs = (
             (method.name, measure)
             for task in self.tasks
             for method in self.task_methods(task)
-            for measure in self.measures(task)
+            for measure in EVALUATION.facts(task).MEASURES
         )
         return list(dict.fromkeys(pairs))
 

@@ -1,9 +1,10 @@
 """A new method against saved baselines: differences with intervals, p and verdicts; `compare` is all of it.
 
 Same items, same protocol: per evaluation and size the difference new − baseline on paired test items, with
-its 95 % interval, Holm-adjusted p over the sizes, and better / worse / equivalent (inside half a point) /
-undecided. What an evaluation measures on each item it says itself (its `items`). Seeds and random draws are
-averaged item by item first. Baselines are read from results/saved/, never run.
+its 95 % interval, Holm-adjusted p over the sizes, and better / worse / equivalent (inside the study's margin)
+/ undecided, from the same model as every table (analysis/statistics.py): test items and trainings. What an
+evaluation measures on each item it says itself (its `items`). Baselines are read from results/saved/, never
+run.
 """
 
 import zlib
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.compare.freeze import check_data, collect, describe, kept_items
-from analysis.compare.saved import Saved, SavedRun, source_of
+from analysis.compare.saved import SAVED, Saved, SavedRun, source_of
 from analysis.metrics import metric_in_table, normalised_area
 from analysis.run import Items, run_of
 from analysis.statistics import RESAMPLES, compare_outcomes
@@ -25,11 +26,13 @@ from suite.errors import UserError
 from suite.study import Method, Study
 
 AGAINST = ("mrl", "fixed_feature", "pca")  # the default baselines, where they were saved
-ONE = "One seed: intervals say how results move with other test items, not with another training."
+ONE = (
+    "One training of one side or both: differences are of these networks (higher, lower, alike), not of the "
+    "methods. Another training may turn them round; give `seeds=[…]` to train the new method more than once."
+)
 SEVERAL = (
-    "Several seeds: outcomes are averaged item by item, and intervals still say how results move with other "
-    "test items. How far trainings differ is the range over seeds behind each difference; where seeds "
-    "disagree about the sign, neither is called better."
+    "Several trainings: intervals and tests allow for other test items and for another training, with t "
+    "quantiles for as few trainings as there are."
 )
 
 
@@ -37,13 +40,15 @@ SEVERAL = (
 class Compared:
     """One method as it is compared: what was measured per item, and its conditions, by seed.
 
-    outcomes: what `freeze.collect` returns. runs: sizes, costs, provenance.
+    outcomes: what `freeze.collect` returns. runs: sizes, costs, provenance. origin: the network that it
+    starts from (`Study.origin`).
     """
 
     name: str
     label: str
     outcomes: dict[int, dict[str, np.ndarray]]
     runs: dict[int, SavedRun]
+    origin: str | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -64,19 +69,21 @@ class Compared:
 class Verdicts:
     """The whole comparison: what the page is made from.
 
-    items: what was compared. differences: a row for each of them, baseline and size; areas: a row for each of
-    them and baseline, of the normalised area under the curve; curves: values of each, by method and size.
-    refused: what was not compared, and why.
+    items: what was compared; margin: what counts as equivalent; seeds: of both sides, by baseline.
+    differences: a row for each metric, baseline and size; areas: a row for each metric and baseline, of the
+    normalised area under the curve; curves: values of each, by method and size. refused: what was not
+    compared, and why.
     """
 
     new: Compared
     baselines: list[Compared]
     items: list[Items]
-    seeds: dict[str, tuple[int, ...]]
+    seeds: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
     differences: pd.DataFrame
     areas: pd.DataFrame
     curves: pd.DataFrame
     refused: list[tuple[str, str]]
+    margin: float
     notes: list[str] = field(default_factory=list)
     saved: Saved | None = None
 
@@ -131,10 +138,11 @@ def judge(
     baselines: list[Compared],
     allowed: Sequence[Items],
     nesting: Sequence[int],
+    margin: float,
     resamples: int = RESAMPLES,
 ) -> Verdicts:
     """Compare `new` with every baseline on everything allowed, at the sizes of `nesting` that both have."""
-    seeds = {base.name: shared_seeds(new, base) for base in baselines}
+    seeds = {base.name: compared_seeds(new, base) for base in baselines}
     differences, areas, refused = [], [], []
     for what in allowed:
         if new.items(what, new.seeds) is None:
@@ -155,14 +163,17 @@ def judge(
             if not dims:
                 continue
             keys = {"task": what.task, "split": what.split, "metric": what.metric, "baseline": base.name}
-            by_seed = [np.stack([side[m] for m in dims]) for side in (mine, its)]  # [S, seeds, n]
-            pair = [side.mean(1) for side in by_seed]
-            direction = metric_in_table(what.metric, what.task).direction
-            how = {"direction": direction, "resamples": resamples}
+            pair = [np.stack([side[m] for m in dims]) for side in (mine, its)]  # [S, seeds, n]
+            how = {
+                "margin": margin,
+                "paired": share_networks(new, base),
+                "direction": metric_in_table(what.metric, what.task).direction,
+                "resamples": resamples,
+            }
             table = compare_outcomes(*pair, dims, rng=generator(keys), **how)
-            table.insert(1, "new", pair[0].mean(1))
-            table.insert(2, "base", pair[1].mean(1))
-            differences.append(with_seeds(table, *by_seed).assign(**keys))
+            table.insert(1, "new", pair[0].mean((1, 2)))
+            table.insert(2, "base", pair[1].mean((1, 2)))
+            differences.append(table.assign(**keys))
             if len(dims) > 1:
                 areas.append(keys | compare_areas(*pair, dims, rng=generator(keys), **how))
     if not differences:
@@ -173,37 +184,26 @@ def judge(
         new,
         baselines,
         list(allowed),
-        {name: used[0] for name, used in seeds.items()},
+        seeds,
         pd.concat(differences, ignore_index=True),
         pd.DataFrame(areas),
         pd.DataFrame(curves(new, baselines, seeds, allowed)),
         refused,
+        margin,
     )
 
 
-def with_seeds(table: pd.DataFrame, new: np.ndarray, base: np.ndarray) -> pd.DataFrame:
-    """The table with `seeds`, and the least and largest difference of one seed: `seed_low`, `seed_high`.
-
-    Items say nothing of how far trainings differ. So where seeds are paired and disagree about the sign, a
-    "better" or "worse" of their mean becomes "undecided". new, base: float64 [S, seeds, n].
-    """
-    if new.shape[1] != base.shape[1] or new.shape[1] == 1:
-        return table.assign(seeds=min(new.shape[1], base.shape[1]), seed_low=np.nan, seed_high=np.nan)
-    by_seed = new.mean(2) - base.mean(2)
-    low, high = by_seed.min(1), by_seed.max(1)
-    disagree = (low < 0) & (high > 0) & table["verdict"].isin(["better", "worse"])
-    return table.assign(
-        verdict=table["verdict"].mask(disagree, "undecided"),
-        seeds=by_seed.shape[1],
-        seed_low=low,
-        seed_high=high,
-    )
+def share_networks(new: Compared, base: Compared) -> bool:
+    """Whether both start from one network, seed by seed: then what that has of luck is on both sides."""
+    return new.origin is not None and new.origin == base.origin and bool({*new.seeds} & {*base.seeds})
 
 
-def shared_seeds(new: Compared, base: Compared) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Seeds to average for each side: those both have, else all of each."""
-    both = tuple(seed for seed in new.seeds if seed in base.seeds)
-    return (both, both) if both else (new.seeds, base.seeds)
+def compared_seeds(new: Compared, base: Compared) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Trainings of each side: all of them; those that both have where they share networks."""
+    if share_networks(new, base):
+        both = tuple(seed for seed in new.seeds if seed in base.seeds)
+        return both, both
+    return new.seeds, base.seeds
 
 
 def generator(keys: dict) -> np.random.Generator:
@@ -212,14 +212,14 @@ def generator(keys: dict) -> np.random.Generator:
 
 
 def compare_areas(new: np.ndarray, base: np.ndarray, dims: list[int], **how: object) -> dict:
-    """Normalised area under the curve against log₂ size, new − base. new, base: [S, n].
+    """Normalised area under the curve against log₂ size, new − base. new: [S, K, n]; base: [S, L, n].
 
     The area is linear in the outcomes, so each item has one, and areas are paired like anything else.
     how: as `compare_outcomes` takes it.
     """
-    mine, its = normalised_area(dims, new.T), normalised_area(dims, base.T)
+    mine, its = normalised_area(dims, new.T).T, normalised_area(dims, base.T).T
     (row,) = compare_outcomes(mine[None], its[None], dims[:1], **how).to_dict("records")
-    kept = {key: row[key] for key in ("difference", "low", "high", "p", "verdict")}
+    kept = {key: row[key] for key in ("difference", "low", "high", "p", "verdict", "detectable", "scope")}
     return {"sizes": f"{dims[0]}–{dims[-1]}", "new": float(mine.mean()), "base": float(its.mean()), **kept}
 
 
@@ -248,14 +248,22 @@ def new_method(study: Study, dataset: Dataset, name: str) -> tuple[Compared, lis
         items = list(kept_items(run, study.frozen_measures()))
         outcomes[seed], runs[seed] = collect(items), describe(run)
         notes += run.representation.meta.get("notes", [])
-    return Compared(name, method.label, outcomes, runs, tuple(dict.fromkeys(notes))), items
+    origin = network_of(study, name)
+    return Compared(name, method.label, outcomes, runs, origin, tuple(dict.fromkeys(notes))), items
 
 
-def saved_method(saved: Saved, name: str) -> Compared:
+def network_of(study: Study, name: str) -> str | None:
+    """The network that a method starts from, as `Study.origin`, also of one that is frozen."""
+    found = study.origin(name) if name in study.methods else None
+    return found and found.removeprefix(SAVED)
+
+
+def saved_method(saved: Saved, study: Study, name: str) -> Compared:
     """A frozen baseline."""
     seeds = saved.methods[name]
     runs = {seed: saved.run(name, seed) for seed in seeds}
-    return Compared(name, runs[seeds[0]].label, {seed: saved.outcomes(name, seed) for seed in seeds}, runs)
+    outcomes = {seed: saved.outcomes(name, seed) for seed in seeds}
+    return Compared(name, runs[seeds[0]].label, outcomes, runs, network_of(study, name))
 
 
 def chosen(saved: Saved, against: Sequence[str] | None) -> list[str]:
@@ -284,7 +292,8 @@ def conditions(study: Study, method: Method, saved: Saved, verdicts: Verdicts) -
         )
     if method.kind in ("fitted", "folder"):
         notes.append("Its linear classifiers are the suite's probes, one per size, fitted on train.")
-    notes.append(SEVERAL if max(map(len, verdicts.seeds.values())) > 1 else ONE)
+    scopes = set(verdicts.differences["scope"])
+    notes += [note for scope, note in (("methods", SEVERAL), ("networks", ONE)) if scope in scopes]
     knn = verdicts.curves.query("task == 'knn' and method == @verdicts.new.name")
     chance = 1 / saved.manifest["data"]["seen_classes"]
     if method.kind == "folder" and len(knn) and knn["value"].max() < 2 * chance:
@@ -303,8 +312,8 @@ def compare(study: Study, name: str, against: Sequence[str] | None = None) -> Ve
     embedded = Representation(study.layout.embeddings(name, study.seeds[0])).splits
     left = [split for split in saved.manifest["data"]["splits"] if split in dataset and split not in embedded]
     refused += [(f"everything on {split}", f"not measured for {new.label}") for split in left]
-    baselines = [saved_method(saved, base) for base in chosen(saved, against)]
-    verdicts = judge(new, baselines, allowed, saved.manifest["study"]["nesting"])
+    baselines = [saved_method(saved, study, base) for base in chosen(saved, against)]
+    verdicts = judge(new, baselines, allowed, saved.manifest["study"]["nesting"], study.margin)
     verdicts.saved = saved
     verdicts.refused = refused + verdicts.refused
     verdicts.notes = conditions(study, study.method(name), saved, verdicts)

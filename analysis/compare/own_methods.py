@@ -13,6 +13,7 @@ import argparse
 import copy
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -30,11 +31,13 @@ TASKS = []  # takes part in no table of the study
 SOURCE = "fixed_feature"  # what a file without SOURCE starts from
 
 
-def with_method(study: Study, name: str, given: object) -> Study:
+def with_method(study: Study, name: str, given: object, seeds: Sequence[int] | None = None) -> Study:
     """The study with one more method `name`, and with the saved source it starts from, if any.
 
-    given: a path (.py, .yaml, folder) or a mapping. Nothing is imported or measured here: the workflow calls
-    this to know which jobs there are. Raises UserError for a name that is taken and for what is no method.
+    given: a path (.py, .yaml, folder) or a mapping. seeds: to run it with, by default those that were saved
+    (for a method on frozen embeddings, of its source's network). Nothing is imported or measured here: the
+    workflow calls this to know which jobs there are. Raises UserError for a name that is taken and for what
+    is no method.
     """
     check_name(study, name)
     if missing := [task for task in CURVES if task not in study.tasks]:
@@ -56,7 +59,7 @@ def with_method(study: Study, name: str, given: object) -> Study:
         source = row.get("source", facts.SOURCE or SOURCE)
         row["source"] = SAVED + source
         rows[SAVED + source] = source_row(study, source)
-    return extended(study, rows, seeds_of(row, study))
+    return extended(study, rows, seeds_of(row, study, seeds))
 
 
 def with_source(study: Study, source: str) -> Study:
@@ -161,11 +164,18 @@ def source_row(study: Study, source: str) -> dict:
     }
 
 
-def seeds_of(row: dict, study: Study) -> list[int]:
-    """A folder is one run, under the seed that its method.yaml states; other methods run with every seed."""
+def seeds_of(row: dict, study: Study, given: Sequence[int] | None) -> list[int]:
+    """A folder is one run, under the seed that its method.yaml states; others run with every saved seed."""
     if row.get("baseline") == str(ADAPTERS / "folder.py"):
         return [describe_folder(Path(row["path"])).get("seed", study.seeds[0])]
-    return list(study.seeds)
+    if given:
+        return list(given)
+    saved = Saved(study.layout.saved)
+    seeds = saved.manifest["seeds"]
+    if row.get("source", "").startswith(SAVED):
+        network = study.methods[row["source"].removeprefix(SAVED)].networks[-1].name
+        return [seed for seed in seeds if saved.has_network(network, seed)] or seeds[:1]
+    return list(seeds)
 
 
 def own_files(method: Method) -> list[Path]:
@@ -220,7 +230,7 @@ def main(argv: list[str] | None = None) -> None:
         embed_saved(load_study(args.study), args.source, args.seed, cli.device(args.device), args.threads)
         return
     given = parse(args.method, "--method") if args.method.lstrip().startswith("{") else args.method
-    study = with_method(cli.study(args), args.name, given)
+    study = with_method(cli.study(args), args.name, given, args.seeds)
     check(study, study.method(args.name))
     with files.write_aside(args.out) as path:
         path.write_text(

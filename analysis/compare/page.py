@@ -19,11 +19,11 @@ from analysis.compare.saved import SavedRun
 from analysis.evaluations.cost import costs
 from analysis.plotting import legend_below, look, metric_of, new_figure, size_axis, use_style
 from analysis.run import Items
-from analysis.statistics import MARGIN, VERDICTS, detectable_difference
+from analysis.statistics import OF_NETWORKS, VERDICTS
 from suite.files import write_aside
 from suite.study import Study
 
-SIGNS = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": "?"}
+SIGNS = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": "?"} | dict(zip(OF_NETWORKS, "△▽≈"))
 
 
 # --- what is said ---------------------------------------------------------------------------------
@@ -34,12 +34,20 @@ def blocks(verdicts: Verdicts, study: Study, png: bytes, name: str) -> Iterator[
     new = verdicts.new
     yield heading(1, title(verdicts, study))
     yield paragraph(answer(verdicts))
+    if len(verdicts.areas):
+        yield area_table(verdicts)
+        yield paragraph(
+            "The primary endpoint: the normalised area under the curve against log₂ size, its mean height; "
+            "difference to each baseline, and the new method's own over the sizes that both have."
+        )
     yield picture(f"{new.label} and the saved baselines against size", png, name)
     yield heading(2, "Differences")
     yield paragraph(
-        "New − baseline in points on the same test items, with its 95 % interval. p is Holm-adjusted over "
-        f"the sizes of one row. **=** equivalent: the difference lies inside ±{100 * MARGIN:g} points (two "
-        "one-sided tests); **▲** better, **▼** worse: p ≤ 0.05; **?** undecided: these items cannot tell."
+        "Size by size, secondary: new − baseline in points on the same test items, with its 95 % interval. "
+        "p is Holm-adjusted over the sizes of one row (the family). **=** equivalent: the difference lies "
+        f"inside ±{100 * verdicts.margin:g} points (two one-sided tests); **▲** better, **▼** worse: "
+        "p ≤ 0.05; **?** undecided: these items and trainings cannot tell. △ higher, ▽ lower, ≈ alike: of "
+        "these networks, where one side was trained once."
     )
     for what in verdicts.items:
         rows = where(verdicts.differences, what)
@@ -47,13 +55,6 @@ def blocks(verdicts: Verdicts, study: Study, png: bytes, name: str) -> Iterator[
             yield heading(3, what.name)
             yield difference_table(rows, verdicts)
             yield paragraph(power(rows))
-    if len(verdicts.areas):
-        yield heading(2, "Whole curves")
-        yield paragraph(
-            "Normalised area under the curve against log₂ size, the mean height: difference, and the new "
-            "method's own area over the sizes that both have."
-        )
-        yield area_table(verdicts)
     yield heading(2, "Cost")
     yield cost_table(verdicts)
     yield paragraph(
@@ -87,19 +88,20 @@ def answer(verdicts: Verdicts) -> str:
 def sentence(rows: pd.DataFrame) -> str:
     """What the tests against one baseline come to."""
     counts = rows["verdict"].value_counts()
-    total = len(rows)
-    if counts.get("equivalent", 0) == total:
-        same = " (identical on every item)" if (rows["discordant"] == 0).all() else ""
-        return f"it is equivalent in all {total} comparisons{same}."
-    if counts.get("better", 0) == total or counts.get("worse", 0) == total:
-        return f"it is {counts.index[0]} in all {total} comparisons ({extremes(rows)})."
-    parts = [f"{name} in {counts[name]}" for name in VERDICTS if name in counts]
+    total, these = len(rows), " (these networks)" if (rows["scope"] == "networks").any() else ""
+    same = (rows["discordant"] == 0).all()
+    if same:
+        return f"it is identical on every item in all {total} comparisons{these}."
+    if len(counts) == 1 and counts.index[0] != "undecided":
+        return f"it is {counts.index[0]} in all {total} comparisons ({extremes(rows)}){these}."
+    words = [*VERDICTS[:3], *OF_NETWORKS, VERDICTS[3]]
+    parts = [f"{name} in {counts[name]}" for name in words if name in counts]
     notable = [
         f"{name} on " + listed([f"{on} at {sizes(part)}" for on, part in found.groupby("on", sort=False)])
-        for name in ("better", "worse")
+        for name in (*VERDICTS[:2], *OF_NETWORKS[:2])
         if len(found := rows[rows["verdict"] == name])
     ]
-    text = f"it is {listed(parts)} of {total} comparisons"
+    text = f"it is {listed(parts)} of {total} comparisons{these}"
     return text + (f": {'; '.join(notable)} ({extremes(rows)})." if notable else ".")
 
 
@@ -138,12 +140,11 @@ def difference_table(rows: pd.DataFrame, verdicts: Verdicts) -> tuple[str, str]:
 
 
 def cell(row) -> str:
-    """A difference with interval, p and verdict, and the range over seeds where there are several."""
+    """A difference with interval, p and verdict."""
     if row.discordant == 0:
-        return "= identical on every item"
+        return "identical on every item"
     p = "p < 0.001" if row.p_holm < 0.001 else f"p = {row.p_holm:.3f}"
-    seeds = "" if pd.isna(row.seed_low) else f"; seeds {100 * row.seed_low:+.1f} … {100 * row.seed_high:+.1f}"
-    return f"{SIGNS[row.verdict]} {points(row)}, {p}{seeds}"
+    return f"{SIGNS[row.verdict]} {points(row)}, {p}"
 
 
 def points(row) -> str:
@@ -152,19 +153,17 @@ def points(row) -> str:
 
 
 def power(rows: pd.DataFrame) -> str:
-    """What these items could have shown."""
-    n = int(rows["n"].iloc[0])
-    exact = rows[(rows["test"] == "mcnemar") & (rows["discordant"] > 0)]
-    if not len(exact):
-        return f"n = {n:,} items; paired bootstrap."
-    share = exact["discordant"].median() / n
-    smallest = 100 * detectable_difference(n, share)
-    found = (
-        f"if they differ by {smallest:.1f} points" if smallest < 100 else "by no difference: too few items"
-    )
+    """What these items and trainings could have shown."""
+    tests = {
+        "seeds": "t tests over items and trainings",
+        "mcnemar": "exact McNemar tests",
+        "bootstrap": "paired bootstrap",
+    }
+    named = listed([text for name, text in tests.items() if name in set(rows["test"])])
+    smallest = 100 * rows["detectable"].median()
     return (
-        f"n = {n:,} items; exact McNemar tests. Methods that disagree on {100 * share:.1f} % of the items, "
-        f"the median here, are told apart with 80 % power at one size {found}."
+        f"n = {int(rows['n'].iloc[0]):,} items; {named}. At one size, before Holm's adjustment, a difference "
+        f"of {smallest:.1f} points (the median here) would have been found with 80 % power."
     )
 
 
@@ -223,17 +222,23 @@ def condition_items(verdicts: Verdicts, study: Study) -> list[str]:
         f"protocol {manifest['protocol']}.",
         f"Baselines: frozen from commit `{manifest['commit']}` on {manifest['date'][:10]} "
         f"({manifest['machine']}), seeds {', '.join(map(str, manifest['seeds']))}; none was run again.",
-        *(
-            f"Seeds compared with {base.label}: {', '.join(map(str, verdicts.seeds[base.name]))}"
-            + ("" if set(verdicts.seeds[base.name]) <= set(base.seeds) else f" (its own: {base.seeds})")
-            + "."
-            for base in verdicts.baselines
-        ),
+        *(seeds_of(base.label, *verdicts.seeds[base.name]) for base in verdicts.baselines),
         f"New method: {_versions(next(iter(verdicts.new.runs.values())).provenance)}.",
-        "p is adjusted over sizes, not over tasks and baselines: a single small p among many tables is weak "
-        "evidence.",
+        f"The page makes {len(verdicts.areas)} comparisons of areas and {len(verdicts.differences)} of "
+        "single sizes. p is adjusted over the sizes of one row, not over tasks and baselines: up to one row "
+        "in twenty shows a difference that is not there.",
     ]
     return items + verdicts.notes
+
+
+def seeds_of(label: str, mine: Sequence[int], its: Sequence[int]) -> str:
+    """Which trainings were compared."""
+    ours, theirs = (", ".join(map(str, seeds)) for seeds in (mine, its))
+    return (
+        f"Seeds compared with {label}: {ours}."
+        if ours == theirs
+        else (f"Seeds compared with {label}: {ours}; its own: {theirs}.")
+    )
 
 
 def _versions(made_with: dict) -> str:

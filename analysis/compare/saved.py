@@ -189,10 +189,14 @@ class Saved:
             raise UserError(f"neighbour ids of {method}-{seed} were not saved: {self._left_out(path)}")
         return read_packed(path)
 
+    def has_network(self, network: str, seed: int) -> bool:
+        """Whether a network's weights were kept."""
+        return (self.folder / "networks" / f"{network}-{seed}").exists()
+
     def network(self, network: str, seed: int) -> Path:
         """Folder of a frozen network."""
         folder = self.folder / "networks" / f"{network}-{seed}"
-        if not folder.exists():
+        if not self.has_network(network, seed):
             there = sorted(path.name for path in (self.folder / "networks").glob("*"))
             raise UserError(
                 f"the network {network}-{seed} is not among the saved ones ({', '.join(there) or 'none'}): "

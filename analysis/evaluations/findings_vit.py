@@ -2,9 +2,16 @@
 
 from collections.abc import Iterator
 
-from analysis.findings import Claim, Outcome, below_full, bounded, decided, each, largest, stands_out
+from analysis.findings.decide import decided
+from analysis.findings.evidence import Claim, Outcome
+from analysis.findings.rules import (
+    below_full,
+    each,
+    largest,
+    not_worse,
+    stands_out,
+)
 from analysis.run import Run
-from analysis.statistics import MARGIN
 
 READS = ("linear", "knn")
 OPTIONS = {
@@ -13,7 +20,7 @@ OPTIONS = {
 LINEAR, KNN = Outcome("linear"), Outcome("knn")
 RANDOM, PLAIN = "random_features", "fixed_feature"
 BEATS, FULL = "MRL beats random features at every size below d", "At d, MRL is as good as the plain ViT"
-as_good = bounded(largest, low=-MARGIN)
+as_good = not_worse(largest)
 CLAIMS = (
     Claim("vit_random", BEATS, each(below_full, "better"), "mrl", RANDOM, KNN),
     Claim("vit_small", "MRL gains most at the smallest size", stands_out(below_full, 1), "mrl", RANDOM, KNN),

@@ -1,15 +1,17 @@
 """Every method against a baseline on the same test items: differences, intervals, tests and verdicts.
 
-Outcomes 0 or 1 get the exact McNemar test, means over draws or seeds the paired bootstrap; p is Holm-adjusted
-over sizes, and "equivalent" is only said from two one-sided tests with a margin of half a point
-(docs/protocols.md, "Statistics").
+Items and trainings are both chance where methods were trained more than once (`scope` "methods"); of one
+training each the verdict is of these networks. p is Holm-adjusted over the sizes of one method, baseline and
+outcome, and "equivalent" is only said from two one-sided tests with the study's margin. The row of dim 0 is
+the normalised area under the curve against log₂ size: the primary endpoint (docs/protocols.md, "Statistics").
 """
 
 from collections.abc import Iterator
 
 import numpy as np
 
-from analysis.run import Run, by_method, over_seeds
+from analysis.metrics import normalised_area
+from analysis.run import Run, by_method, by_seed
 from analysis.statistics import compare_outcomes
 from suite.errors import unknown
 
@@ -22,7 +24,7 @@ OPTIONS = {
 
 
 def compare(runs: list[Run]) -> Iterator[dict]:
-    """Rows difference per method, size and `baseline`: value is method − baseline.
+    """Rows difference per method, size and `baseline`: value is method − baseline; dim 0: of the areas.
 
     `outcome` says which evaluation's items are compared. Sizes are those that both methods serve.
     """
@@ -30,7 +32,7 @@ def compare(runs: list[Run]) -> Iterator[dict]:
     for outcome in runs[0].options["outcomes"] if runs else ():
         split = runs[0].main_items(outcome).split
         found = {
-            name: over_seeds(some, lambda run, outcome=outcome: run.main_items(outcome))
+            name: by_seed(some, lambda run, outcome=outcome: run.main_items(outcome))
             for name, some in methods.items()
         }
         for baseline in runs[0].options["against"]:
@@ -39,19 +41,39 @@ def compare(runs: list[Run]) -> Iterator[dict]:
             for name, some in methods.items():
                 if name != baseline:
                     keys = {"split": split, "outcome": outcome, "baseline": baseline}
-                    yield from differences(some[0], found[name], found[baseline], **keys)
+                    yield from differences(some, found[name], found[baseline], **keys)
 
 
 def differences(
-    run: Run, new: dict[int, np.ndarray], base: dict[int, np.ndarray], split: str, **keys: str
+    runs: list[Run], new: dict[int, np.ndarray], base: dict[int, np.ndarray], split: str, **keys: str
 ) -> Iterator[dict]:
-    """Rows of one pair of methods."""
+    """Rows of one pair of methods. runs: of the new one."""
     dims = [m for m in new if m in base]
     if not dims:
         return
-    pair = [np.stack([side[m] for m in dims]) for side in (new, base)]
-    table = compare_outcomes(*pair, dims, rng=np.random.default_rng(run.options["seed"]))
-    kept = ("low", "high", "p", "p_holm", "p_equivalence", "verdict", "discordant", "test")
-    for row in table.to_dict("records"):
+    run, (mine, its) = runs[0], (np.stack([side[m] for m in dims]) for side in (new, base))
+    origins = [run.study.origin(name) for name in (run.method.name, keys["baseline"])]
+    how = {
+        "margin": run.study.margin,
+        "paired": None not in origins and origins[0] == origins[1],
+        "rng": np.random.default_rng(run.options["seed"]),
+    }
+    rows = compare_outcomes(mine, its, dims, **how).to_dict("records")
+    if len(dims) > 1:
+        areas = [normalised_area(dims, side.T).T[None] for side in (mine, its)]
+        rows += compare_outcomes(*areas, [0], **how).to_dict("records")
+    kept = (
+        "low",
+        "high",
+        "p",
+        "p_holm",
+        "p_equivalence",
+        "verdict",
+        "detectable",
+        "scope",
+        "discordant",
+        "test",
+    )
+    for row in rows:
         found = {key: row[key] for key in kept}
         yield run.row(row["dim"], split, "difference", row["difference"], row["n"], **keys, **found)

@@ -2,7 +2,7 @@
 
 from analysis.metrics import metric
 from analysis.plotting import as_shown, headline, legend_below, new_figure, rows_by, size_axis, whiskers
-from analysis.statistics import MARGIN
+from analysis.statistics import OF_NETWORKS, VERDICTS
 from suite.errors import unknown
 
 TABLES = ("paired",)
@@ -14,16 +14,17 @@ LOWEST = -30  # points; what is worse is not to be seen, so that small differenc
 
 
 def draw(drawing):
-    """Filled markers: better or worse after Holm's adjustment. Grey band: differences that do not matter."""
+    """Filled markers: told from 0 after Holm's adjustment. Grey band: differences that do not matter."""
     baseline = drawing.argument or BASELINE
     table = as_shown(drawing.table("paired"))
     if baseline not in set(table["baseline"]):
         raise unknown("baseline", baseline, table["baseline"].unique(), "`against` of tasks.paired")
-    table = table[table["baseline"] == baseline]
+    table = table[(table["baseline"] == baseline) & (table["dim"] > 0)]  # dim 0: the areas
+    margin = 100 * drawing.study.margin
     figure, panels = new_figure(2, width=7.2, height=3.7, sharey=True)
     for axes, outcome in zip(panels, OUTCOMES):
         rows = table[table["outcome"] == outcome]
-        axes.axhspan(-100 * MARGIN, 100 * MARGIN, color="#DDDDDD", zorder=0)
+        axes.axhspan(-margin, margin, color="#DDDDDD", zorder=0)
         for method, some in rows_by(rows, "method", drawing.shown("paired")).items():
             differences(drawing, axes, method, some.sort_values("dim"))
         size_axis(axes, rows["dim"])
@@ -31,8 +32,10 @@ def draw(drawing):
     shown = table[table["method"].isin(drawing.shown("paired"))]
     panels[0].set_ylim(max(LOWEST, shown["low"].min() - 1), shown["high"].max() + 1)
     panels[0].set_ylabel(f"difference to {drawing.label(baseline)} (points)")
-    said = "filled: better or worse (Holm, 5 %); hollow: undecided or equivalent"
-    headline(figure, f"{drawing.conditions()}, paired\n{said}; band: ± {100 * MARGIN:g} points")
+    networks = (table["scope"] == "networks").all()
+    told = "higher or lower, of these networks" if networks else "better or worse"
+    said = f"filled: {told} (Holm, 5 %); hollow: undecided or equivalent"
+    headline(figure, f"{drawing.conditions()}, paired\n{said}; band: ± {margin:g} points")
     legend_below(figure, panels[0], columns=4)
     return figure
 
@@ -42,5 +45,5 @@ def differences(drawing, axes, method, rows):
     look = drawing.look(method)
     hollow, label = look | {"markerfacecolor": "white"}, drawing.label(method)
     axes.errorbar(rows["dim"], rows["value"], yerr=whiskers(rows), elinewidth=0.6, label=label, **hollow)
-    sure = rows[rows["verdict"].isin(["better", "worse"])]
+    sure = rows[rows["verdict"].isin([*VERDICTS[:2], *OF_NETWORKS[:2]])]
     axes.plot(sure["dim"], sure["value"], **(look | {"linestyle": "none"}), zorder=3)

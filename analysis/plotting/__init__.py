@@ -14,6 +14,7 @@ from matplotlib.text import Annotation
 from matplotlib.ticker import NullLocator
 
 from analysis.metrics import Metric, metric_in_table
+from analysis.statistics import interval_over_seeds
 from splits.store import Dataset
 from suite.errors import UserError
 from suite.files import write_aside
@@ -63,6 +64,8 @@ STYLE = {
     "ytick.labelsize": 7,
     "pdf.fonttype": 42,
 }
+
+NORMAL = 1.96  # standard errors on each side of a 95 % interval
 
 
 @dataclass(frozen=True)
@@ -131,8 +134,13 @@ class Drawing:
         return [m.name for m in methods if m.group == "baselines" and (controls or m.kind != "control")]
 
     def conditions(self, split: str | None = "val", bars: str | None = "95 % over test items") -> str:
-        """One line under a figure: study, items of the split it is about, seeds, what the bars are."""
+        """One line under a figure: study, items of the split it is about, seeds, what the bars are.
+
+        Intervals of several seeds are over these as well: `over_seeds`, `compare_methods`.
+        """
         count = len(self.study.seeds)
+        if bars and count > 1 and bars.startswith("95 % "):
+            bars = f"{bars} and trainings"
         items = split and f"{split}: n = {len(self.dataset.labels(split)):,}"
         seeds = f"{count} seed{'s' if count > 1 else ''}"
         return " · ".join(filter(None, (self.study.title, items, seeds, bars and f"bars: {bars}")))
@@ -156,12 +164,21 @@ def as_shown(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def over_seeds(table: pd.DataFrame, keys: Iterable[str] = ("method", "dim")) -> pd.DataFrame:
-    """Means over seeds of value, low and high, as they are shown.
+    """Means over seeds, as they are shown, with the interval of the mean from test items and trainings.
 
-    One row per evaluation, metric and combination of keys, sizes increasing.
+    One row per evaluation, metric and combination of keys, sizes increasing. low and high: see
+    `interval_over_seeds`; NaN where the rows have none.
     """
-    columns = ["value", "low", "high", "n"]
-    means = table.groupby(["task", "metric", *keys], sort=True, as_index=False)[columns].mean()
+
+    def mean(rows: pd.DataFrame) -> pd.Series:
+        if len(rows) == 1:
+            return rows.iloc[0][["value", "low", "high", "n"]]
+        errors = (rows["high"] - rows["low"]) / (2 * NORMAL)
+        found = interval_over_seeds(rows["value"], errors)
+        return pd.Series([*found, rows["n"].mean()], ["value", "low", "high", "n"])
+
+    by = ["task", "metric", *keys]
+    means = table.groupby(by, sort=True)[["value", "low", "high", "n"]].apply(mean).reset_index()
     return as_shown(means)
 
 

@@ -41,7 +41,7 @@ rule tabulate:
     conda:
         "../../environment.yml"
     params:
-        settings=lambda w: settings(STUDY.tasks[w.task]),
+        settings=lambda w: settings([STUDY.tasks[w.task], STUDY.margin]),
         study=STUDY_ARGUMENT,
         seeds=SEEDS_ARGUMENT,
     shell:

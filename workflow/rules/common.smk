@@ -154,8 +154,8 @@ def table_inputs(wildcards):
     for method in STUDY.task_methods(wildcards.task):
         for seed in STUDY.seeds:
             yield LAYOUT.embeddings(method.name, seed) / "meta.json"
-            for measure in STUDY.measures(wildcards.task):
-                yield LAYOUT.outcomes(method.name, seed, measure)
+    for method, measure in STUDY.read_by(wildcards.task):
+        yield from (LAYOUT.outcomes(method, seed, measure) for seed in STUDY.seeds)
 
 
 def figure_inputs(wildcards):

@@ -1,0 +1,69 @@
+"""Findings as Markdown, and the tables of README and docs/ made from the frozen ones."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis.findings.evidence import signed
+from suite.modules import ROOT
+
+BLOCK = re.compile(r"(<!-- findings: (\w+)/(\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+"""A table in a page: <!-- findings: glyphs/findings --> … <!-- end -->, of results/saved/<study>/tables."""
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """The findings as a Markdown table; differences in points."""
+    lines = ["| claim | | difference [95 %] | paper | size by size |", "|---|---|---|---|---|"]
+    for row in table.itertuples():
+        interval = (
+            "" if np.isnan(row.value) else f"{signed(row.value)} [{signed(row.low)}, {signed(row.high)}]"
+        )
+        paper = "" if np.isnan(row.paper) else signed(row.paper)
+        lines.append(f"| {row.claim} ({row.metric}) | {told(row)} | {interval} | {paper} | {row.numbers} |")
+    return "\n".join([*lines, "", *footnotes(table)])
+
+
+def told(row) -> str:
+    """The outcome in the page's words; with one training it is of these networks alone."""
+    text = f"**{row.outcome}**"
+    if row.outcome == "undecided":
+        text += f"; {100 * row.detectable:.1f} could have been told"
+    return text + (" (these networks)" if row.scope == "networks" else "")
+
+
+def footnotes(table: pd.DataFrame) -> Iterator[str]:
+    """What the table is about: items, trainings, margin, how many tests."""
+    tested = table[table["outcome"] != "not tested"]
+    counts = tested.drop_duplicates("split")
+    items = ", ".join(f"{row.n:,} ({row.split})" for row in counts.itertuples())
+    seeds = sorted(set(tested["seeds"]))
+    yield (
+        f"Test items: n = {items or 'none'}; trainings of each method: "
+        f"{', '.join(map(str, seeds)) or 'none'}. Points of accuracy or mAP@10; paper: the "
+        "same difference in the paper's own numbers (ImageNet-1K, ResNet50). Margin: "
+        f"{100 * table['margin'].iloc[0]:g} points. {len(tested)} claims are tested, each at 5 % by itself."
+    )
+    if (tested["scope"] == "networks").any():
+        yield (
+            "One training of each method: the intervals are over test items, and the outcomes are of these "
+            "networks, not of the methods."
+        )
+
+
+def with_tables(page: str, saved: Path) -> str:
+    """A page with every block made again from the frozen tables below `saved`."""
+
+    def block(found: re.Match) -> str:
+        head, study, name, end = found.groups()
+        return f"{head}\n{markdown(pd.read_csv(saved / study / 'tables' / f'{name}.csv'))}\n\n{end}"
+
+    return BLOCK.sub(block, page)
+
+
+def pages() -> list[Path]:
+    """Pages of the project that hold such tables."""
+    found = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return [path for path in found if BLOCK.search(path.read_text(encoding="utf-8"))]
