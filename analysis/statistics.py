@@ -278,13 +278,18 @@ def _compare_values(
     edge = (1 - TIE) * margin
     beyond = np.maximum(share(mean + deviations >= edge), share(mean + deviations <= -edge))
     p = share(np.abs(deviations) >= (1 - TIE) * np.abs(mean))
+    # Where no item differs one each way still might: as in Bonett & Price's interval.
+    same = discordant == 0
+    error = np.where(same, math.sqrt(2) / (n + 2), deviations.std(axis=0))
+    half = np.where(same, _normal_quantile(level) * error, 0)
+    beyond = np.where(same, ndtr(-margin * (n + 2) / math.sqrt(2)), beyond)
     return PairedComparison(
         difference=mean,
-        low=low,
-        high=high,
+        low=low - half,
+        high=high + half,
         p=np.maximum(p, np.minimum(1, 2.0 ** (1 - discordant))),
         p_equivalence=np.maximum(beyond, 2.0**-n),
-        error=deviations.std(axis=0),
+        error=error,
         freedom=np.full_like(mean, np.inf),
         discordant=discordant,
         n=n,

@@ -20,7 +20,7 @@ OPTIONS = {
     "seed": 0,  # of the bootstrap
 }
 UNSEEN = next(split for split, classes in CLASSES.items() if classes == "unseen")
-ZERO_SHOT, KNN = Outcome("zero_shot", split=UNSEEN), Outcome("knn")
+ZERO_SHOT, KNN = Outcome("zero_shot", split=UNSEEN), Outcome("knn", dataset="imagenet1k:align")
 MARGINS = Outcome("cosine_margin", "margin", UNSEEN)
 RANDOM, PLAIN = "random_features", "fixed_feature"
 PRESERVED = "At d, zero-shot accuracy is as good as the plain model's"

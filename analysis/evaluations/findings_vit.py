@@ -17,7 +17,7 @@ READS = ("linear", "knn")
 OPTIONS = {
     "seed": 0,  # of the bootstrap
 }
-LINEAR, KNN = Outcome("linear"), Outcome("knn")
+LINEAR, KNN = (Outcome(task, dataset="imagenet1k:jft_vit") for task in ("linear", "knn"))
 RANDOM, PLAIN = "random_features", "fixed_feature"
 BEATS, FULL = "MRL beats random features at every size below d", "At d, MRL is as good as the plain ViT"
 as_good = not_worse(largest)

@@ -25,7 +25,8 @@ class Outcome:
     """What a claim is about: a metric that an evaluation measures item by item.
 
     array: the items' name, where metric and split alone do not tell them from others. printed: (task, metric)
-    under which paper.csv has the paper's values, where these are not its own.
+    under which paper.csv has the paper's values, where these are not its own; dataset: on which data, where
+    the split does not say.
     """
 
     task: str
@@ -33,6 +34,7 @@ class Outcome:
     split: str = "val"
     array: str = ""
     printed: tuple[str, str] | None = None
+    dataset: str = ""
 
     @property
     def name(self) -> str:
@@ -55,16 +57,24 @@ class Outcome:
         task, metric = self.printed or (self.task, self.metric)
         table, named = printed_values(), NAMED.get((task, method), NAMED.get(method, method))
         same = (table["task"] == task) & (table["metric"] == metric) & (table["method"] == named)
-        rows = table[same & (table["dataset"] == DATASETS.get(self.split))].dropna(subset="dim")
+        dataset = self.dataset or DATASETS.get(self.split)
+        rows = table[same & (table["dataset"] == dataset)].dropna(subset="dim")
         return {int(row.dim): np.array([[row.value / 100]]) for row in rows.itertuples()}
 
 
-NAMED = {"first_features": "first_features_of_ff2048", ("log_vs_uniform", "mrl"): "MRL-log"}
+NAMED = {
+    "first_features": "first_features_of_ff2048",
+    ("log_vs_uniform", "mrl"): "MRL-log",
+    ("masked_lm", "mrl"): "mrl_e",  # the head is tied
+}
 """What paper.csv calls a method where its name is another, in one task or all."""
 
-DATASETS = {"val": "imagenet1k", "v2": "imagenet_v2", "a": "imagenet_a", "r": "imagenet_r"} | {
+DATASETS = {
+    "val": "imagenet1k",
+    "v2": "imagenet_v2",
+    "a": "imagenet_a",
+    "r": "imagenet_r",
     "sketch": "imagenet_sketch",
-    "text": "wikipedia_bookscorpus",
 }
 """What the paper's data are called in paper.csv, by split."""
 

@@ -102,6 +102,11 @@ def not_worse(sizes: Callable) -> Rule:
     return averaged(sizes, lambda found, margin: between(found, margin, low=-margin))
 
 
+def at_least(sizes: Callable) -> Rule:
+    """Shown when it lies above 0, contradicted when below: where the margin, of accuracy, is not its unit."""
+    return averaged(sizes, lambda found, margin: between(found, 0, low=0))
+
+
 def better(sizes: Callable) -> Rule:
     """Shown when it lies above 0."""
     return averaged(sizes, lambda found, margin: between(found, margin, low=0))
