@@ -1,79 +1,212 @@
-"""The rules that decide whether a claim is shown."""
+"""The rules that decide a claim, and the tables made of what they find."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from analysis import findings
-from analysis.findings import Claim, Evidence, Outcome, below_full, every, large, largest
-from analysis.statistics import MARGIN
+from analysis.evaluations import findings as ledger
+from analysis.evaluations import findings_masked_lm, findings_vit
+from analysis.findings import page, rules
+from analysis.findings.evidence import Claim, Evidence, NotTested, Outcome
+from analysis.findings.rules import below_full, every, large, largest, small
+from suite.modules import ROOT
 
-as_good = findings.bounded(largest, low=-MARGIN)
-behind = findings.bounded(every, high=0)
-better = findings.each(below_full, "better")
-within = findings.each(every, "equivalent")
-accurate = findings.equivalent(large)
-most_when_small = findings.stands_out(below_full, 1)
-least_when_small = findings.stands_out(every, -1)
+KNN = Outcome("knn")
+CLAIMS = {
+    claim.name: claim for module in (ledger, findings_masked_lm, findings_vit) for claim in module.CLAIMS
+}
 
 
 class Given(Evidence):
-    """Evidence with the outcomes it is given: `runs` are method → size → [n]."""
+    """Evidence with the outcomes it is given: `runs` are method → size → [K, n]."""
 
     def outcomes(self, method, outcome):
         return self.runs[method]
 
 
-def shares(*values, n=2000):
-    """Outcomes by size 2, 4, 8 …: so many hits of n, each in a random order."""
-    rng = np.random.default_rng(5)
+def shares(*values, n=4000, seeds=3, seed=5):
+    """Outcomes by size 2, 4, 8 …: so many hits of n in each training, each in a random order."""
+    rng = np.random.default_rng(seed)
     return {
-        2 ** (i + 1): rng.permutation(np.arange(n) < value * n).astype(float)
+        2 ** (i + 1): np.stack([rng.permutation(np.arange(n) < value * n) for _ in range(seeds)]).astype(
+            float
+        )
         for i, value in enumerate(values)
     }
 
 
+def decided(rule, new, base, origins=None):
+    """What a rule finds of two methods at a margin of a point."""
+    return rule(
+        Given({"new": new, "base": base}, 0, 0.01, origins or {}), Claim("", "", rule, "new", "base", KNN)
+    )
+
+
 @pytest.mark.parametrize(
-    "rule, new, base, shown",
+    "rule, new, base, outcome",
     [
-        (better, (0.5, 0.7, 0.8), (0.2, 0.5, 0.8), True),
-        (better, (0.5, 0.5, 0.8), (0.2, 0.5, 0.8), False),
-        (most_when_small, (0.5, 0.6, 0.8), (0.2, 0.5, 0.8), True),
-        (most_when_small, (0.3, 0.8, 0.8), (0.2, 0.5, 0.8), False),
-        (least_when_small, (0.2, 0.5, 0.8), (0.3, 0.5, 0.8), True),
-        (least_when_small, (0.3, 0.5, 0.8), (0.2, 0.5, 0.8), False),
-        (as_good, (0.1, 0.1, 0.9), (0.2, 0.5, 0.8), True),
-        (as_good, (0.1, 0.1, 0.8), (0.2, 0.5, 0.82), False),
-        (behind, (0.4, 0.6, 0.7), (0.5, 0.7, 0.8), True),
-        (behind, (0.5, 0.7, 0.8), (0.5, 0.7, 0.8), False),
-        (accurate, (0.5, 0.7, 0.8), (0.5, 0.7, 0.8), True),
-        (accurate, (0.6, 0.8, 0.9), (0.5, 0.7, 0.8), False),
-        (within, (0.5, 0.7, 0.8), (0.5, 0.7, 0.8), True),
-        (within, (0.5, 0.7, 0.8), (0.5, 0.72, 0.8), False),
-        (findings.ahead_at_every_size, (0.6, 0.7, 0.9), (0.5, 0.69, 0.8), True),
-        (findings.ahead_at_every_size, (0.6, 0.69, 0.9), (0.5, 0.7, 0.8), False),
-        (findings.collapses, (0.2, 0.5, 0.8), (), True),
-        (findings.collapses, (0.5, 0.6, 0.8), (), False),
-        (findings.not_monotone, (0.6, 0.4, 0.8), (), True),
-        (findings.not_monotone, (0.4, 0.6, 0.8), (), False),
+        (rules.not_worse(largest), (0.1, 0.1, 0.9), (0.2, 0.5, 0.8), "shown"),
+        (rules.not_worse(largest), (0.9, 0.9, 0.795), (0.2, 0.5, 0.8), "undecided"),
+        (rules.not_worse(largest), (0.9, 0.9, 0.7), (0.2, 0.5, 0.8), "contradicted"),
+        (rules.better(every), (0.5, 0.6, 0.9), (0.3, 0.5, 0.8), "shown"),
+        (rules.better(every), (0.5, 0.6, 0.8), (0.5, 0.6, 0.8), "undecided"),
+        (rules.better(every), (0.3, 0.5, 0.8), (0.5, 0.6, 0.9), "contradicted"),
+        (rules.worse(every), (0.4, 0.6, 0.7), (0.5, 0.7, 0.8), "shown"),
+        (rules.worse(every), (0.5, 0.7, 0.8), (0.4, 0.6, 0.7), "contradicted"),
+        (rules.within(largest, 5), (0.5, 0.7, 0.78), (0.5, 0.7, 0.8), "shown"),
+        (rules.at_least(largest), (0.5, 0.7, 0.9), (0.5, 0.7, 0.8), "shown"),
+        (rules.at_least(largest), (0.5, 0.7, 0.7), (0.5, 0.7, 0.8), "contradicted"),
+        (rules.equivalent(large), (0.51, 0.71, 0.81), (0.5, 0.7, 0.8), "undecided"),
+        (rules.equivalent(large), (0.6, 0.8, 0.9), (0.5, 0.7, 0.8), "contradicted"),
+        (rules.not_worse_by_area, (0.5, 0.8, 0.9), (0.5, 0.7, 0.8), "shown"),
+        (rules.not_worse_by_area, (0.5, 0.6, 0.8), (0.5, 0.8, 0.8), "contradicted"),
+        (rules.each(below_full, "better"), (0.5, 0.7, 0.8), (0.2, 0.5, 0.8), "shown"),
+        (rules.each(below_full, "better"), (0.5, 0.5, 0.8), (0.2, 0.5, 0.8), "undecided"),
+        (rules.each(below_full, "better"), (0.5, 0.3, 0.8), (0.2, 0.5, 0.8), "contradicted"),
+        (rules.each(every, "equivalent"), (0.5, 0.62, 0.8), (0.5, 0.72, 0.8), "contradicted"),
+        (rules.stands_out(below_full, 1), (0.5, 0.6, 0.8), (0.2, 0.5, 0.8), "shown"),
+        (rules.stands_out(below_full, 1), (0.3, 0.8, 0.8), (0.2, 0.5, 0.8), "contradicted"),
+        (rules.stands_out(every, -1), (0.2, 0.5, 0.8), (0.3, 0.5, 0.8), "shown"),
+        (rules.stands_out(every, -1), (0.3, 0.5, 0.8), (0.2, 0.5, 0.8), "contradicted"),
+        (rules.collapses, (0.2, 0.5, 0.8), (), "shown"),
+        (rules.collapses, (0.5, 0.6, 0.8), (), "contradicted"),
+        (rules.not_monotone, (0.6, 0.4, 0.8), (), "shown"),
+        (rules.not_monotone, (0.4, 0.6, 0.8), (), "contradicted"),
+        (rules.best_of_all_sizes, (0.5, 0.7, 0.8), (), "shown"),
+        (rules.best_of_all_sizes, (0.0, 0.0, 0.8), (), "contradicted"),
+        (rules.reaches_full(rules.an_eighth), (0.55, 0.7, 0.8, 0.5), (), "shown"),
+        (rules.reaches_full(rules.an_eighth), (0.5, 0.7, 0.8, 0.9), (), "contradicted"),
     ],
 )
-def test_rules_decide_as_they_say(rule, new, base, shown):
-    claim = Claim("name", "text", rule, "new", "base", Outcome("knn"))
-    found = rule(Given({"new": shares(*new), "base": shares(*base)}, 0), claim)
-    assert bool(found["shown"]) is shown
-    assert found["low"] <= found["value"] <= found["high"] and found["numbers"]
+def test_rules_decide_as_they_say(rule, new, base, outcome):
+    found = decided(rule, shares(*new), shares(*base, seed=6))
+    assert found["outcome"] == outcome and found["scope"] == "methods"
+    assert found["low"] <= found["value"] <= found["high"] and found["numbers"] and found["detectable"] > 0
+
+
+def test_equivalence_is_shown_where_trainings_agree():
+    """Two methods whose trainings answer alike but for one item in a hundred."""
+    new = shares(0.5, 0.7, 0.8, n=20_000)
+    base = {
+        m: np.where(np.random.default_rng(m).random(values.shape) < 0.01, 0, values)
+        for m, values in new.items()
+    }
+    for rule in (rules.equivalent(large), rules.each(every, "equivalent")):
+        assert decided(rule, new, base)["outcome"] == "shown"
+
+
+def test_undecided_says_what_could_have_been_told():
+    """The fewer the trainings, the larger; with one the outcome is of these networks."""
+    rule, found = rules.better(every), {}
+    for seeds in (1, 2, 5):
+        found[seeds] = decided(rule, shares(0.5, 0.7, seeds=seeds), shares(0.5, 0.7, seeds=seeds, seed=6))
+    assert [each["outcome"] for each in found.values()] == ["undecided"] * 3
+    assert [each["scope"] for each in found.values()] == ["networks", "methods", "methods"]
+    assert found[2]["detectable"] > found[5]["detectable"] > 0.001
+
+
+def test_methods_of_one_network_are_paired():
+    luck = np.random.default_rng(7).normal(0, 0.2, (5, 1))
+    one, other = (
+        {m: values + luck for m, values in shares(0.5, 0.7, seeds=5, seed=k).items()} for k in (1, 2)
+    )
+    apart = decided(rules.not_worse(every), one, other)
+    paired = decided(rules.not_worse(every), one, other, {"new": "ff", "base": "ff"})
+    assert paired["detectable"] < apart["detectable"] / 3 and paired["value"] == apart["value"]
+
+
+def test_sizes_in_between_are_compared_with_the_line_through_their_neighbours():
+    class Two(Given):
+        def outcomes(self, method, outcome):
+            return self.runs[outcome.metric]
+
+    def found(middle):
+        evidence = Two({"top1": shares(0.2, 0.6, 0.8), "between": {3: shares(middle)[2]}}, 0, 0.01)
+        on = Outcome("knn", "between")
+        return rules.on_the_line(KNN)(evidence, Claim("", "", None, "new", "new", on))
+
+    line = 0.2 + 0.4 * np.log2(3 / 2)
+    assert found(line + 0.05)["outcome"] == "shown" and found(line - 0.1)["outcome"] == "contradicted"
+    assert found(line)["value"] == pytest.approx(0, abs=1e-3)
 
 
 def test_a_claim_that_a_study_cannot_decide_says_why():
     """Of sizes 2 and 4 neither is small; of one size nothing can be told."""
+    two, one = shares(0.5, 0.5, n=9), shares(0.5, n=9)
+    with pytest.raises(NotTested, match="no size among 2, 4 that the claim is about"):
+        decided(rules.better(small), two, two)
+    assert decided(rules.equivalent(large), two, two)["dims"] == "2 4"
+    for rule in (rules.stands_out(every, -1), rules.stands_out(below_full, 1), rules.not_monotone):
+        with pytest.raises(NotTested, match="two sizes"):
+            decided(rule, one, one)
 
-    def decided(rule, sizes):
-        both = shares(*[0.5] * sizes, n=9)
-        return rule(Given({"new": both, "base": both}, 0), Claim("", "", rule, "new", "base", Outcome("knn")))
 
-    with pytest.raises(findings.NotTested, match="no size among 2, 4 that the claim is about"):
-        decided(findings.bounded(findings.small), 2)
-    assert decided(accurate, 2)["dims"] == "2 4" and decided(accurate, 2)["value"] == 0
-    for rule in (least_when_small, most_when_small, better, findings.not_monotone):
-        with pytest.raises(findings.NotTested, match="two sizes"):
-            decided(rule, 1)
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        (
+            "mrl_small",
+            np.mean(
+                [66.63 - 65.29, 73.53 - 72.85, 75.03 - 74.60, 75.82 - 75.27, 76.30 - 75.29, 76.47 - 75.71]
+            ),
+        ),
+        ("robust_r", 35.07 - 37.10),
+        ("boosted_small", 69.53 - 66.63),
+        ("superclass", (85.572 - 90.22) - (66.63 - 76.80)),
+        ("oracle", 4.6),
+        ("shifted_map", np.nan),
+    ],
+)
+def test_the_papers_number_is_the_same_difference_of_its_own_values(name, value):
+    found, source = CLAIMS[name].of_the_paper()
+    assert 100 * found == pytest.approx(value, abs=0.06, nan_ok=True)
+    assert bool(source) == np.isfinite(value)
+
+
+# --- as a page --------------------------------------------------------------------------------------
+
+
+def rows(**given):
+    """A findings table of one row."""
+    row = {
+        "claim": "A is B",
+        "metric": "top1",
+        "outcome": "undecided",
+        "value": -0.012,
+        "low": -0.02,
+        "high": 0.03,
+    }
+    row |= {
+        "detectable": 0.031,
+        "scope": "methods",
+        "paper": 0.013,
+        "numbers": "8: …",
+        "n": 2000,
+        "split": "val",
+    }
+    return pd.DataFrame([row | {"seeds": 5, "margin": 0.01} | given])
+
+
+def test_a_row_says_what_was_found_and_of_what():
+    text = page.markdown(rows())
+    assert (
+        "| A is B (top1) | **undecided**; 3.1 could have been told | −1.2 [−2.0, +3.0] | +1.3 | 8: … |"
+        in text
+    )
+    assert "n = 2,000 (val); trainings of each method: 5." in text and "these networks" not in text
+    assert "**shown** (these networks)" in page.markdown(rows(outcome="shown", scope="networks", seeds=1))
+
+
+def test_tables_of_pages_are_those_of_the_frozen_studies(tmp_path):
+    """`python -m analysis.findings --docs` writes them again; a block that names no study is an error."""
+    assert len(page.pages()) >= 3
+    for path in page.pages():
+        text = path.read_text(encoding="utf-8")
+        assert page.with_tables(text, ROOT / "results" / "saved") == text, f"stale: {path.name}"
+    (tmp_path / "mine" / "tables").mkdir(parents=True)
+    rows().to_csv(tmp_path / "mine" / "tables" / "findings.csv")
+    given = "before\n<!-- findings: mine/findings -->\nold\n<!-- end -->\nbehind"
+    made = page.with_tables(given, tmp_path)
+    assert "old" not in made and "**undecided**" in made and made.endswith("<!-- end -->\nbehind")
+    with pytest.raises(FileNotFoundError):
+        page.with_tables(given.replace("mine", "other"), tmp_path)

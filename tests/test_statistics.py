@@ -478,9 +478,11 @@ def test_outcomes_that_cannot_be_compared_are_refused(new, base, message):
 
 def test_tables_with_the_wrong_sizes_are_refused():
     hits = np.ones((3, 10), bool)
-    for outcomes, dims in ((hits, [8, 16]), (hits, [8, 8, 16]), (hits[0], DIMS), (hits[0], 8)):
+    for dims in ([8, 16], [8, 8, 16], 8):
         with pytest.raises(ValueError, match="different sizes, one per row"):
-            compare_outcomes(outcomes, outcomes, dims)
+            compare_outcomes(hits, hits, dims)
+    with pytest.raises(ValueError, match=r"must be \[sizes, trainings, items\]"):
+        compare_outcomes(hits[0], hits[0], DIMS)
 
 
 @pytest.mark.parametrize("options", [{"margin": 0}, {"margin": -1}, {"level": 1}, {"level": 95}])

@@ -109,7 +109,8 @@ def times_smaller(runs: list[Run], base: list[Run], flip: bool, split: str) -> I
     reached = enough.any(1)
     caps = np.where(reached, enough.argmax(1), hits.mean(1).argmax())
     rng = np.random.default_rng(runs[0].options["seed"])
-    found = compare_outcomes(hits[caps], base_hits, base_sizes, rng=rng)
+    pair = hits[caps][:, None], base_hits[:, None]
+    found = compare_outcomes(*pair, base_sizes, margin=runs[0].study.margin, rng=rng)
     for place, row in enumerate(found.to_dict("records")):
         m, cap = row.pop("dim"), caps[place]
         keys = {

@@ -179,9 +179,7 @@ CLAIMS = (
         "mrl",
         BOOSTED,
     ),
-    claim(
-        "boosted_large", "… and costs none at large sizes", equivalent(large), "mrl_8boost", "mrl", BOOSTED
-    ),
+    claim("boosted_large", "… and costs none at large sizes", equivalent(large), "mrl_8boost", "mrl", LINEAR),
     claim(
         "spacing",
         "Sizes at equal ratios are better than at equal distances up to d/8",

@@ -22,6 +22,8 @@ from analysis.findings.evidence import (
 from analysis.metrics import normalised_area
 from analysis.statistics import ALPHA
 
+OUTCOMES = ("shown", "contradicted", "undecided", "not tested")
+
 # --- which sizes a claim is about -------------------------------------------------------------------
 
 
@@ -77,11 +79,13 @@ Rule = Callable[[Evidence, "Claim"], dict]
 def between(found: Mapping, margin: float, low: float = -np.inf, high: float = np.inf) -> str:
     """The outcome of "the difference lies between low and high", from its interval.
 
-    Contradicted: the interval lies beyond a bound, and beyond the margin on that side of zero.
+    Contradicted: the interval lies beyond a bound, and, where the bound allows for a difference of 0, beyond
+    the margin on that side of it.
     """
     if low < found["low"] and found["high"] < high:
         return "shown"
-    if found["high"] < min(low, -margin) or found["low"] > max(high, margin):
+    least, most = low if low > 0 else min(low, -margin), high if high < 0 else max(high, margin)
+    if found["high"] < least or found["low"] > most:
         return "contradicted"
     return "undecided"
 
