@@ -49,7 +49,7 @@ def test_an_order_of_dimensions_and_arrays_per_size_mean_the_same(here, tmp_path
     assert (rows[0]["difference"] != 0).any()  # the order was used
 
 
-def test_shuffled_rows_are_worse_and_the_page_asks_about_their_order(here, tmp_path):
+def test_shuffled_rows_are_lower_and_the_page_asks_about_their_order(here, tmp_path):
     _, layout = here
     folder = export(layout, "mrl", tmp_path / "mine", ("train", "val"))
     array = np.load(folder / "val.npy")
@@ -58,7 +58,7 @@ def test_shuffled_rows_are_worse_and_the_page_asks_about_their_order(here, tmp_p
     found, _ = run(layout, "shuffled", folder)
     assert (found.differences["difference"] <= 0).all() and len(found.differences) == 12
     # At sizes 2 and 4 mrl itself is not far from chance on 120 items.
-    assert set(found.differences.query("dim >= 8")["verdict"]) == {"worse"}
+    assert set(found.differences.query("dim >= 8")["verdict"]) == {"lower"}
     assert "Row order of val was not checked: no ids were given." in found.notes
     assert any("near chance" in note for note in found.notes)
 

@@ -1,4 +1,4 @@
-"""Every claim of the paper that the study can test: the difference found, its interval, and what it comes to."""
+"""Every claim of the paper that the study can test: the difference, its interval, what it comes to."""
 
 from textwrap import fill
 
