@@ -69,7 +69,7 @@ AS_GOOD = "MRL is at least as accurate as FF at small sizes (≤ d/8)"
 AS_ACCURATE = "MRL is as accurate as FF at large sizes (> d/8)"
 OVERALL = "MRL is at least as accurate as FF over all sizes (area under the curve)"
 COLLAPSE = "keeps less than half of its accuracy at the smallest size"
-ROBUST = "At d, MRL is as robust as FF"
+ROBUST = "MRL is as accurate as FF at d on {}"
 WHOLE = "of the whole size costs no mAP@10"
 
 
@@ -149,10 +149,10 @@ CLAIMS = (
         SUPERCLASS,
     ),
     # Robustness, few-shot, long tail (section 5, appendices G and H).
-    claim("robust_v2", ROBUST, not_worse(largest), on=V2),
-    claim("robust_sketch", ROBUST, not_worse(largest), on=SKETCH),
-    claim("robust_r", ROBUST, not_worse(largest), on=R),
-    claim("robust_a", ROBUST, not_worse(largest), on=A),
+    claim("robust_v2", ROBUST.format("re-collected images (V2)"), not_worse(largest), on=V2),
+    claim("robust_sketch", ROBUST.format("sketches"), not_worse(largest), on=SKETCH),
+    claim("robust_r", ROBUST.format("renditions (R)"), not_worse(largest), on=R),
+    claim("robust_a", ROBUST.format("naturally hard images (A)"), not_worse(largest), on=A),
     claim("shifted_map", "Out of domain, MRL is ahead of FF on mAP@10", better(every), on=SHIFTED),
     claim(
         "one_shot",

@@ -17,10 +17,8 @@ BLOCK = re.compile(r"(<!-- findings: (\w+)/(\w+) -->\n).*?(<!-- end -->)", re.DO
 def markdown(table: pd.DataFrame) -> str:
     """The findings as a Markdown table; differences in points."""
     lines = ["| claim | | difference [95 %] | paper | size by size |", "|---|---|---|---|---|"]
-    for row in table.itertuples():
-        interval = (
-            "" if np.isnan(row.value) else f"{signed(row.value)} [{signed(row.low)}, {signed(row.high)}]"
-        )
+    for row in table[table["outcome"] != "not tested"].itertuples():
+        interval = f"{signed(row.value)} [{signed(row.low)}, {signed(row.high)}]"
         paper = "" if np.isnan(row.paper) else signed(row.paper)
         lines.append(f"| {row.claim} ({row.metric}) | {told(row)} | {interval} | {paper} | {row.numbers} |")
     return "\n".join([*lines, "", *footnotes(table)])
@@ -37,8 +35,7 @@ def told(row) -> str:
 def footnotes(table: pd.DataFrame) -> Iterator[str]:
     """What the table is about: items, trainings, margin, how many tests."""
     tested = table[table["outcome"] != "not tested"]
-    counts = tested.drop_duplicates("split")
-    items = ", ".join(f"{row.n:,} ({row.split})" for row in counts.itertuples())
+    items = ", ".join(f"{row.n:,} ({row.split})" for row in tested.drop_duplicates("split").itertuples())
     seeds = sorted(set(tested["seeds"]))
     yield (
         f"Test items: n = {items or 'none'}; trainings of each method: "
@@ -46,7 +43,12 @@ def footnotes(table: pd.DataFrame) -> Iterator[str]:
         "same difference in the paper's own numbers (ImageNet-1K, ResNet50). Margin: "
         f"{100 * table['margin'].iloc[0]:g} points. {len(tested)} claims are tested, each at 5 % by itself."
     )
+    left = table[table["outcome"] == "not tested"]
+    if len(left):
+        yield ""
+        yield f"Not tested: {'; '.join(f'{row.claim} ({row.numbers})' for row in left.itertuples())}."
     if (tested["scope"] == "networks").any():
+        yield ""
         yield (
             "One training of each method: the intervals are over test items, and the outcomes are of these "
             "networks, not of the methods."
