@@ -9,6 +9,7 @@ the public reference code differs from the field's usual definition, each has it
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -240,8 +241,8 @@ def mflops_per_query(num_database: int, shortlist_dim: int, stages: Sequence[tup
 
     stages: (candidates, dim) of each re-ranking, in order; none for single-shot search, one for
     adaptive retrieval, `funnel_stages` for a funnel. One multiply-accumulate counts as one;
-    normalising and sorting count nothing. A re-ranking at the size of the stage before it counts
-    in full, as in the paper's 8 -> 8 entry (10.250936 for N = 1,281,167 and 200 candidates).
+    normalising and sorting count nothing. A re-ranking that is asked for at the shortlist's own size
+    counts in full, as in the paper's 8 -> 8 entry (10.250936 for N = 1,281,167 and 200 candidates).
     """
     numbers = [num_database, shortlist_dim, *(number for stage in stages for number in stage)]
     if any(number < 1 for number in numbers):
@@ -250,12 +251,12 @@ def mflops_per_query(num_database: int, shortlist_dim: int, stages: Sequence[tup
 
 
 def funnel_stages(shortlist_dim: int, cascade: str, dim: int) -> list[tuple[int, int]]:
-    """Stages (k_t, d_t) of a funnel from `shortlist_dim` up to the full size `dim`.
+    """Stages (k_t, d_t) of a funnel from `shortlist_dim` up to the full size `dim`; none from `dim` itself.
 
     The lengths k_t are those of CASCADES[cascade]; sizes double from stage to stage, never beyond
-    `dim`, and the last stage is always at `dim` (8 in 2048: 16, 32, 64, 128, 2048). Where doubling
-    reaches `dim` early, the stages left over repeat it: they shorten the list, keep its order, and
-    stay, so that a cascade ends with the same number of candidates from every start.
+    `dim`, and the last stage is at `dim` (8 in 2048: 16, 32, 64, 128, 2048). Where doubling reaches
+    `dim` early, the funnel ends there: a further stage at a size already reached would put nothing in
+    another order, and costs nothing.
     Raises UserError for an unknown cascade and for a start beyond `dim`.
     """
     if cascade not in CASCADES:
@@ -266,8 +267,8 @@ def funnel_stages(shortlist_dim: int, cascade: str, dim: int) -> list[tuple[int,
             f"shortlist_dim must be from 1 to {dim}"
         )
     lengths = CASCADES[cascade]
-    sizes = [min(shortlist_dim * 2**stage, dim) for stage in range(1, len(lengths))]
-    return list(zip(lengths, [*sizes, dim]))
+    sizes = [*(min(shortlist_dim * 2**stage, dim) for stage in range(len(lengths))), dim]
+    return [(length, size) for length, (last, size) in zip(lengths, pairwise(sizes)) if size > last]
 
 
 # --- whole curves ---------------------------------------------------------------------------------

@@ -133,14 +133,14 @@ def test_funnels_are_those_of_brute_force(made, rng):
     sizes = (8, 16, 32, 64)
     prefixes = Prefixes(made(queries, database, sizes=sizes), "val", "train")
     plan = [(start, funnel_stages(start, name, 64)) for name in CASCADES for start in sizes[:-1]]
-    found = search_and_follow([prefixes], plan, 100)[0]
+    found = search_and_follow([prefixes], plan, 10)[0]
     scores = {dim: cosines_of(queries, database, dim) for dim in sizes}
     for got, (start, stages) in zip(found, plan):
         for row in range(len(queries)):
             left = ordered(scores[start])[row].tolist()
             for length, dim in stages:
                 left = sorted(left[:length], key=lambda item: (-scores[dim][row, item], item))
-            assert got[row].tolist() == left
+            assert got[row].tolist() == left[:10]
     assert found.shape == (9, 6, 10)
 
 
@@ -321,8 +321,8 @@ def test_the_funnel_table_says_its_stages(finished):
     study, layout = finished
     table = tabulate(study, "funnel_retrieval", layout).query("method == 'mrl' and metric == 'map@10'")
     row = table.query("split == 'val' and cascade == 'C' and shortlist_dim == 2").iloc[0]
-    assert row["stages"] == "200:4 100:8 50:16 25:16 10:16"
-    assert row["mflops"] == pytest.approx((240 * 2 + 200 * 4 + 100 * 8 + 50 * 16 + 25 * 16 + 10 * 16) / 1e6)
+    assert row["stages"] == "200:4 100:8 50:16"
+    assert row["mflops"] == pytest.approx((240 * 2 + 200 * 4 + 100 * 8 + 50 * 16) / 1e6)
     assert len(table.query("split == 'val'")) == 9
 
 
