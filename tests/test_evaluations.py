@@ -293,7 +293,7 @@ def by_hand(task, predicted, labels, superclasses, **options):
     dataset = Labelled(
         classes=classes, num_classes=len(classes), labels=lambda name: np.array(labels), splits=["val", "r"]
     )
-    named = SimpleNamespace(name="by hand", task_options=lambda task: {})
+    named = SimpleNamespace(name="by hand", task_options=lambda task: {}, networks=())
     run, predicted = Run(named, dataset, named, 0, task, options, None), np.array(predicted)
     sizes = np.array([8, 16, 32])[: predicted.shape[1]]
     run._opened["predict"] = {"sizes": sizes, "val/top5": predicted[..., None]}
@@ -338,12 +338,35 @@ def test_disagreement_by_hand():
     assert values(rows, "first_correct") == {8: 3 / 5, 16: 1 / 5, 32: 0}
     assert values(rows, "never_correct") == {0: 1 / 5}
     assert values(rows, "oracle_top1") == {0: 4 / 5}
+    assert values(rows, "oracle_independent_top1") == pytest.approx({0: 1 - 2 / 5 * 3 / 5 * 2 / 5})
     assert values(rows, "best_top1") == {0: 3 / 5}
     assert values(rows, "smallest_sufficient_dim", never_correct="left out") == {0: (3 * 8 + 16) / 4}
     assert values(rows, "smallest_sufficient_dim", never_correct="full size") == {0: (3 * 8 + 16 + 32) / 5}
     assert values(rows, "classes_falling") == {16: 1 / 2, 32: 1 / 2}
+    # Class 0 changes on two images, and then on one; class 1 on one: it falls with a half, of two with a quarter.
+    assert values(rows, "classes_falling_by_chance") == pytest.approx({16: (1 / 4 + 1 / 2) / 2, 32: 1 / 2})
     assert values(rows, "class_change", class_name="class 1") == {32: -1 / 2}
     assert values(rows, "class_change", class_name="class 0") == {}
+
+
+def test_classes_fall_by_chance_as_often_as_random_signs_say(rng):
+    labels, change = rng.permutation(np.repeat(np.arange(20), 9)), rng.integers(-3, 4, 180)
+    signs = rng.choice([-1, 1], (4000, 180))
+    sums = np.stack([(signs * change)[:, labels == label].sum(1) for label in range(20)])
+    found = disagreement.falling_by_chance(change, labels)
+    assert found == pytest.approx((sums < 0).mean(), abs=0.005)
+    assert disagreement.falling_by_chance(np.zeros(180, int), labels) == 0
+
+
+def test_an_oracle_over_networks_says_how_many(finished):
+    _, layout = finished
+    table = pd.read_csv(layout.table("disagreement")).query("metric == 'oracle_top1'")
+    assert table.groupby("method")["networks"].first().to_dict() == {
+        "fixed_feature": 4,
+        "mrl": 1,
+        "mrl_e": 1,
+        "random_features": 1,
+    }
 
 
 def test_the_oracle_is_at_least_as_good_as_any_size(finished):

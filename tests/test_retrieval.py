@@ -9,14 +9,16 @@ import analysis.measure
 from analysis.evaluations import adaptive_retrieval, index_retrieval, retrieval
 from analysis.measure import measure
 from analysis.measures import indexes, neighbours, read_outcomes, reranking
-from analysis.metrics import CASCADES, funnel_stages, mflops_per_query
+from analysis.metrics import CASCADES, average_precision, funnel_stages, mflops_per_query
 from analysis.run import Run
 from analysis.search import faiss_indexes, prefix, prefix_search, rerank
 from analysis.search.rerank import Prefixes, follow, narrow, search_and_follow
+from analysis.statistics import clustered_interval
 from analysis.tabulate import tabulate
 from baselines.representation import Representation, View, write_representation
 from splits.store import Dataset
 from suite import files
+from suite.contracts import EVALUATION
 from suite.errors import UserError
 from suite.study import load_study
 
@@ -24,6 +26,7 @@ TASKS = ("retrieval", "adaptive_retrieval", "funnel_retrieval", "index_retrieval
 METHODS = {"mrl": None, "fixed_feature": None, "random_features": {"draws": 2}}
 SIZES = (2, 4, 8, 16)
 GIVEN = {"methods": METHODS, "seeds": [0], "figures": []}
+PAIRS = [["val", "train"], ["query", "database"]]
 
 
 @pytest.fixture(scope="module")
@@ -275,7 +278,8 @@ def test_a_size_without_a_network_cannot_re_rank(finished):
 
 def test_retrieval_scores_by_hand():
     rel = np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0]], bool)
-    found = dict(retrieval.scores(rel, np.array([2, 0, 5]), [1, 3]))
+    given = rel, np.array([2, 0, 5]), [1, 3]
+    found = {metric: values for metric, _, values in retrieval.scores(*given, reference=True)}
     assert found["top3"].tolist() == [True, False, True]
     np.testing.assert_allclose(found["p@3"], [2 / 3, 0, 1 / 3])
     np.testing.assert_allclose(found["map@3"], [5 / 9, 0, 1 / 6])
@@ -283,6 +287,40 @@ def test_retrieval_scores_by_hand():
     np.testing.assert_allclose(found["map@3_standard"], [5 / 6, 1 / 6])
     np.testing.assert_allclose(found["recall@3"], [1, 1 / 5])
     np.testing.assert_allclose(found["recall@3_reference"], [2 / 1300, 0, 1 / 1300])
+    without = {metric: asked for metric, asked, _ in retrieval.scores(*given)}
+    assert {*found} - {*without} == {"recall@1_reference", "recall@3_reference"}
+    assert without["recall@3"].tolist() == [True, False, True]
+
+
+def test_recall_over_1300_is_of_the_database_that_is_named(finished):
+    study, layout = finished
+    given = study, Dataset(layout.data), study.methods["mrl"], 0, "retrieval"
+    rows = retrieval.score(Run(*given, {"ks": [10], "recall_reference": "database"}, layout))
+    found = {row["split"]: row["metric"] for row in rows if row["metric"].endswith("_reference")}
+    assert found == {"query": "recall@10_reference"}
+    with pytest.raises(UserError, match="recall_reference is sketch; allowed: null, train, train, database"):
+        next(retrieval.score(Run(*given, {"ks": [10], "recall_reference": "sketch"}, layout)))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_intervals_of_unseen_queries_are_over_classes(finished, task, monkeypatch):
+    study, layout = finished
+    run = Run(study, Dataset(layout.data), study.methods["mrl"], 0, task, study.tasks[task], layout)
+    mean, over = Run.mean, {}
+
+    def recorded(self, dim, split, metric, outcomes, groups=None, **keys):
+        over[split] = groups
+        return mean(self, dim, split, metric, outcomes, groups, **keys)
+
+    monkeypatch.setattr(Run, "mean", recorded)
+    rows = list(EVALUATION.load(task).score(run))
+    assert over["val"] is None
+    np.testing.assert_array_equal(over["query"], run.dataset.labels("query"))
+    if task == "retrieval":
+        relevant = retrieval.first_relevant(run, "query", "database")
+        expected = clustered_interval(average_precision(relevant, 10)[0, 0], over["query"])
+        row = next(row for row in rows if (row["split"], row["metric"]) == ("query", "map@10"))
+        assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high))
 
 
 def test_retrieval_agrees_with_one_nearest_neighbour(finished):
@@ -298,7 +336,7 @@ def test_retrieval_agrees_with_one_nearest_neighbour(finished):
 
 def test_more_neighbours_than_were_saved_cannot_be_scored(finished):
     study, layout = finished
-    run = Run(study, Dataset(layout.data), study.methods["mrl"], 0, "retrieval", {"ks": [100]}, layout)
+    run = Run(study, Dataset(layout.data), study.methods["mrl"], 0, "retrieval", {"ks": [100], "recall_reference": None}, layout)
     with pytest.raises(UserError, match="k = 100 asked for, but 20 neighbours"):
         list(retrieval.score(run))
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from analysis.evaluations.retrieval import alike
 from analysis.metrics import average_precision, mflops_per_query, precision_at, relevance
 from analysis.run import Run
 
@@ -20,9 +21,10 @@ OPTIONS = {
 
 
 def score(run: Run) -> Iterator[dict]:
-    """Rows top1, p@k and map@k; keys: search, shortlist_dim, rerank_dim, shortlist_k, mflops, database.
+    """Rows top1, p@k and map@k; keys: search, shortlist_dim, rerank_dim, shortlist_k, items, mflops, database.
 
-    search: single or adaptive. dim: the size that decides the order. shortlist_k: 0 for a single search.
+    search: single or adaptive. dim: the size that decides the order. shortlist_k: K, 0 for a single search;
+    items: N, of which it is the shortlist: where K is a large share of N, no shortlist can fail.
     """
     single, ranked = run.outcomes("neighbours"), run.outcomes("reranking")
     for query, database in split_pairs(ranked):
@@ -49,6 +51,7 @@ def score(run: Run) -> Iterator[dict]:
                     "shortlist_dim": int(short),
                     "rerank_dim": int(m),
                     "shortlist_k": int(k),
+                    "items": items,
                     "mflops": mflops_per_query(items, int(short), stages),
                     "database": database,
                 }
@@ -66,7 +69,8 @@ def rows(
 ) -> Iterator[dict]:
     """Rows top1, p@k and map@k of neighbours in one order. ids: int [draws, n, K]."""
     rel = relevance(run.dataset.labels(database)[ids], run.dataset.labels(query))
-    yield run.mean(dim, query, "top1", rel[..., 0], **keys)
+    groups = alike(run, query)
+    yield run.mean(dim, query, "top1", rel[..., 0], groups, **keys)
     for k in ks:
-        yield run.mean(dim, query, f"p@{k}", precision_at(rel, k), **keys)
-        yield run.mean(dim, query, f"map@{k}", average_precision(rel, k), **keys)
+        yield run.mean(dim, query, f"p@{k}", precision_at(rel, k), groups, **keys)
+        yield run.mean(dim, query, f"map@{k}", average_precision(rel, k), groups, **keys)

@@ -1,7 +1,8 @@
 """Which sizes get which images right (paper, section 5, appendix J).
 
 An image is *first correct* at the smallest size that gets it right. The oracle knows that size: its accuracy
-is the mean of the maximum over sizes, and the smallest sufficient size what it would cost.
+is the mean of the maximum over sizes, and the smallest sufficient size what it would cost. Where each size
+has a network of its own, the oracle is one of an ensemble of networks, which err more independently.
 """
 
 from collections.abc import Iterator
@@ -20,10 +21,13 @@ def score(run: Run) -> Iterator[dict]:
     """Rows of val; those about all sizes together have dim 0.
 
     first_correct: share of images per size. never_correct: share no size gets right. oracle_top1 and
-    best_top1: the oracle and the best single size. smallest_sufficient_dim: mean over the images some size
-    gets right (`never_correct` "left out"), and over all with the full size for the others ("full size").
-    classes_falling: share of classes less accurate at this size than at the smallest. class_change: that
-    difference at the largest size, for the classes that lose most (`class_name`).
+    best_top1: the oracle and the best single size; `networks`: how many the oracle chooses among.
+    oracle_independent_top1: what the oracle would be if sizes of these accuracies erred independently.
+    smallest_sufficient_dim: mean over the images some size gets right (`never_correct` "left out"), and over
+    all with the full size for the others ("full size"). classes_falling: share of classes less accurate at
+    this size than at the smallest; classes_falling_by_chance: what it would be if none truly were (see
+    `falling_by_chance`). class_change: that difference at the largest size, for the classes that lose most
+    (`class_name`).
     """
     top1 = run.main_items("linear")
     sizes, right = top1.sizes, top1.stored  # [draws, sizes, n]
@@ -32,7 +36,10 @@ def score(run: Run) -> Iterator[dict]:
     for place, m in enumerate(sizes):
         yield run.mean(m, "val", "first_correct", first == place)
     yield run.mean(0, "val", "never_correct", never)
-    yield run.mean(0, "val", "oracle_top1", ~never)
+    networks = max(1, len(run.method.networks))
+    yield run.mean(0, "val", "oracle_top1", ~never, networks=networks)
+    independent = 1 - np.prod(1 - right.mean(2), axis=1).mean()
+    yield run.row(0, "val", "oracle_independent_top1", independent, right.shape[2], networks=networks)
     best = right.mean((0, 2)).argmax()
     yield run.mean(0, "val", "best_top1", right[:, best])
     dims = np.append(sizes, sizes[-1])[first].astype(float)
@@ -42,7 +49,7 @@ def score(run: Run) -> Iterator[dict]:
         # Over the draws in which an image is right at some size.
         mean = np.nanmean(np.where(never, np.nan, dims)[:, some], 0)
         yield run.mean(0, "val", "smallest_sufficient_dim", mean, never_correct="left out")
-    yield from classes_that_fall(run, sizes, right.mean(0))
+    yield from classes_that_fall(run, sizes, right.sum(0), len(right))
 
 
 def first_correct(right: np.ndarray) -> np.ndarray:
@@ -53,17 +60,37 @@ def first_correct(right: np.ndarray) -> np.ndarray:
     return np.where(right.any(1), right.argmax(1), right.shape[1])
 
 
-def classes_that_fall(run: Run, sizes: np.ndarray, right: np.ndarray) -> Iterator[dict]:
-    """Rows classes_falling and class_change. right: float [sizes, n], averaged over draws."""
+def classes_that_fall(run: Run, sizes: np.ndarray, right: np.ndarray, draws: int) -> Iterator[dict]:
+    """Rows classes_falling, classes_falling_by_chance, class_change. right: int [sizes, n], sums over draws."""
     labels = run.dataset.labels("val")
     counts = np.bincount(labels, minlength=run.dataset.num_classes)
     present = np.flatnonzero(counts)
-    accuracy = np.stack([np.bincount(labels, row, len(counts))[present] for row in right]) / counts[present]
-    change = accuracy - accuracy[0]
+    hits = np.stack([np.bincount(labels, row, len(counts))[present] for row in right])
+    change = (hits - hits[0]) / (draws * counts[present])
     for place, m in enumerate(sizes[1:], start=1):
         yield run.mean(m, "val", "classes_falling", change[place] < 0)
+        chance = falling_by_chance(right[place] - right[0], labels)
+        yield run.row(m, "val", "classes_falling_by_chance", chance, len(present))
     for row in np.argsort(change[-1], kind="stable")[: run.options["named"]]:
         if change[-1, row] < 0:
             name = run.dataset.classes["name"].iloc[present[row]]
             n = counts[present[row]]
             yield run.row(sizes[-1], "val", "class_change", change[-1, row], n, class_name=name)
+
+
+def falling_by_chance(change: np.ndarray, labels: np.ndarray) -> float:
+    """The expected share of falling classes if every image's two outcomes were exchanged at random.
+
+    Then no class truly falls, but by the luck of its images: the floor of `classes_falling`. Exact: a class
+    falls with half the probability that the sum of its images' changes, with random signs, is not 0, and
+    P(sum = 0) is the mean of Π cos(ω · change) over the frequencies ω of a period longer than any sum.
+    change: int [n], of an image between the two sizes; labels: int64 [n].
+    """
+    falling = []
+    for label in np.unique(labels):
+        steps = np.abs(change[(labels == label) & (change != 0)]).astype(np.int64)
+        period = steps.sum() + 1
+        frequencies = 2 * np.pi * np.arange(period) / period
+        unchanged = np.cos(frequencies[:, None] * steps).prod(1).mean()
+        falling.append((1 - unchanged) / 2)
+    return float(np.mean(falling))

@@ -19,7 +19,7 @@ OPTIONS = {
 
 
 def score(run: Run) -> Iterator[dict]:
-    """Rows top1, p@10 and map@10; keys: cascade, shortlist_dim (its start), stages ("k:dim …"), mflops."""
+    """Rows top1, p@10 and map@10; keys: cascade, shortlist_dim (its start), stages ("k:dim …"), items (N), mflops."""
     ranked = run.outcomes("reranking")
     full = int(ranked["pairs"].max())
     for query, database in split_pairs(ranked):
@@ -34,6 +34,7 @@ def score(run: Run) -> Iterator[dict]:
                 "cascade": cascade,
                 "shortlist_dim": start,
                 "stages": " ".join(f"{k}:{m}" for k, m in stages),
+                "items": items,
                 "mflops": mflops_per_query(items, start, stages),
                 "database": database,
             }
