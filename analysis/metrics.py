@@ -85,7 +85,7 @@ METRICS = {name.format(k=k): Metric(label.format(k=k)) for name, label in FAMILI
     "milliseconds": Metric("milliseconds per query", "", -1),
     "bytes_per_item": Metric("bytes per item", "", -1),
     "networks": Metric("networks\nto train and keep", "", -1),
-    "train_seconds": Metric("training\nseconds", "", -1),
+    "zero_prefixes": Metric("prefixes of zeros", "items", -1),
     "train_macs": Metric("compute of training and fitting", "10¹² multiply-accumulates", -1),
     "parameters": Metric("parameters,\nall networks", "", -1),
     "macs_all_sizes": Metric("MACs for all sizes\nof one image", "", -1),

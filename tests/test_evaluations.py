@@ -14,7 +14,7 @@ from analysis.evaluations import adaptive_classification as adaptive
 from analysis.evaluations import disagreement, linear, longtail, superclass
 from analysis.measures import classmeans, predict
 from analysis.run import COLUMNS, Run
-from analysis.statistics import compare_paired
+from analysis.statistics import clustered_interval, compare_paired, mean_interval
 from analysis.tabulate import tabulate
 from baselines import embed
 from baselines.representation import Representation
@@ -193,6 +193,19 @@ def test_few_shot_is_scikit_learns_nearest_centroid(rng):
                 np.testing.assert_array_equal(hits[size, place, choice, tested], expected)
 
 
+def test_few_shot_averages_choices_by_image_and_intervals_are_over_classes(finished):
+    run = run_of(*finished, "fewshot")
+    hits, labels = run.outcomes("classmeans")["fewshot/hits"][0, 0], run.dataset.labels("v2")
+    rows = [row for row in run.means() if row["dim"] == SIZES[0]]
+    assert [row["shots"] for row in rows] == [1, 3]
+    for row, some in zip(rows, hits):  # [choices, n]
+        tested = (some >= 0).any(0)
+        shares = pd.DataFrame(some).where(some >= 0).mean()[tested]
+        assert (row["value"], row["n"]) == (pytest.approx(shares.mean()), tested.sum())
+        expected = clustered_interval(shares, labels[tested])
+        assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high))
+
+
 def test_labelled_images_are_of_their_class_and_all_different(rng):
     labels = rng.permutation(np.repeat(np.arange(5), 6))
     chosen = classmeans.choose_labelled(labels, 4, 10, seed=0)
@@ -233,6 +246,16 @@ def test_stream_predicts_then_stores(block, rng):
     assert (found >= 5).any()
 
 
+def test_a_cold_stream_starts_without_means(rng):
+    """As if nothing had been seen: its first predictions are none, and the rest those of the stream alone."""
+    features, labels, sums, counts = stream(rng)
+    found = classmeans.predict_stream(features, labels, 0 * sums, 0 * counts, SIZES, interval=20)
+    assert (found[:, :20] == -1).all() and np.isin(found[:, 20:40], labels[:20]).all()
+    means = np.stack([features[:20][labels[:20] == label].mean(0) for label in np.unique(labels[:20])])
+    nearest = ((features[20:40, None, :4] - means[:, :4]) ** 2).sum(-1).argmin(1)
+    np.testing.assert_array_equal(found[1, 20:40], np.unique(labels[:20])[nearest])
+
+
 def test_class_sums_do_not_depend_on_the_block(finished, monkeypatch):
     _, layout = finished
     dataset, representation = Dataset(layout.data), Representation(layout.embeddings("random_features", 0))
@@ -257,18 +280,26 @@ def test_long_tail_groups_by_hand():
     }
 
 
-def test_long_tail_means_are_over_classes(finished):
+def test_long_tail_means_are_over_classes_and_intervals_over_blocks(finished):
     run = run_of(*finished, "longtail")
     rows = list(longtail.score(run))
     labels = run.dataset.labels("stream")
-    hits = run.outcomes("classmeans")["stream/predicted"][0] == labels
-    for size, m in enumerate(SIZES[:2]):
-        expected = pd.Series(hits[size]).groupby(labels).mean().mean()
-        assert values(rows, "mean_class_top1", group="all")[m] == pytest.approx(expected)
-        assert values(rows, "top1", group="all")[m] == pytest.approx(hits[size].mean())
-    along = [row for row in rows if row["metric"] == "top1_along_stream" and row["dim"] == 2]
-    assert [row["n"] for row in along] == [8] * 20 and along[-1]["until"] == len(labels)
-    assert np.mean([row["value"] for row in along]) == pytest.approx(hits[0].mean())
+    for start, name in (("warm", "stream"), ("cold", "stream/cold")):
+        hits = run.outcomes("classmeans")[f"{name}/predicted"][0] == labels
+        for size, m in enumerate(SIZES[:2]):
+            expected = pd.Series(hits[size]).groupby(labels).mean().mean()
+            assert values(rows, "mean_class_top1", group="all", start=start)[m] == pytest.approx(expected)
+            assert values(rows, "top1", group="all", start=start)[m] == pytest.approx(hits[size].mean())
+        along = [row for row in rows if row["metric"] == "top1_along_stream" and row["start"] == start]
+        along = [row for row in along if row["dim"] == 2]
+        assert [row["n"] for row in along] == [8] * 20 and along[-1]["until"] == len(labels)
+        assert np.mean([row["value"] for row in along]) == pytest.approx(hits[0].mean())
+    whole = next(row for row in rows if row["metric"] == "top1")
+    # Eight blocks of the 20 images between two updates, all of one size: the t interval of their means.
+    means = (run.outcomes("classmeans")["stream/predicted"][0, 0] == labels).reshape(8, 20).mean(1)
+    assert (whole["low"], whole["high"]) == pytest.approx(mean_interval(means)[1:])
+    arrays = {each.keys["start"]: (each.array, each.compared) for each in run.items()}
+    assert arrays == {"warm": ("stream/top1", True), "cold": ("stream/cold/top1", False)}
 
 
 def test_a_stream_has_one_window_at_least(finished):

@@ -6,7 +6,7 @@ import synthetic
 import yaml
 
 import analysis.measure
-from analysis.evaluations import adaptive_retrieval, index_retrieval, retrieval
+from analysis.evaluations import adaptive_retrieval, index_retrieval, knn, retrieval
 from analysis.measure import measure
 from analysis.measures import indexes, neighbours, read_outcomes, reranking
 from analysis.metrics import CASCADES, average_precision, funnel_stages, mflops_per_query
@@ -271,6 +271,32 @@ def test_a_size_without_a_network_cannot_re_rank(finished):
     prefixes = Prefixes(Representation(layout.embeddings("fixed_feature", 0)), "val", "train")
     with pytest.raises(UserError, match="fixed_feature has no representation of size 3"):
         prefixes.cosines(slice(0, 2), np.zeros((1, 2, 3), int), [3])
+
+
+def test_prefixes_of_zeros_are_counted(made, rng):
+    dataset, queries, database = Splits(val=5, train=9), gaussian(rng, 5, 16), gaussian(rng, 9, 16)
+    queries[[0, 3], :4], queries[2], database[8, :2] = 0, 0, 0
+    representation = made(queries, database)
+    found = neighbours.measure(representation, dataset, {"k": 3, "study_sizes": SIZES})
+    assert found["zeros/val"].tolist() == [[3, 3, 1, 1]] and found["zeros/train"].tolist() == [[1, 0, 0, 0]]
+    assert (found["val/train/ids"][0, :2, [0, 2, 3]] == [0, 1, 2]).all()  # every cosine is 0
+
+
+def test_the_table_says_where_prefixes_are_zeros(finished, monkeypatch):
+    study, layout = finished
+    given = study, Dataset(layout.data), study.methods["mrl"], 0, "knn"
+    run = Run(*given, {"sampled": "classes"}, layout)
+    assert not [row for row in knn.score(run) if row["metric"] == "zero_prefixes"]
+    outcomes = dict(run.outcomes("neighbours")) | {"zeros/val": np.array([[3, 1, 0, 0]])}
+    monkeypatch.setattr(Run, "outcomes", lambda self, measure: outcomes)
+    rows = list(knn.score(run))
+    found = [row for row in rows if row["metric"] == "zero_prefixes"]
+    assert [(row["dim"], row["value"], row["n"]) for row in found] == [(2, 3, 120), (4, 1, 120)]
+    hits = retrieval.first_relevant(run, "val", "train")[0, 0, :, 0]
+    expected = clustered_interval(hits, run.dataset.labels("val"))
+    assert (rows[0]["low"], rows[0]["high"]) == pytest.approx((expected.low, expected.high))
+    with pytest.raises(UserError, match="tasks.knn.sampled is class; allowed: items, classes"):
+        next(knn.items(Run(*given, {"sampled": "class"}, layout)))
 
 
 # --- scoring --------------------------------------------------------------------------------------
