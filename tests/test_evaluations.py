@@ -374,7 +374,7 @@ def test_disagreement_by_hand():
     assert values(rows, "smallest_sufficient_dim", never_correct="left out") == {0: (3 * 8 + 16) / 4}
     assert values(rows, "smallest_sufficient_dim", never_correct="full size") == {0: (3 * 8 + 16 + 32) / 5}
     assert values(rows, "classes_falling") == {16: 1 / 2, 32: 1 / 2}
-    # Class 0 changes on two images, and then on one; class 1 on one: it falls with a half, of two with a quarter.
+    # Class 0 changes on two images, and then on one; class 1 on one. One falls with 1/2, two with 1/4.
     assert values(rows, "classes_falling_by_chance") == pytest.approx({16: (1 / 4 + 1 / 2) / 2, 32: 1 / 2})
     assert values(rows, "class_change", class_name="class 1") == {32: -1 / 2}
     assert values(rows, "class_change", class_name="class 0") == {}

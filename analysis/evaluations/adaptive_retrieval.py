@@ -21,9 +21,9 @@ OPTIONS = {
 
 
 def score(run: Run) -> Iterator[dict]:
-    """Rows top1, p@k and map@k; keys: search, shortlist_dim, rerank_dim, shortlist_k, items, mflops, database.
+    """Rows top1, p@k and map@k.
 
-    search: single or adaptive. dim: the size that decides the order. shortlist_k: K, 0 for a single search;
+    Keys: search, shortlist_dim, rerank_dim, shortlist_k, items, mflops, database. search: single or adaptive. dim: the size that decides the order. shortlist_k: K, 0 for a single search;
     items: N, of which it is the shortlist: where K is a large share of N, no shortlist can fail.
     """
     single, ranked = run.outcomes("neighbours"), run.outcomes("reranking")

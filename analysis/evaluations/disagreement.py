@@ -61,7 +61,7 @@ def first_correct(right: np.ndarray) -> np.ndarray:
 
 
 def classes_that_fall(run: Run, sizes: np.ndarray, right: np.ndarray, draws: int) -> Iterator[dict]:
-    """Rows classes_falling, classes_falling_by_chance, class_change. right: int [sizes, n], sums over draws."""
+    """Rows about classes, see `score`. right: int [sizes, n], sums over `draws`."""
     labels = run.dataset.labels("val")
     counts = np.bincount(labels, minlength=run.dataset.num_classes)
     present = np.flatnonzero(counts)

@@ -15,7 +15,7 @@ SHOTS = 5  # labelled images per class where methods are compared
 
 
 def items(run: Run) -> Iterator[Items]:
-    """top1 per number of `shots`: of each image the share of choices, in which it is tested, that recognise it.
+    """top1 per number of `shots`: of each image the share of choices, where it is tested, that recognise it.
 
     Those with 5 shots, which are compared, come first. Images that every choice has labelled are left out.
     """
@@ -30,4 +30,6 @@ def items(run: Run) -> Iterator[Items]:
         share = ((hits == 1).sum(2)[..., some] / tested[..., some]).astype("float32")
         usual = each == SHOTS
         given = {"kept": usual, "compared": usual, "array": "fewshot/top1" if usual else ""}
-        yield Items("top1", "v2", outcomes["sizes"], share, keys={"shots": each}, groups=labels[some], **given)
+        yield Items(
+            "top1", "v2", outcomes["sizes"], share, keys={"shots": each}, groups=labels[some], **given
+        )

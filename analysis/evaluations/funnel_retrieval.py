@@ -19,7 +19,10 @@ OPTIONS = {
 
 
 def score(run: Run) -> Iterator[dict]:
-    """Rows top1, p@10 and map@10; keys: cascade, shortlist_dim (its start), stages ("k:dim …"), items (N), mflops."""
+    """Rows top1, p@10 and map@10.
+
+    Keys: cascade, shortlist_dim (its start), stages ("k:dim …"), items (N), mflops, database.
+    """
     ranked = run.outcomes("reranking")
     full = int(ranked["pairs"].max())
     for query, database in split_pairs(ranked):

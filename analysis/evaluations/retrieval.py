@@ -27,7 +27,7 @@ MEASURES = ("neighbours",)
 NAME, WORD = "retrieval mAP@10", ""
 OPTIONS = {
     "ks": None,  # null: 1, 5, 10, 25, 50 and 100, as far as neighbours were saved
-    # Database whose recall is also given over 1,300 items whatever the class: where it is ImageNet-1K's train.
+    # The database whose recall is also given over 1,300 items, whatever the class: ImageNet-1K's train.
     "recall_reference": None,
 }
 FIRST = 10  # neighbours whose relevance is frozen
@@ -41,7 +41,7 @@ def pairs(run: Run) -> list[tuple[str, str]]:
 
 
 def alike(run: Run, query: str) -> np.ndarray | None:
-    """What intervals are over, [n]: the classes of unseen queries, which are the sample; else None, the items."""
+    """What intervals are over, [n]: of unseen queries the classes, which are the sample; else None, the items."""
     return run.dataset.labels(query) if query == UNSEEN else None
 
 
@@ -80,8 +80,8 @@ def score(run: Run) -> Iterator[dict]:
     databases = [database for _, database in pairs(run)]
     if reference not in (None, *databases):
         raise UserError(
-            f"tasks.retrieval.recall_reference is {reference}; allowed: null, {', '.join(databases)} (a database "
-            f"with ImageNet-1K's classes; see {run.study.path})"
+            f"tasks.retrieval.recall_reference is {reference}; allowed: null, {', '.join(databases)} (of "
+            f"ImageNet-1K alone); see {run.study.path}"
         )
     for query, database in pairs(run):
         labels, found = run.dataset.labels(query), run.dataset.labels(database)

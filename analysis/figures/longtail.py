@@ -19,7 +19,7 @@ ALONG = {"mrl": "-", "fixed_feature": "--"}  # methods whose course is drawn
 
 
 def draw(drawing):
-    """Above: a panel per group, class means starting empty and warm. Below: two methods along the cold stream."""
+    """Above: a panel per group, class means starting empty and warm. Below: two methods along the stream."""
     table = drawing.table("longtail")
     figure = Figure(figsize=(7.2, 7.4), layout="constrained")
     groups = rows_by(table[table["metric"] == "mean_class_top1"], "group", GROUPS)
@@ -35,11 +35,12 @@ def draw(drawing):
         axes.set_xlabel("size" if start == "warm" else "")
     along = table[(table["metric"] == "top1_along_stream") & (table["start"] == "cold")]
     draw_along(drawing, panels["along"], along)
+    accuracy = metric_of(next(iter(groups.values()))).axis
     head = drawing.study.tasks["longtail"]["head"]
     interval = drawing.study.measure_options("classmeans")["interval"]
     headline(
         figure,
-        f"{drawing.conditions('stream', bars='95 % over classes')}\n{metric_of(next(iter(groups.values()))).axis} · "
+        f"{drawing.conditions('stream', bars='95 % over classes')}\n{accuracy} · "
         f"frequent: more than {head} images in the stream · class means updated every {interval} images",
     )
     legend_below(figure, first, columns=4)

@@ -27,7 +27,8 @@ OPTIONS = {
     "shots": [1, 3, 5, 7, 9],  # labelled images per class; ImageNet-V2 has ten
     "choices": 10,  # how often the labelled images are chosen at random
     "seed": 0,  # of these choices: the same for every method and run, so that they are compared in pairs
-    # Items of the stream between two updates of the class means: 2 % of glyphs' stream (the reference's: 5.7 %).
+    # Items of the stream between two updates of the class means: 2.3 % of glyphs' stream, where the
+    # reference code updates after 5.7 %.
     "interval": 100,
 }
 BLOCK = 16_384  # rows that are read at once
@@ -136,8 +137,9 @@ def predict_stream(
 
     Class means are those of the pretraining images and of all items stored up to the last update; they are
     updated after every `interval` items. A class without a mean cannot be predicted; −1 stands where none
-    has one. features: float32 [n, d], in the order of the stream; labels: int64 [n]; sums: float64 [all classes, d] and counts: int64
-    [all classes] of the pretraining images. block: items predicted at once; it changes no result.
+    has one. features: float32 [n, d], in the order of the stream; labels: int64 [n]; sums: float64 [all
+    classes, d] and counts: int64 [all classes] of the pretraining images, zeros for a cold start. block:
+    items predicted at once; it changes no result.
     """
     sums, counts = sums.copy(), counts.copy()
     predicted = np.full((len(sizes), len(labels)), -1, np.int32)

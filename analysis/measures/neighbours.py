@@ -4,7 +4,7 @@ Saves per pair of splits `<query>/<database>/ids` int32 [draws, sizes, n, k], ne
 prefixes, ties to the lower id (docs/protocols.md, "1-NN": cut, then normalised); `sizes` says which size
 each row is. At the study's sizes that this method was not trained for, only 1-NN is asked: `between/ids`
 [draws, sizes, n, 1] of val against train, with `between/sizes`. A prefix that is all zeros has no direction:
-its cosines are 0, so that its neighbours are the lowest ids. `zeros/<split>` int64 [draws, sizes] counts them.
+its cosines are 0 and its neighbours the lowest ids; `zeros/<split>` int64 [draws, sizes] counts such items.
 """
 
 from collections.abc import Sequence
