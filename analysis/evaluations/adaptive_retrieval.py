@@ -23,8 +23,9 @@ OPTIONS = {
 def score(run: Run) -> Iterator[dict]:
     """Rows top1, p@k and map@k.
 
-    Keys: search, shortlist_dim, rerank_dim, shortlist_k, items, mflops, database. search: single or adaptive. dim: the size that decides the order. shortlist_k: K, 0 for a single search;
-    items: N, of which it is the shortlist: where K is a large share of N, no shortlist can fail.
+    Keys: search (single or adaptive), shortlist_dim, rerank_dim, shortlist_k (K, 0 for a single search),
+    items (N: where K is a large share of it, no shortlist can fail), mflops, database. dim: the size that
+    decides the order.
     """
     single, ranked = run.outcomes("neighbours"), run.outcomes("reranking")
     for query, database in split_pairs(ranked):

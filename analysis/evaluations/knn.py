@@ -13,7 +13,7 @@ from suite.errors import UserError
 MEASURES = ("neighbours",)
 NAME, WORD = "1-NN", "1-NN"
 OPTIONS = {
-    "sampled": "items",  # what intervals are over; "classes" where these are many, with a few alike items each
+    "sampled": "items",  # what intervals are over; "classes" where these have a few, alike items each
 }
 
 

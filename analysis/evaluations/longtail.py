@@ -40,8 +40,9 @@ def items(run: Run) -> Iterator[Items]:
 def score(run: Run) -> Iterator[dict]:
     """Rows per `start` and size: top1 and mean_class_top1 per `group`, top1_along_stream.
 
-    group: all, pretrain_head, pretrain_tail, novel_head, novel_tail. n of mean_class_top1 is the number of classes, and its interval is over classes. `until` is the number
-    of items at the end of a window of the stream, which is too short for an interval.
+    group: all, pretrain_head, pretrain_tail, novel_head, novel_tail. n of mean_class_top1 is the number of
+    classes, and its interval is over classes. `until` is the number of items at the end of a window of the
+    stream, which is too short for an interval.
     """
     if "stream" not in run.dataset:
         return

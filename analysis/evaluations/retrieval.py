@@ -41,7 +41,7 @@ def pairs(run: Run) -> list[tuple[str, str]]:
 
 
 def alike(run: Run, query: str) -> np.ndarray | None:
-    """What intervals are over, [n]: of unseen queries the classes, which are the sample; else None, the items."""
+    """What intervals are over: of unseen queries the classes, the sample, int64 [n]; else None, the items."""
     return run.dataset.labels(query) if query == UNSEEN else None
 
 

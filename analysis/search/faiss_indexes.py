@@ -93,7 +93,7 @@ def blocks(items: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def configure(index, search: str) -> None:
-    """Set FAISS's search parameters ("efSearch=64") if any are given; UserError for those it does not know."""
+    """Set FAISS's search parameters ("efSearch=64"), if any. Raises UserError for those it does not know."""
     try:
         if search:
             faiss.ParameterSpace().set_index_parameters(index, search)
