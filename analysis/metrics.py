@@ -292,3 +292,17 @@ def normalised_area(dims: Sequence[int], values: np.ndarray) -> np.ndarray:
     order = np.argsort(dims)
     position = np.log2(dims[order])
     return np.trapezoid(values[..., order], position, axis=-1) / (position[-1] - position[0])
+
+
+def pareto_front(points: np.ndarray, directions: tuple[int, ...]) -> np.ndarray:
+    """Whether no other point is as good in everything and better in something: bool [n].
+
+    points: [n, metrics]; directions: of each metric, +1 when more is better, -1 when less is.
+
+    >>> pareto_front(np.array([(1, 5), (1, 4), (2, 4), (3, 6)]), (-1, +1)).tolist()
+    [True, False, False, True]
+    """
+    goodness = points * directions
+    no_worse = (goodness[:, None] >= goodness).all(axis=2)
+    better = (goodness[:, None] > goodness).any(axis=2)
+    return ~(no_worse & better).any(axis=0)
