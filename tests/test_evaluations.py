@@ -362,10 +362,13 @@ def test_superclasses_by_hand():
     assert values(rows, "errors_within_superclass") == {8: 3 / 4, 16: 0}
 
 
+DISAGREEMENT = disagreement.OPTIONS | {"named": 5}
+
+
 def test_disagreement_by_hand():
     labels = [0, 0, 0, 1, 1]
     predicted = [[0, 1, 1, 1, 1], [1, 0, 1, 1, 0], [0, 0, 1, 1, 0]]
-    rows = list(disagreement.score(by_hand("disagreement", [predicted], labels, ["", ""], named=5)))
+    rows = list(disagreement.score(by_hand("disagreement", [predicted], labels, ["", ""], **DISAGREEMENT)))
     assert values(rows, "first_correct") == {8: 3 / 5, 16: 1 / 5, 32: 0}
     assert values(rows, "never_correct") == {0: 1 / 5}
     assert values(rows, "oracle_top1") == {0: 4 / 5}
@@ -387,6 +390,19 @@ def test_classes_fall_by_chance_as_often_as_random_signs_say(rng):
     found = disagreement.falling_by_chance(change, labels)
     assert found == pytest.approx((sums < 0).mean(), abs=0.005)
     assert disagreement.falling_by_chance(np.zeros(180, int), labels) == 0
+
+
+def test_classes_that_all_change_alike_fall_by_the_luck_of_their_images(rng):
+    """Twenty images a class of which a fifth gain and a tenth lose, whichever: P(losses > gains), multinomial."""
+    labels = np.repeat(np.arange(200), 20)
+    gains = rng.permutation(np.repeat([1, -1, 0], [800, 400, 2800]))
+    found = disagreement.falling_if_alike(np.stack([0 * gains, gains]), labels, 50, seed=0)
+    drawn = rng.multinomial(20, [0.2, 0.1, 0.7], 200_000)
+    assert found[0] == 0 and found[1] == pytest.approx((drawn[:, 1] > drawn[:, 0]).mean(), abs=0.01)
+    # The same, though every loss is in one class that truly falls.
+    assert disagreement.falling_if_alike(np.sort(gains)[None], labels, 50, 0) == pytest.approx(
+        found[1], abs=0.01
+    )
 
 
 def test_an_oracle_over_networks_says_how_many(finished):
@@ -569,12 +585,12 @@ def test_the_sentence_says_what_was_shown():
     row["metric"] = "times_smaller"
     rows = pd.DataFrame([row, row | {"dim": 128, "metric": "difference"}])
     assert adaptive.sentence(rows, "MRL", "FF") == (
-        "MRL cascade: for the accuracy of FF at 64, 21.3 dimensions expected, 3.0 × smaller "
-        "(1.6 × smaller counting all sizes tried)\n"
-        "(paired difference +0.10 points [-0.20, +0.40]: equivalent)"
+        "MRL cascade: for the accuracy of FF at 64, 21.3 dimensions expected, 3.0 × smaller\n"
+        "(1.6 × smaller counting all sizes tried; paired difference +0.10 points [-0.20, +0.40]: equivalent)"
     )
     assert "equivalence not shown" in adaptive.sentence(rows.assign(verdict="undecided"), "MRL", "FF")
-    assert "does not reach" in adaptive.sentence(rows.assign(metric="difference"), "MRL", "FF")
+    for missed in ({"metric": "difference"}, {"verdict": "worse"}):
+        assert "does not reach" in adaptive.sentence(rows.assign(**missed), "MRL", "FF")
 
 
 def test_an_unknown_baseline_is_named(finished):

@@ -173,9 +173,10 @@ def forwards_of(run: Run) -> int:
 def sentence(rows: pd.DataFrame, label: str, base: str) -> str:
     """What the rows difference and times_smaller of one method say, at the largest size that is reached.
 
-    label, base: the methods' names for people.
+    One that is reached on held-out items, but shown to be missed on those tested, is not. label, base: the
+    methods' names for people.
     """
-    reached = rows[rows["metric"] == "times_smaller"].sort_values("dim")
+    reached = rows[(rows["metric"] == "times_smaller") & (rows["verdict"] != "worse")].sort_values("dim")
     if reached.empty:
         smallest = int(rows["dim"].min())
         return f"{label} cascade: does not reach the accuracy of {base} at {smallest} at any cap"
@@ -185,8 +186,8 @@ def sentence(rows: pd.DataFrame, label: str, base: str) -> str:
     smaller, summed = (times(row["dim"] / row[key]) for key in ("expected_dim", "expected_dim_cumulative"))
     return (
         f"{label} cascade: for the accuracy of {base} at {row['dim']:.0f}, {row['expected_dim']:.1f} "
-        f"dimensions expected, {smaller} ({summed} counting all sizes tried)\n"
-        f"(paired difference {difference:+.2f} points [{low:+.2f}, {high:+.2f}]: {shown})"
+        f"dimensions expected, {smaller}\n({summed} counting all sizes tried; paired difference "
+        f"{difference:+.2f} points [{low:+.2f}, {high:+.2f}]: {shown})"
     )
 
 

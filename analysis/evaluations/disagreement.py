@@ -14,6 +14,8 @@ from analysis.run import Run
 READS = ("linear",)
 OPTIONS = {
     "named": 10,  # classes that lose most from the smallest size to the largest, to be named
+    "permutations": 200,  # of labels, to see how many classes fall where all change alike
+    "seed": 0,
 }
 
 
@@ -25,8 +27,9 @@ def score(run: Run) -> Iterator[dict]:
     oracle_independent_top1: what the oracle would be if sizes of these accuracies erred independently.
     smallest_sufficient_dim: mean over the images some size gets right (`never_correct` "left out"), and over
     all with the full size for the others ("full size"). classes_falling: share of classes less accurate at
-    this size than at the smallest; classes_falling_by_chance: what it would be if none truly were (see
-    `falling_by_chance`). class_change: that difference at the largest size, for the classes that lose most
+    this size than at the smallest. Two floors of it, for a class has few images: classes_falling_by_chance,
+    expected if the size made no difference, and classes_falling_if_alike, if all classes gained and lost as
+    all images together do. class_change: that difference at the largest size, for the classes that lose most
     (`class_name`).
     """
     top1 = run.main_items("linear")
@@ -67,10 +70,13 @@ def classes_that_fall(run: Run, sizes: np.ndarray, right: np.ndarray, draws: int
     present = np.flatnonzero(counts)
     hits = np.stack([np.bincount(labels, row, len(counts))[present] for row in right])
     change = (hits - hits[0]) / (draws * counts[present])
+    steps = right - right[0]  # of each image
+    alike = falling_if_alike(steps, labels, run.options["permutations"], run.options["seed"])
     for place, m in enumerate(sizes[1:], start=1):
         yield run.mean(m, "val", "classes_falling", change[place] < 0)
-        chance = falling_by_chance(right[place] - right[0], labels)
+        chance = falling_by_chance(steps[place], labels)
         yield run.row(m, "val", "classes_falling_by_chance", chance, len(present))
+        yield run.row(m, "val", "classes_falling_if_alike", alike[place], len(present))
     for row in np.argsort(change[-1], kind="stable")[: run.options["named"]]:
         if change[-1, row] < 0:
             name = run.dataset.classes["name"].iloc[present[row]]
@@ -81,7 +87,7 @@ def classes_that_fall(run: Run, sizes: np.ndarray, right: np.ndarray, draws: int
 def falling_by_chance(change: np.ndarray, labels: np.ndarray) -> float:
     """The expected share of falling classes if every image's two outcomes were exchanged at random.
 
-    Then no class truly falls, but by the luck of its images: the floor of `classes_falling`. Exact: a class
+    Then no class truly falls, but by the luck of its images. Exact: a class
     falls with half the probability that the sum of its images' changes, with random signs, is not 0, and
     P(sum = 0) is the mean of Π cos(ω · change) over the frequencies ω of a period longer than any sum.
     change: int [n], of an image between the two sizes; labels: int64 [n].
@@ -94,3 +100,18 @@ def falling_by_chance(change: np.ndarray, labels: np.ndarray) -> float:
         unchanged = np.cos(frequencies[:, None] * steps).prod(1).mean()
         falling.append((1 - unchanged) / 2)
     return float(np.mean(falling))
+
+
+def falling_if_alike(steps: np.ndarray, labels: np.ndarray, permutations: int, seed: int) -> np.ndarray:
+    """The share of falling classes where labels are exchanged among images: float64 [sizes], a mean.
+
+    Then every class gains and loses like all images together. steps: int [sizes, n], of an image since the
+    smallest size; labels: int64 [n].
+    """
+    rng, count = np.random.default_rng(seed), labels.max() + 1
+    present, falling = np.bincount(labels) > 0, np.zeros(len(steps))
+    for _ in range(permutations):
+        exchanged = rng.permutation(labels)
+        sums = np.stack([np.bincount(exchanged, row, count)[present] for row in steps])
+        falling += (sums < 0).mean(1) / permutations
+    return falling

@@ -46,5 +46,6 @@ def draw(drawing):
     right.set_xlabel("size at which an image is first right")
     right.set_ylabel(f"{metric('first_correct').axis}, log scale")
     right.legend()
-    headline(figure, drawing.conditions())
+    thin = "thin: right at some size if sizes as accurate as these erred independently"
+    headline(figure, f"{drawing.conditions()}\n{thin}")
     return figure

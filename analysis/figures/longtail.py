@@ -14,7 +14,7 @@ GROUPS = {
     "novel_head": "new classes, frequent",
     "novel_tail": "new classes, rare",
 }
-STARTS = {"cold": "class means start empty", "warm": "class means start from training images"}
+STARTS = {"cold": "class means start empty", "warm": "class means start from train"}
 ALONG = {"mrl": "-", "fixed_feature": "--"}  # methods whose course is drawn
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.metrics import metric, mflops_per_query, pareto_front
+from analysis.metrics import CASCADES, metric, mflops_per_query, pareto_front
 from analysis.plotting import (
     SEQUENCE,
     Drawing,
@@ -42,8 +42,9 @@ def panels_of(
     for axes, rows in zip(panels[0], splits.values()):
         axes.set_title(f"{searched(drawing, rows)}\n{shortlists(rows)}")
     paper_title(panels[0, -1])
-    theirs = share_of(PAPER_SHORTLIST, PAPER_ITEMS)
-    panels[0, -1].set_title(f"{panels[0, -1].get_title()}\n{theirs}", color="#666666")
+    first = CASCADES["A"][0] if "stages" in table else PAPER_SHORTLIST
+    theirs = f"{panels[0, -1].get_title()}\n{share_of(first, PAPER_ITEMS)}"
+    panels[0, -1].set_title(theirs, color="#666666")
     for axes in panels.flat:
         log_axis(axes)
         axes.set_xlabel(metric("mflops").axis)
@@ -92,7 +93,7 @@ def shortlists(rows: pd.DataFrame) -> str:
     """How long shortlists are, in items and in shares of the database. rows: of one pair of splits."""
     if "stages" in rows:
         lengths = rows["stages"].str.extract(r"^(\d+):")[0].astype(int)
-        return f"first {share_of(lengths.max(), rows['items'].iloc[0])}"
+        return share_of(lengths.max(), rows["items"].iloc[0])
     usual = rows.loc[rows["shortlist_k"] > 0, "shortlist_k"].mode().iloc[0]
     return share_of(int(usual), rows["items"].iloc[0])
 
@@ -154,7 +155,8 @@ def timed_fronts(drawing: Drawing, axes: Axes, rows: pd.DataFrame, precision: st
             look = {"color": color, "marker": marker, "linestyle": "--" if refined else "-"}
             line = front_line(axes, some, "milliseconds", look, precision)
             axes.lines[-1].set_label(f"{name}, re-ranked at the full size" if refined else name)
-            label_points(axes, line["milliseconds"], line[precision], line["dim"], color)
+            named = line[:1] if refined else line  # refined, all have nearly the same value
+            label_points(axes, named["milliseconds"], named[precision], named["dim"], color)
     log_axis(axes)
     axes.set_xlabel(metric("milliseconds").axis)
 
