@@ -9,6 +9,7 @@ the public reference code differs from the field's usual definition, each has it
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -84,7 +85,7 @@ METRICS = {name.format(k=k): Metric(label.format(k=k)) for name, label in FAMILI
     "milliseconds": Metric("milliseconds per query", "", -1),
     "bytes_per_item": Metric("bytes per item", "", -1),
     "networks": Metric("networks\nto train and keep", "", -1),
-    "train_seconds": Metric("training\nseconds", "", -1),
+    "zero_prefixes": Metric("prefixes of zeros", "items", -1),
     "train_macs": Metric("compute of training and fitting", "10¹² multiply-accumulates", -1),
     "parameters": Metric("parameters,\nall networks", "", -1),
     "macs_all_sizes": Metric("MACs for all sizes\nof one image", "", -1),
@@ -240,8 +241,8 @@ def mflops_per_query(num_database: int, shortlist_dim: int, stages: Sequence[tup
 
     stages: (candidates, dim) of each re-ranking, in order; none for single-shot search, one for
     adaptive retrieval, `funnel_stages` for a funnel. One multiply-accumulate counts as one;
-    normalising and sorting count nothing. A re-ranking at the size of the stage before it counts
-    in full, as in the paper's 8 -> 8 entry (10.250936 for N = 1,281,167 and 200 candidates).
+    normalising and sorting count nothing. A re-ranking that is asked for at the shortlist's own size
+    counts in full, as in the paper's 8 -> 8 entry (10.250936 for N = 1,281,167 and 200 candidates).
     """
     numbers = [num_database, shortlist_dim, *(number for stage in stages for number in stage)]
     if any(number < 1 for number in numbers):
@@ -250,12 +251,12 @@ def mflops_per_query(num_database: int, shortlist_dim: int, stages: Sequence[tup
 
 
 def funnel_stages(shortlist_dim: int, cascade: str, dim: int) -> list[tuple[int, int]]:
-    """Stages (k_t, d_t) of a funnel from `shortlist_dim` up to the full size `dim`.
+    """Stages (k_t, d_t) of a funnel from `shortlist_dim` up to the full size `dim`; none from `dim` itself.
 
     The lengths k_t are those of CASCADES[cascade]; sizes double from stage to stage, never beyond
-    `dim`, and the last stage is always at `dim` (8 in 2048: 16, 32, 64, 128, 2048). Where doubling
-    reaches `dim` early, the stages left over repeat it: they shorten the list, keep its order, and
-    stay, so that a cascade ends with the same number of candidates from every start.
+    `dim`, and the last stage is at `dim` (8 in 2048: 16, 32, 64, 128, 2048). Where doubling reaches
+    `dim` early, the funnel ends there: a further stage at a size already reached would put nothing in
+    another order, and costs nothing.
     Raises UserError for an unknown cascade and for a start beyond `dim`.
     """
     if cascade not in CASCADES:
@@ -266,8 +267,8 @@ def funnel_stages(shortlist_dim: int, cascade: str, dim: int) -> list[tuple[int,
             f"shortlist_dim must be from 1 to {dim}"
         )
     lengths = CASCADES[cascade]
-    sizes = [min(shortlist_dim * 2**stage, dim) for stage in range(1, len(lengths))]
-    return list(zip(lengths, [*sizes, dim]))
+    sizes = [*(min(shortlist_dim * 2**stage, dim) for stage in range(len(lengths))), dim]
+    return [(length, size) for length, (last, size) in zip(lengths, pairwise(sizes)) if size > last]
 
 
 # --- whole curves ---------------------------------------------------------------------------------
@@ -291,3 +292,17 @@ def normalised_area(dims: Sequence[int], values: np.ndarray) -> np.ndarray:
     order = np.argsort(dims)
     position = np.log2(dims[order])
     return np.trapezoid(values[..., order], position, axis=-1) / (position[-1] - position[0])
+
+
+def pareto_front(points: np.ndarray, directions: tuple[int, ...]) -> np.ndarray:
+    """Whether no other point is as good in everything and better in something: bool [n].
+
+    points: [n, metrics]; directions: of each metric, +1 when more is better, -1 when less is.
+
+    >>> pareto_front(np.array([(1, 5), (1, 4), (2, 4), (3, 6)]), (-1, +1)).tolist()
+    [True, False, False, True]
+    """
+    goodness = points * directions
+    no_worse = (goodness[:, None] >= goodness).all(axis=2)
+    better = (goodness[:, None] > goodness).any(axis=2)
+    return ~(no_worse & better).any(axis=0)

@@ -108,6 +108,16 @@ class Run:
             found.append(replace(each, task=task, measure=measure, array=array))
         return found
 
+    def claimed(self, task: str) -> list[Items]:
+        """What claims may be about: what an evaluation measures, and what else it has for claims alone."""
+        run = replace(self, task=task, options=self.study.task_options(task))
+        module = EVALUATION.load(task)
+        found = self.items(task) if hasattr(module, "items") else []
+        for each in module.claimed(run) if hasattr(module, "claimed") else ():
+            array = "/".join(map(str, (task, each.split, each.metric, *each.keys.values())))
+            found.append(replace(each, task=task, array=array))
+        return found
+
     def main_items(self, task: str) -> Items:
         """The one metric that an evaluation is judged by: its first main one, else its first."""
         items = self.items(task)

@@ -6,6 +6,7 @@ On several GPUs: `--processes 4`, or `torchrun --nproc-per-node 4 -m baselines.t
 import argparse
 import os
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,7 +113,10 @@ def train_network(study: Study, network: str, seed: int, device: str, group: Gro
         **macs,
         "starts_from": str(first) if first else None,
         "data_checksum": dataset.checksum,
-        "provenance": provenance(**conditions, precision=trained.precision),
+        # CPU seconds are of this process: one that went on from a checkpoint does not know of those before.
+        "provenance": provenance(
+            **conditions, precision=trained.precision, cpu_seconds=round(time.process_time(), 1)
+        ),
     }
     save_network(folder, learner, normalise, meta)
     checkpoint.remove()

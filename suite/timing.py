@@ -24,14 +24,17 @@ def timed(work: Callable[[], object], device: str = "cpu") -> tuple[object, np.n
     return result, np.array([time.perf_counter(), time.process_time()]) - start
 
 
-def best(work: Callable[[], object], least: float) -> tuple[object, float]:
-    """What `work` returns, and its shortest time of as many repeats as take `least` seconds in all."""
-    shortest, spent = float("inf"), 0.0
-    while True:
-        result, (seconds, _) = timed(work)
-        shortest, spent = min(shortest, seconds), spent + seconds
-        if spent >= least:
-            return result, float(shortest)
+def repeated(work: Callable[[], object], least: float, times: int = 3) -> tuple[object, np.ndarray]:
+    """What `work` returns, and the seconds of each repeat, float64 [repeats], after one that is not timed.
+
+    It is repeated `times` times at least, and until the repeats take `least` seconds in all.
+    """
+    work()  # pages are read, threads started and buffers made
+    seconds: list[float] = []
+    while len(seconds) < times or sum(seconds) < least:
+        result, (taken, _) = timed(work)
+        seconds.append(taken)
+    return result, np.array(seconds)
 
 
 def gemm_rate(

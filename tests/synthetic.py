@@ -26,10 +26,10 @@ from suite.study import Study
 COUNTS = {"train": 240, "val": 120, "v2": 60, "sketch": 48, "r": 30, "a": 30}
 COUNTS |= {"database": 60, "query": 24, "stream": 160}
 
-
+PAIRS = [["val", "train"], ["query", "database"]]
 INDEXES = {
     "exact": {"factory": "Flat", "refine": True},
-    "hnsw": {"factory": "HNSW8", "refine": True},
+    "hnsw": {"factory": "HNSW8", "search": ["efSearch=4", "efSearch=40"], "refine": True},
     "pq2": {"factory": "PQ4x4np"},
     "binary": {"factory": "Binary"},
 }
@@ -75,7 +75,7 @@ def config(**overrides) -> dict:
             "classmeans": {"shots": [1, 3], "choices": 3, "interval": 20},
             "neighbours": {"k": 20},
             "reranking": {"shortlist": 20, "lengths": [10, 30], "keep": 10},
-            "indexes": {"queries": 40, "seconds": 0, "shortlist": 20, "indexes": INDEXES},
+            "indexes": {"splits": PAIRS, "queries": 40, "seconds": 0, "shortlist": 20, "indexes": INDEXES},
         },
         **overrides,
     }

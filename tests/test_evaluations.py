@@ -17,7 +17,7 @@ from analysis.findings.page import markdown
 from analysis.measures import classmeans, predict
 from analysis.metrics import normalised_area
 from analysis.run import COLUMNS, Run
-from analysis.statistics import compare_paired
+from analysis.statistics import clustered_interval, compare_paired, mean_interval
 from analysis.tabulate import tabulate
 from baselines import embed
 from baselines.representation import Representation
@@ -196,6 +196,19 @@ def test_few_shot_is_scikit_learns_nearest_centroid(rng):
                 np.testing.assert_array_equal(hits[size, place, choice, tested], expected)
 
 
+def test_few_shot_averages_choices_by_image_and_intervals_are_over_classes(finished):
+    run = run_of(*finished, "fewshot")
+    hits, labels = run.outcomes("classmeans")["fewshot/hits"][0, 0], run.dataset.labels("v2")
+    rows = [row for row in run.means() if row["dim"] == SIZES[0]]
+    assert [row["shots"] for row in rows] == [1, 3]
+    for row, some in zip(rows, hits):  # [choices, n]
+        tested = (some >= 0).any(0)
+        shares = pd.DataFrame(some).where(some >= 0).mean()[tested]
+        assert (row["value"], row["n"]) == (pytest.approx(shares.mean()), tested.sum())
+        expected = clustered_interval(shares, labels[tested])
+        assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high))
+
+
 def test_labelled_images_are_of_their_class_and_all_different(rng):
     labels = rng.permutation(np.repeat(np.arange(5), 6))
     chosen = classmeans.choose_labelled(labels, 4, 10, seed=0)
@@ -236,6 +249,16 @@ def test_stream_predicts_then_stores(block, rng):
     assert (found >= 5).any()
 
 
+def test_a_cold_stream_starts_without_means(rng):
+    """As if nothing had been seen: its first predictions are none, and the rest those of the stream alone."""
+    features, labels, sums, counts = stream(rng)
+    found = classmeans.predict_stream(features, labels, 0 * sums, 0 * counts, SIZES, interval=20)
+    assert (found[:, :20] == -1).all() and np.isin(found[:, 20:40], labels[:20]).all()
+    means = np.stack([features[:20][labels[:20] == label].mean(0) for label in np.unique(labels[:20])])
+    nearest = ((features[20:40, None, :4] - means[:, :4]) ** 2).sum(-1).argmin(1)
+    np.testing.assert_array_equal(found[1, 20:40], np.unique(labels[:20])[nearest])
+
+
 def test_class_sums_do_not_depend_on_the_block(finished, monkeypatch):
     _, layout = finished
     dataset, representation = Dataset(layout.data), Representation(layout.embeddings("random_features", 0))
@@ -260,18 +283,26 @@ def test_long_tail_groups_by_hand():
     }
 
 
-def test_long_tail_means_are_over_classes(finished):
+def test_long_tail_means_are_over_classes_and_intervals_over_blocks(finished):
     run = run_of(*finished, "longtail")
     rows = list(longtail.score(run))
     labels = run.dataset.labels("stream")
-    hits = run.outcomes("classmeans")["stream/predicted"][0] == labels
-    for size, m in enumerate(SIZES[:2]):
-        expected = pd.Series(hits[size]).groupby(labels).mean().mean()
-        assert values(rows, "mean_class_top1", group="all")[m] == pytest.approx(expected)
-        assert values(rows, "top1", group="all")[m] == pytest.approx(hits[size].mean())
-    along = [row for row in rows if row["metric"] == "top1_along_stream" and row["dim"] == 2]
-    assert [row["n"] for row in along] == [8] * 20 and along[-1]["until"] == len(labels)
-    assert np.mean([row["value"] for row in along]) == pytest.approx(hits[0].mean())
+    for start, name in (("warm", "stream"), ("cold", "stream/cold")):
+        hits = run.outcomes("classmeans")[f"{name}/predicted"][0] == labels
+        for size, m in enumerate(SIZES[:2]):
+            expected = pd.Series(hits[size]).groupby(labels).mean().mean()
+            assert values(rows, "mean_class_top1", group="all", start=start)[m] == pytest.approx(expected)
+            assert values(rows, "top1", group="all", start=start)[m] == pytest.approx(hits[size].mean())
+        along = [row for row in rows if row["metric"] == "top1_along_stream" and row["start"] == start]
+        along = [row for row in along if row["dim"] == 2]
+        assert [row["n"] for row in along] == [8] * 20 and along[-1]["until"] == len(labels)
+        assert np.mean([row["value"] for row in along]) == pytest.approx(hits[0].mean())
+    whole = next(row for row in rows if row["metric"] == "top1")
+    # Eight blocks of the 20 images between two updates, all of one size: the t interval of their means.
+    means = (run.outcomes("classmeans")["stream/predicted"][0, 0] == labels).reshape(8, 20).mean(1)
+    assert (whole["low"], whole["high"]) == pytest.approx(mean_interval(means)[1:])
+    arrays = {each.keys["start"]: (each.array, each.compared) for each in run.items()}
+    assert arrays == {"warm": ("stream/top1", True), "cold": ("stream/cold/top1", False)}
 
 
 def test_a_stream_has_one_window_at_least(finished):
@@ -296,7 +327,7 @@ def by_hand(task, predicted, labels, superclasses, **options):
     dataset = Labelled(
         classes=classes, num_classes=len(classes), labels=lambda name: np.array(labels), splits=["val", "r"]
     )
-    named = SimpleNamespace(name="by hand", task_options=lambda task: {})
+    named = SimpleNamespace(name="by hand", task_options=lambda task: {}, networks=())
     run, predicted = Run(named, dataset, named, 0, task, options, None), np.array(predicted)
     sizes = np.array([8, 16, 32])[: predicted.shape[1]]
     run._opened["predict"] = {"sizes": sizes, "val/top5": predicted[..., None]}
@@ -334,19 +365,58 @@ def test_superclasses_by_hand():
     assert values(rows, "errors_within_superclass") == {8: 3 / 4, 16: 0}
 
 
+DISAGREEMENT = disagreement.OPTIONS | {"named": 5}
+
+
 def test_disagreement_by_hand():
     labels = [0, 0, 0, 1, 1]
     predicted = [[0, 1, 1, 1, 1], [1, 0, 1, 1, 0], [0, 0, 1, 1, 0]]
-    rows = list(disagreement.score(by_hand("disagreement", [predicted], labels, ["", ""], named=5)))
+    rows = list(disagreement.score(by_hand("disagreement", [predicted], labels, ["", ""], **DISAGREEMENT)))
     assert values(rows, "first_correct") == {8: 3 / 5, 16: 1 / 5, 32: 0}
     assert values(rows, "never_correct") == {0: 1 / 5}
     assert values(rows, "oracle_top1") == {0: 4 / 5}
+    assert values(rows, "oracle_independent_top1") == pytest.approx({0: 1 - 2 / 5 * 3 / 5 * 2 / 5})
     assert values(rows, "best_top1") == {0: 3 / 5}
     assert values(rows, "smallest_sufficient_dim", never_correct="left out") == {0: (3 * 8 + 16) / 4}
     assert values(rows, "smallest_sufficient_dim", never_correct="full size") == {0: (3 * 8 + 16 + 32) / 5}
     assert values(rows, "classes_falling") == {16: 1 / 2, 32: 1 / 2}
+    # Class 0 changes on two images, and then on one; class 1 on one. One falls with 1/2, two with 1/4.
+    assert values(rows, "classes_falling_by_chance") == pytest.approx({16: (1 / 4 + 1 / 2) / 2, 32: 1 / 2})
     assert values(rows, "class_change", class_name="class 1") == {32: -1 / 2}
     assert values(rows, "class_change", class_name="class 0") == {}
+
+
+def test_classes_fall_by_chance_as_often_as_random_signs_say(rng):
+    labels, change = rng.permutation(np.repeat(np.arange(20), 9)), rng.integers(-3, 4, 180)
+    signs = rng.choice([-1, 1], (4000, 180))
+    sums = np.stack([(signs * change)[:, labels == label].sum(1) for label in range(20)])
+    found = disagreement.falling_by_chance(change, labels)
+    assert found == pytest.approx((sums < 0).mean(), abs=0.005)
+    assert disagreement.falling_by_chance(np.zeros(180, int), labels) == 0
+
+
+def test_classes_that_all_change_alike_fall_by_the_luck_of_their_images(rng):
+    """Twenty images a class; a fifth gain and a tenth lose, whichever: P(losses > gains), multinomial."""
+    labels = np.repeat(np.arange(200), 20)
+    gains = rng.permutation(np.repeat([1, -1, 0], [800, 400, 2800]))
+    found = disagreement.falling_if_alike(np.stack([0 * gains, gains]), labels, 50, seed=0)
+    drawn = rng.multinomial(20, [0.2, 0.1, 0.7], 200_000)
+    assert found[0] == 0 and found[1] == pytest.approx((drawn[:, 1] > drawn[:, 0]).mean(), abs=0.01)
+    # The same, though every loss is in one class that truly falls.
+    assert disagreement.falling_if_alike(np.sort(gains)[None], labels, 50, 0) == pytest.approx(
+        found[1], abs=0.01
+    )
+
+
+def test_an_oracle_over_networks_says_how_many(finished):
+    _, layout = finished
+    table = pd.read_csv(layout.table("disagreement")).query("metric == 'oracle_top1'")
+    assert table.groupby("method")["networks"].first().to_dict() == {
+        "fixed_feature": 4,
+        "mrl": 1,
+        "mrl_e": 1,
+        "random_features": 1,
+    }
 
 
 def test_the_oracle_is_at_least_as_good_as_any_size(finished):
@@ -443,18 +513,58 @@ def test_val_is_embedded_mirrored_where_the_study_trains_with_flips(finished):
     assert [*embed.embedded_images(study, dataset)] == dataset.splits
 
 
-def test_times_smaller_is_the_cheapest_policy_that_is_as_accurate(finished):
+def test_the_cap_is_chosen_on_the_held_out_part(rng):
+    confidence, right = toy(rng, n=200)
+    sizes, base = np.array([2, 4, 8, 16]), np.stack([rng.random(200) < share for share in (0.5, 0.9)])
+    options = {"share": 0.4, "splits": 6, "seed": 3}
+    found = adaptive.match(confidence, right, sizes, base.astype(float), options)
+    order, per_item = np.random.default_rng(3), [[] for _ in range(200)]
+    for split in range(6):
+        rows = order.permutation(200)
+        learn, test = rows[:80], rows[80:]
+        thresholds = adaptive.learn_thresholds(confidence[:, learn], right[:, learn])
+        held, stops = (adaptive.stopping(confidence[:, some], thresholds) for some in (learn, test))
+        accuracy = [right[held[cap], learn].mean() for cap in range(4)]
+        for place in range(2):
+            reached = [cap for cap in range(4) if accuracy[cap] >= base[place, learn].mean()]
+            cap = reached[0] if reached else int(np.argmax(accuracy))
+            assert found.caps[split, place] == cap and found.reached[split, place] == bool(reached)
+            assert found.dims[split, place] == pytest.approx(sizes[stops[cap]].mean())
+            tried = [sizes[: stop + 1].sum() for stop in stops[cap]]
+            assert found.cumulative[split, place] == pytest.approx(np.mean(tried))
+        for item, stop in zip(test, stops[found.caps[split, 0]]):
+            per_item[item].append(right[stop, item])
+    np.testing.assert_allclose(found.hits[0], [np.mean(some) if some else np.nan for some in per_item])
+
+
+def test_a_cap_that_is_lucky_where_it_is_chosen_is_not_where_it_is_tested():
+    """Ten sizes that guess, against one of the same accuracy: no policy is better, chosen on other items."""
+    rng, differences = np.random.default_rng(0), []
+    options = {"share": 0.2, "splits": 5, "seed": 0}
+    for _ in range(40):
+        right, base = rng.random((10, 400)) < 0.5, (rng.random((1, 400)) < 0.5).astype(float)
+        confidence = rng.random((10, 400))
+        found = adaptive.match(confidence, right, np.arange(1, 11), base, options)
+        known = np.isfinite(found.hits[0])
+        differences.append((found.hits[0] - base[0])[known].mean())
+    assert abs(np.mean(differences)) < 3 * np.std(differences) / np.sqrt(40)
+
+
+def test_times_smaller_says_what_is_reached_and_both_costs(finished):
     study, layout = finished
     table = pd.read_csv(layout.table("adaptive_classification"))
     mine = table[(table["method"] == "mrl") & ~table["flip"]]
-    rows, ratio = (mine[mine["metric"] == metric] for metric in ("difference", "times_smaller"))
-    ratio, own = ratio.set_index("dim")["value"], mine.groupby(["metric", "dim"])["value"].mean()
-    assert list(rows["dim"]) == list(study.nesting)
-    for row in rows.itertuples():
-        assert row.value == row.difference and (row.dim in ratio) == (row.value >= 0)
-        if row.dim in ratio:
-            assert ratio[row.dim] == pytest.approx(row.dim / row.expected_dim)
-            assert row.expected_dim == pytest.approx(own["expected_dim", row.cap])
+    rows = mine[mine["metric"] == "difference"]
+    assert list(rows["dim"]) == list(study.nesting) and (rows["forwards"] == 1).all()
+    for metric, cost in (("times_smaller", "dim"), ("times_smaller_cumulative", "dim_cumulative")):
+        ratio = mine[mine["metric"] == metric].set_index("dim")["value"]
+        assert list(ratio.index) == list(rows["dim"][rows["reached"] >= 0.5])
+        expected = rows.set_index("dim")[f"expected_{cost}"]
+        np.testing.assert_allclose(ratio, ratio.index / expected[ratio.index])
+    # All items are in the mean and its interval, of which each split tests four fifths.
+    top1 = mine[mine["metric"] == "top1"]
+    assert set(top1["n"]) == {120} and set(top1["tested"]) == {96}
+    assert set(table[table["method"] == "fixed_feature"]["forwards"].dropna()) == {4}
 
 
 def test_a_cascade_that_is_never_as_accurate_has_a_difference_and_no_ratio(finished):
@@ -467,23 +577,23 @@ def test_a_cascade_that_is_never_as_accurate_has_a_difference_and_no_ratio(finis
         patch.setattr(adaptive, "outcomes_of", lambda run, split: (confidence, right[run.method.name]))
         rows = pd.DataFrame(adaptive.times_smaller(runs[:1], runs[1:], False, "val"))
     assert set(rows["metric"]) == {"difference"} and (rows["value"] == -1).all()
-    assert (rows["verdict"] == "worse").all()
+    assert (rows["verdict"] == "lower").all()
     said = adaptive.sentence(rows, "MRL", "FF")
     assert said == f"MRL cascade: does not reach the accuracy of FF at {study.nesting[0]} at any cap"
 
 
 def test_the_sentence_says_what_was_shown():
     row = {"dim": 64, "value": 3.0, "expected_dim": 21.33, "difference": 0.001, "verdict": "equivalent"}
-    row |= {"difference_low": -0.002, "difference_high": 0.004}
+    row |= {"difference_low": -0.002, "difference_high": 0.004, "expected_dim_cumulative": 40.0}
     row["metric"] = "times_smaller"
     rows = pd.DataFrame([row, row | {"dim": 128, "metric": "difference"}])
     assert adaptive.sentence(rows, "MRL", "FF") == (
-        "MRL cascade: the accuracy of FF at 64 with 21.3 dimensions expected, 3.0 × smaller\n"
-        "(paired difference +0.10 points [-0.20, +0.40]: equivalent)"
+        "MRL cascade: for the accuracy of FF at 64, 21.3 dimensions expected, 3.0 × smaller\n"
+        "(1.6 × smaller counting all sizes tried; paired difference +0.10 points [-0.20, +0.40]: equivalent)"
     )
     assert "equivalence not shown" in adaptive.sentence(rows.assign(verdict="undecided"), "MRL", "FF")
-    assert "does not reach" in adaptive.sentence(rows.assign(metric="difference"), "MRL", "FF")
-    assert "2.0 × larger" in adaptive.sentence(rows.assign(value=0.5), "MRL", "FF")
+    for missed in ({"metric": "difference"}, {"verdict": "worse"}):
+        assert "does not reach" in adaptive.sentence(rows.assign(**missed), "MRL", "FF")
 
 
 def test_an_unknown_baseline_is_named(finished):
@@ -500,7 +610,7 @@ def test_paired_differences_are_those_of_the_items(tmp_path):
     study, layout = synthetic.build(
         tmp_path,
         seeds=[0],
-        tasks={"paired": {"against": ["fixed_feature"]}},
+        tasks={"linear": None, "knn": None, "paired": {"against": ["fixed_feature"]}},
         methods={"mrl": None, "fixed_feature": None},
         figures=[],
     )
@@ -538,4 +648,4 @@ def test_a_claim_names_the_split_that_decides_it(finished):
     assert captions["numbers"] == "the study has no split captions"
     page = markdown(pd.DataFrame([query, captions]))
     assert f"n = {query['n']} (query); trainings of each method: 1" in page
-    assert "Not tested: c (the study has no split captions)." in page
+    assert "Not tested:  (the study has no split captions)." in page

@@ -6,17 +6,19 @@ import synthetic
 import yaml
 
 import analysis.measure
-from analysis.evaluations import adaptive_retrieval, index_retrieval, retrieval
+from analysis.evaluations import adaptive_retrieval, index_retrieval, knn, retrieval
 from analysis.measure import measure
 from analysis.measures import indexes, neighbours, read_outcomes, reranking
-from analysis.metrics import CASCADES, funnel_stages, mflops_per_query
+from analysis.metrics import CASCADES, average_precision, funnel_stages, mflops_per_query
 from analysis.run import Run
 from analysis.search import faiss_indexes, prefix, prefix_search, rerank
 from analysis.search.rerank import Prefixes, follow, narrow, search_and_follow
+from analysis.statistics import clustered_interval
 from analysis.tabulate import tabulate
 from baselines.representation import Representation, View, write_representation
 from splits.store import Dataset
 from suite import files
+from suite.contracts import EVALUATION
 from suite.errors import UserError
 from suite.study import load_study
 
@@ -133,14 +135,14 @@ def test_funnels_are_those_of_brute_force(made, rng):
     sizes = (8, 16, 32, 64)
     prefixes = Prefixes(made(queries, database, sizes=sizes), "val", "train")
     plan = [(start, funnel_stages(start, name, 64)) for name in CASCADES for start in sizes[:-1]]
-    found = search_and_follow([prefixes], plan, 100)[0]
+    found = search_and_follow([prefixes], plan, 10)[0]
     scores = {dim: cosines_of(queries, database, dim) for dim in sizes}
     for got, (start, stages) in zip(found, plan):
         for row in range(len(queries)):
             left = ordered(scores[start])[row].tolist()
             for length, dim in stages:
                 left = sorted(left[:length], key=lambda item: (-scores[dim][row, item], item))
-            assert got[row].tolist() == left
+            assert got[row].tolist() == left[:10]
     assert found.shape == (9, 6, 10)
 
 
@@ -270,12 +272,39 @@ def test_a_size_without_a_network_cannot_re_rank(finished):
         prefixes.cosines(slice(0, 2), np.zeros((1, 2, 3), int), [3])
 
 
+def test_prefixes_of_zeros_are_counted(made, rng):
+    dataset, queries, database = Splits(val=5, train=9), gaussian(rng, 5, 16), gaussian(rng, 9, 16)
+    queries[[0, 3], :4], queries[2], database[8, :2] = 0, 0, 0
+    representation = made(queries, database)
+    found = neighbours.measure(representation, dataset, {"k": 3, "study_sizes": SIZES})
+    assert found["zeros/val"].tolist() == [[3, 3, 1, 1]] and found["zeros/train"].tolist() == [[1, 0, 0, 0]]
+    assert (found["val/train/ids"][0, :2, [0, 2, 3]] == [0, 1, 2]).all()  # every cosine is 0
+
+
+def test_the_table_says_where_prefixes_are_zeros(finished, monkeypatch):
+    study, layout = finished
+    given = study, Dataset(layout.data), study.methods["mrl"], 0, "knn"
+    run = Run(*given, {"sampled": "classes"}, layout)
+    assert not [row for row in knn.score(run) if row["metric"] == "zero_prefixes"]
+    outcomes = dict(run.outcomes("neighbours")) | {"zeros/val": np.array([[3, 1, 0, 0]])}
+    monkeypatch.setattr(Run, "outcomes", lambda self, measure: outcomes)
+    rows = list(knn.score(run))
+    found = [row for row in rows if row["metric"] == "zero_prefixes"]
+    assert [(row["dim"], row["value"], row["n"]) for row in found] == [(2, 3, 120), (4, 1, 120)]
+    hits = retrieval.first_relevant(run, "val", "train")[0, 0, :, 0]
+    expected = clustered_interval(hits, run.dataset.labels("val"))
+    assert (rows[0]["low"], rows[0]["high"]) == pytest.approx((expected.low, expected.high))
+    with pytest.raises(UserError, match="tasks.knn.sampled is class; allowed: items, classes"):
+        next(knn.items(Run(*given, {"sampled": "class"}, layout)))
+
+
 # --- scoring --------------------------------------------------------------------------------------
 
 
 def test_retrieval_scores_by_hand():
     rel = np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0]], bool)
-    found = dict(retrieval.scores(rel, np.array([2, 0, 5]), [1, 3]))
+    given = rel, np.array([2, 0, 5]), [1, 3]
+    found = {metric: values for metric, _, values in retrieval.scores(*given, reference=True)}
     assert found["top3"].tolist() == [True, False, True]
     np.testing.assert_allclose(found["p@3"], [2 / 3, 0, 1 / 3])
     np.testing.assert_allclose(found["map@3"], [5 / 9, 0, 1 / 6])
@@ -283,6 +312,40 @@ def test_retrieval_scores_by_hand():
     np.testing.assert_allclose(found["map@3_standard"], [5 / 6, 1 / 6])
     np.testing.assert_allclose(found["recall@3"], [1, 1 / 5])
     np.testing.assert_allclose(found["recall@3_reference"], [2 / 1300, 0, 1 / 1300])
+    without = {metric: asked for metric, asked, _ in retrieval.scores(*given)}
+    assert {*found} - {*without} == {"recall@1_reference", "recall@3_reference"}
+    assert without["recall@3"].tolist() == [True, False, True]
+
+
+def test_recall_over_1300_is_of_the_database_that_is_named(finished):
+    study, layout = finished
+    given = study, Dataset(layout.data), study.methods["mrl"], 0, "retrieval"
+    rows = retrieval.score(Run(*given, {"ks": [10], "recall_reference": "database"}, layout))
+    found = {row["split"]: row["metric"] for row in rows if row["metric"].endswith("_reference")}
+    assert found == {"query": "recall@10_reference"}
+    with pytest.raises(UserError, match="recall_reference is sketch; allowed: null, train, train, database"):
+        next(retrieval.score(Run(*given, {"ks": [10], "recall_reference": "sketch"}, layout)))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_intervals_of_unseen_queries_are_over_classes(finished, task, monkeypatch):
+    study, layout = finished
+    run = Run(study, Dataset(layout.data), study.methods["mrl"], 0, task, study.tasks[task], layout)
+    mean, over = Run.mean, {}
+
+    def recorded(self, dim, split, metric, outcomes, groups=None, **keys):
+        over[split] = groups
+        return mean(self, dim, split, metric, outcomes, groups, **keys)
+
+    monkeypatch.setattr(Run, "mean", recorded)
+    rows = list(EVALUATION.load(task).score(run))
+    assert over["val"] is None
+    np.testing.assert_array_equal(over["query"], run.dataset.labels("query"))
+    if task == "retrieval":
+        relevant = retrieval.first_relevant(run, "query", "database")
+        expected = clustered_interval(average_precision(relevant, 10)[0, 0], over["query"])
+        row = next(row for row in rows if (row["split"], row["metric"]) == ("query", "map@10"))
+        assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high))
 
 
 def test_retrieval_agrees_with_one_nearest_neighbour(finished):
@@ -298,7 +361,15 @@ def test_retrieval_agrees_with_one_nearest_neighbour(finished):
 
 def test_more_neighbours_than_were_saved_cannot_be_scored(finished):
     study, layout = finished
-    run = Run(study, Dataset(layout.data), study.methods["mrl"], 0, "retrieval", {"ks": [100]}, layout)
+    run = Run(
+        study,
+        Dataset(layout.data),
+        study.methods["mrl"],
+        0,
+        "retrieval",
+        {"ks": [100], "recall_reference": None},
+        layout,
+    )
     with pytest.raises(UserError, match="k = 100 asked for, but 20 neighbours"):
         list(retrieval.score(run))
 
@@ -321,8 +392,8 @@ def test_the_funnel_table_says_its_stages(finished):
     study, layout = finished
     table = tabulate(study, "funnel_retrieval", layout).query("method == 'mrl' and metric == 'map@10'")
     row = table.query("split == 'val' and cascade == 'C' and shortlist_dim == 2").iloc[0]
-    assert row["stages"] == "200:4 100:8 50:16 25:16 10:16"
-    assert row["mflops"] == pytest.approx((240 * 2 + 200 * 4 + 100 * 8 + 50 * 16 + 25 * 16 + 10 * 16) / 1e6)
+    assert row["stages"] == "200:4 100:8 50:16"
+    assert row["mflops"] == pytest.approx((240 * 2 + 200 * 4 + 100 * 8 + 50 * 16) / 1e6)
     assert len(table.query("split == 'val'")) == 9
 
 
@@ -358,14 +429,19 @@ def test_an_exact_index_searches_normalised_prefixes(rng, dim):
     expected = prefix_search(queries, items, [dim], 10).ids[0]
     np.testing.assert_array_equal(built.index.search(queries, 10)[1], expected)
     assert 0 < built.bytes - 300 * 4 * dim < 300  # and a header
+    # Queries come as they are: an index cuts and normalises them itself, at every size.
+    for index in (built.index, faiss_indexes.whole(faiss_indexes.flat([items]).index)):
+        scaled = index.search(7 * queries, 10)
+        np.testing.assert_array_equal(scaled[1], index.search(queries, 10)[1])
+        assert (scaled[0] <= 2 + 1e-5).all()  # of vectors of length 1 in one orthant
 
 
 def test_refining_everything_is_exact_search(rng):
     items, queries = unit(rng, 300), unit(rng, 20)
-    full = faiss_indexes.build(items, "Flat", 16).index
+    full = faiss_indexes.flat([items]).index
     short = faiss_indexes.build(items, "Flat", 2).index
     refined = faiss_indexes.refine(short, full, 300 / 10)
-    np.testing.assert_array_equal(refined.search(queries, 10)[1], full.search(queries, 10)[1])
+    np.testing.assert_array_equal(refined.search(7 * queries, 10)[1], full.search(queries, 10)[1])
     assert (short.search(queries, 10)[1] != full.search(queries, 10)[1]).any()
 
 
@@ -373,10 +449,10 @@ def test_refining_everything_is_exact_search(rng):
 def test_binary_codes_are_compared_by_differing_bits(rng, dim):
     items, queries = unit(rng, 80), unit(rng, 7)
     built = faiss_indexes.build(items, "Binary", dim)
-    mean = items[:, :dim].mean(0)
-    bits, asked = items[:, :dim] > mean, queries[:, :dim] > mean
+    cut, asked = (faiss_indexes.normalised(part[:, :dim]) for part in (items, queries))
+    bits, asked = cut > cut.mean(0), asked > cut.mean(0)
     distances = (asked[:, None] != bits[None]).sum(2)
-    found = np.take_along_axis(distances, built.index.search(queries, 5)[1], axis=1)
+    found = np.take_along_axis(distances, built.index.search(3 * queries, 5)[1], axis=1)
     np.testing.assert_array_equal(found, np.sort(distances, axis=1)[:, :5])
     assert built.bytes == 80 * -(-dim // 8)
 
@@ -423,25 +499,81 @@ def test_adding_in_blocks_changes_nothing(rng, monkeypatch):
     np.testing.assert_array_equal(faiss_indexes.build(items, "SQ8", 8).index.search(queries, 10)[1], whole)
 
 
-@pytest.mark.parametrize("given", [{"search": "nprobe=8"}, {"factory": "Flat", "refined": True}])
+@pytest.mark.parametrize(
+    "given",
+    [{"search": "nprobe=8"}, {"factory": "Flat", "refined": True}, {"factory": "Binary", "refine": True}],
+)
 def test_an_index_has_known_keys(given):
-    with pytest.raises(UserError, match=r"measures\.indexes\.indexes\.mine .* needs factory"):
+    with pytest.raises(UserError, match=r"measures\.indexes\.indexes\.mine.* (needs factory|neither search)"):
         list(indexes.wanted({"mine": given}, [8]))
+
+
+def test_search_parameters_that_faiss_does_not_know_are_named(rng):
+    with pytest.raises(UserError, match="cannot search with efsearch=64: .*; in a study's file"):
+        faiss_indexes.configure(faiss_indexes.build(unit(rng, 50), "HNSW8", 8).index, "efsearch=64")
+
+
+def test_settings_that_come_to_the_same_are_searched_once():
+    """HNSW keeps at least as many candidates as a shortlist takes."""
+    found = ["efSearch=16", "efSearch=64", "efSearch=256"]
+    assert indexes.settings(found, 10) == list(enumerate(found))
+    assert indexes.settings(found, 200) == [(0, "efSearch=200"), (2, "efSearch=256")]
+
+
+def test_a_thorough_search_finds_more(finished):
+    study, layout = finished
+    table = tabulate(study, "index_retrieval", layout).query("method == 'mrl' and split == 'val'")
+    hnsw = table.query("index == 'hnsw' and not refined and dim == 16 and metric == 'own_recall@10'")
+    assert hnsw["search"].tolist() == ["efSearch=10", "efSearch=40"]  # of the 4 and 40 asked for
+    assert hnsw["value"].is_monotonic_increasing
+    timed = table.query("metric == 'milliseconds'")
+    assert (timed["repeats"] >= 3).all()
+    assert ((timed["fastest"] <= timed["value"]) & (timed["value"] <= timed["slowest"])).all()
+
+
+def test_the_fastest_search_that_finds_enough_is_chosen():
+    columns = ("dim", "index", "refined", "threads", "value")
+    rows = [
+        (8, "a", True, 1, 3.0),
+        (16, "a", True, 1, 2.0),
+        (16, "a", False, 1, 9.0),
+        (16, "a", True, 2, 1.0),
+    ]
+    found = list(index_retrieval.fastest([dict(zip(columns, row)) for row in rows], 0.9))
+    assert [(row["dim"], row["refined"], row["threads"]) for row in found] == [
+        (16, True, 2),
+        (16, True, 1),
+        (16, False, 1),
+    ]
+    assert {(row["metric"], row["recall"]) for row in found} == {("milliseconds_at_recall", 0.9)}
+
+
+def test_a_refined_index_shares_what_the_full_vectors_hold(finished):
+    """Prefixes of 4 · m bytes are in the full vectors already, of 64; their norms, of 4 bytes, are not."""
+    study, layout = finished
+    table = tabulate(study, "index_retrieval", layout).query("method == 'mrl' and metric == 'top1'")
+    exact = table.query("index == 'exact' and refined").drop_duplicates("dim").set_index("dim")
+    np.testing.assert_allclose(exact["bytes_shared"], 64 + 4, atol=2)
+    np.testing.assert_allclose(exact["bytes_per_item"], 64 + 4 * exact.index, atol=2)
+    plain = table.query("not refined")
+    assert (plain["bytes_shared"] == plain["bytes_per_item"]).all() and (plain["shortlist_k"] == 0).all()
+    assert set(exact["shortlist_k"]) == {20} and set(exact.query("split == 'val'")["items"]) == {240}
 
 
 def test_splits_of_the_indexes_must_exist(finished):
     study, layout = finished
     dataset = Dataset(layout.data).subset(["train", "val"])
     representation = Representation(layout.embeddings("mrl", 0))
-    options = study.measure_options("indexes") | {"splits": ["query", "database"]}
-    with pytest.raises(UserError, match="asks for query and database; the study has train, val"):
-        indexes.measure(representation, dataset, options, {})
+    for given in (["query", "database"], "val"):
+        options = study.measure_options("indexes") | {"splits": [given]}
+        with pytest.raises(UserError, match="splits has .*; allowed are pairs .* splits: train, val"):
+            indexes.measure(representation, dataset, options, {})
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_indexes_are_judged_against_exact_neighbours(finished, method):
     study, layout = finished
-    table = tabulate(study, "index_retrieval", layout).query("method == @method")
+    table = tabulate(study, "index_retrieval", layout).query("method == @method and split == 'val'")
     exact = table.query("index == 'exact' and not refined")
     recall = exact.query("metric == 'own_recall@10'").set_index("dim")["value"]
     assert set(recall.index) == set(SIZES) and (recall > 0.99).all()
@@ -456,9 +588,12 @@ def test_indexes_are_judged_against_exact_neighbours(finished, method):
 def test_what_an_index_did_not_find_is_not_relevant(finished, monkeypatch):
     """−1 stands for a neighbour that was not found; as an index it would be the last item."""
     study, layout = finished
-    run = Run(study, Dataset(layout.data), study.methods["mrl"], 0, "index_retrieval", {}, layout)
+    run = Run(
+        study, Dataset(layout.data), study.methods["mrl"], 0, "index_retrieval", {"recalls": []}, layout
+    )
     outcomes = dict(run.outcomes("indexes"))
-    outcomes["ids"] = np.full_like(outcomes["ids"], -1)
+    for name in ("val/train/ids", "query/database/ids"):
+        outcomes[name] = np.full_like(outcomes[name], -1)
     monkeypatch.setattr(Run, "outcomes", lambda self, measure: outcomes)
     rows = [row for row in index_retrieval.score(run) if row["metric"] in ("top1", "map@10")]
     assert rows and all(row["value"] == 0 for row in rows)

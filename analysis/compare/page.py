@@ -199,8 +199,7 @@ def cost_lines(run: SavedRun) -> dict[str, str]:
     values = {(dim, name): value for dim, name, value in costs(run.cost, run.kind, run.sizes)}
     known = {
         "networks to train": values[0, "networks"],
-        "training, seconds": values[0, "train_seconds"],
-        "fitting, seconds": values[0, "fit_seconds"],
+        "training and fitting, 10⁹ MACs": 1e-9 * (values[0, "train_macs"] + values[0, "fit_macs"]),
         "MACs per image, largest size": values.get((max(run.sizes), "macs_per_image"), 0),
         "forward passes for all sizes": values[0, "forwards"],
     }

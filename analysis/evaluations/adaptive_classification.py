@@ -26,11 +26,12 @@ OPTIONS = {
     "seed": 0,  # of the splits: the same for every method and run
     "against": "fixed_feature",  # whose accuracies are to be reached with fewer dimensions; null for none
 }
+AS_ACCURATE = ("better", "equivalent", "higher", "alike")  # verdicts
 THRESHOLDS = np.linspace(0.1, 1, 100)  # the reference code's grid
 
 
 class Cascade(NamedTuple):
-    """A policy per cap, over random splits. Caps are indices of sizes: S of them.
+    """A policy per cap, over random splits; S caps, which are indices of sizes.
 
     accuracy, dims, cumulative: float [splits, S], of the items tested; dims is the size that answered,
     cumulative the sum of all sizes tried. thresholds: float [splits, S − 1]. hits: float [S, n], each
@@ -45,42 +46,75 @@ class Cascade(NamedTuple):
     tested: int
 
 
+class Matched(NamedTuple):
+    """Against each of B accuracies to be reached the cheapest policy that reached it on the held-out part.
+
+    caps, reached: [splits, B], the cap chosen in a split, and whether its held-out accuracy was enough (else
+    it is the most accurate one). dims, cumulative: float [splits, B], of the chosen policy on the items
+    tested; hits: float [B, n], each item's mean over the splits it was tested in (NaN if in none).
+    """
+
+    caps: np.ndarray
+    reached: np.ndarray
+    dims: np.ndarray
+    cumulative: np.ndarray
+    hits: np.ndarray
+
+
+class Split(NamedTuple):
+    """One random split: rows that are held out and tested, thresholds, and the policies' answers.
+
+    learned, stops: int64 [S, rows], the index of the size that answers, of the held-out items and of those
+    that are tested.
+    """
+
+    learn: np.ndarray
+    test: np.ndarray
+    thresholds: np.ndarray
+    learned: np.ndarray
+    stops: np.ndarray
+
+
 def score(run: Run) -> Iterator[dict]:
     """Rows of val, with and without `flip`:
 
-    top1, expected_dim, expected_dim_cumulative: of the policy whose cap is `dim`, mean over splits.
-    threshold: below which size `dim` passes on to the next. single_top1: one size for every image.
+    top1, expected_dim, expected_dim_cumulative: of the policy whose cap is `dim`, mean over splits, each of
+    which tests `tested` items; n is all items in the mean. threshold: below which size `dim` passes on to the
+    next. single_top1: one size for every image. forwards: passes that serve all sizes of an image; where it
+    is more than 1, each size tried is another pass, and the size that answers says nothing of the cost.
     """
     sizes = run.outcomes("predict")["sizes"]
+    forwards = forwards_of(run)
     for flip, split in settings(run):
         confidence, right = outcomes_of(run, split)
         cascade = average(cascade_of(c, h, sizes, run.options) for c, h in zip(confidence, right))
         known = np.isfinite(cascade.hits[0])
+        n, keys = known.sum(), {"flip": flip, "tested": cascade.tested, "forwards": forwards}
         for cap, m in enumerate(sizes):
             value, spread = cascade.accuracy[:, cap].mean(), cascade.accuracy[:, cap].std()
             mean, low, high = mean_interval(cascade.hits[cap, known])
             shift = value - mean  # splits test some items more often than others
-            keys = {"low": low + shift, "high": high + shift, "flip": flip, "spread": spread}
-            yield run.row(m, "val", "top1", value, cascade.tested, **keys)
+            interval = {"low": low + shift, "high": high + shift}
+            yield run.row(m, "val", "top1", value, n, spread=spread, **interval, **keys)
             sums = {"expected_dim": cascade.dims, "expected_dim_cumulative": cascade.cumulative}
             for metric, dims in sums.items():
-                keys = {"flip": flip, "spread": dims[:, cap].std()}
-                yield run.row(m, "val", metric, dims[:, cap].mean(), cascade.tested, **keys)
+                yield run.row(m, "val", metric, dims[:, cap].mean(), n, spread=dims[:, cap].std(), **keys)
             yield run.mean(m, "val", "single_top1", right[:, cap], flip=flip)
         for m, thresholds in zip(sizes, cascade.thresholds.T):
-            keys = {"flip": flip, "spread": thresholds.std()}
             held_out = right.shape[2] - cascade.tested
-            yield run.row(m, "val", "threshold", thresholds.mean(), held_out, **keys)
+            spread = thresholds.std()
+            yield run.row(m, "val", "threshold", thresholds.mean(), held_out, flip=flip, spread=spread)
 
 
 def compare(runs: list[Run]) -> Iterator[dict]:
-    """Rows difference and times_smaller: the cheapest policy against each size `dim` of `baseline`.
+    """Rows difference, times_smaller and times_smaller_cumulative, against each size `dim` of `baseline`.
 
-    The policy meant (`cap`, `expected_dim`) is the cheapest that is at least as accurate on these images,
-    else the most accurate one. difference: paired, of the accuracies, with interval and verdict.
-    times_smaller: how much smaller than `dim` its expected size is; no row where no policy is as accurate.
-    "As accurate" is shown only where the verdict says "equivalent" or "better"; neither it nor p knows that
-    the cap was chosen on the items it is tested on.
+    In each split the cap is that of the cheapest policy that is at least as accurate on the held-out part,
+    else of the most accurate one; the policy is then judged on the rest. difference: paired, of the
+    accuracies, with interval and verdict. cap: the usual one; reached: the share of splits in which the
+    held-out accuracy was enough. times_smaller: how much smaller than `dim` the expected size is, and
+    times_smaller_cumulative: than the sum of all sizes tried; no rows where most splits did not reach it.
+    "As accurate" is shown only where the verdict says "equivalent" or "better". forwards: see `score`.
     """
     if not runs or runs[0].options["against"] is None:
         return
@@ -95,29 +129,27 @@ def compare(runs: list[Run]) -> Iterator[dict]:
 
 
 def times_smaller(runs: list[Run], base: list[Run], flip: bool, split: str) -> Iterator[dict]:
-    """The rows of `compare` of one method. runs, base: one per seed; items are averaged over seeds."""
-    sizes = runs[0].outcomes("predict")["sizes"]
-    cascade = average(
-        cascade_of(c, h, sizes, run.options) for run in runs for c, h in zip(*outcomes_of(run, split))
-    )
-    known = np.isfinite(cascade.hits[0])
-    hits, dims = cascade.hits[:, known], cascade.dims.mean(0)
+    """The rows of `compare` of one method. runs, base: one per seed."""
+    sizes, options = runs[0].outcomes("predict")["sizes"], runs[0].options
     base_sizes = base[0].outcomes("predict")["sizes"]
-    base_hits = np.mean([outcomes_of(run, split)[1].mean(0) for run in base], axis=0)[:, known]
-    # The cheapest policy that is as accurate on these images, or the most accurate one where none is.
-    enough = hits.mean(1) >= base_hits.mean(1)[:, None]  # [base sizes, caps]
-    reached = enough.any(1)
-    caps = np.where(reached, enough.argmax(1), hits.mean(1).argmax())
-    rng = np.random.default_rng(runs[0].options["seed"])
-    pair = hits[caps][:, None], base_hits[:, None]
-    found = compare_outcomes(*pair, base_sizes, margin=runs[0].study.margin, rng=rng)
+    matched, *pair = matched_outcomes(runs, base, split, options)
+    how = {"margin": runs[0].study.margin, "rng": np.random.default_rng(options["seed"])}
+    found = compare_outcomes(*pair, base_sizes, **how)
     for place, row in enumerate(found.to_dict("records")):
-        m, cap = row.pop("dim"), caps[place]
+        m, dims, cumulative = (
+            row.pop("dim"),
+            matched.dims[:, place].mean(),
+            matched.cumulative[:, place].mean(),
+        )
+        reached = matched.reached[:, place].mean()
         keys = {
             "flip": flip,
             "baseline": base[0].method.name,
-            "cap": int(sizes[cap]),
-            "expected_dim": dims[cap],
+            "cap": int(sizes[round(np.median(matched.caps[:, place]))]),
+            "reached": reached,
+            "expected_dim": dims,
+            "expected_dim_cumulative": cumulative,
+            "forwards": forwards_of(runs[0]),
             "difference": row["difference"],
             "difference_low": row["low"],
             "difference_high": row["high"],
@@ -125,28 +157,64 @@ def times_smaller(runs: list[Run], base: list[Run], flip: bool, split: str) -> I
         }
         interval = {"low": row["low"], "high": row["high"]}
         yield runs[0].row(m, "val", "difference", row["difference"], row["n"], **interval, **keys)
-        if reached[place]:
-            yield runs[0].row(m, "val", "times_smaller", m / dims[cap], row["n"], **keys)
+        if reached >= 0.5:
+            yield runs[0].row(m, "val", "times_smaller", m / dims, row["n"], **keys)
+            yield runs[0].row(m, "val", "times_smaller_cumulative", m / cumulative, row["n"], **keys)
+
+
+def matched_outcomes(
+    runs: list[Run], base: list[Run], split: str, options: dict
+) -> tuple[Matched, np.ndarray, np.ndarray]:
+    """(matched, averaged over seeds; outcomes of the policies [B, K, n]; of the base's sizes [B, L, n]).
+
+    Of the items that some split tested. runs, base: one per seed.
+    """
+    sizes = runs[0].outcomes("predict")["sizes"]
+    base_hits = np.stack([outcomes_of(run, split)[1].mean(0) for run in base], axis=1)
+    by_seed = [
+        average(match(c, h, sizes, base_hits.mean(1), options) for c, h in zip(*outcomes_of(run, split)))
+        for run in runs
+    ]
+    hits = np.stack([each.hits for each in by_seed], axis=1)
+    known = np.isfinite(hits).all((0, 1))
+    return average(by_seed), hits[..., known], base_hits[..., known]
+
+
+def forwards_of(run: Run) -> int:
+    """Forward passes that serve all sizes of one image."""
+    return sum(network["forwards"] for network in run.representation.meta["cost"]["networks"])
 
 
 def sentence(rows: pd.DataFrame, label: str, base: str) -> str:
     """What the rows difference and times_smaller of one method say, at the largest size that is reached.
 
-    label, base: the methods' names for people.
+    One that is reached on held-out items, but shown to be missed on those tested, is not. label, base: the
+    methods' names for people.
     """
-    reached = rows[rows["metric"] == "times_smaller"].sort_values("dim")
+    reached = rows[
+        (rows["metric"] == "times_smaller") & ~rows["verdict"].isin(["worse", "lower"])
+    ].sort_values("dim")
     if reached.empty:
         smallest = int(rows["dim"].min())
         return f"{label} cascade: does not reach the accuracy of {base} at {smallest} at any cap"
     row = reached.iloc[-1]
-    shown = row["verdict"] if row["verdict"] in ("better", "equivalent") else "equivalence not shown"
+    shown = row["verdict"] if row["verdict"] in AS_ACCURATE else "equivalence not shown"
     difference, low, high = 100 * row[["difference", "difference_low", "difference_high"]].astype(float)
-    times = f"{row['value']:.1f} × smaller" if row["value"] >= 1 else f"{1 / row['value']:.1f} × larger"
+    smaller, summed = (times(row["dim"] / row[key]) for key in ("expected_dim", "expected_dim_cumulative"))
     return (
-        f"{label} cascade: the accuracy of {base} at {row['dim']:.0f} with {row['expected_dim']:.1f} "
-        f"dimensions expected, {times}\n"
-        f"(paired difference {difference:+.2f} points [{low:+.2f}, {high:+.2f}]: {shown})"
+        f"{label} cascade: for the accuracy of {base} at {row['dim']:.0f}, {row['expected_dim']:.1f} "
+        f"dimensions expected, {smaller}\n({summed} counting all sizes tried; paired difference "
+        f"{difference:+.2f} points [{low:+.2f}, {high:+.2f}]: {shown})"
     )
+
+
+def times(ratio: float) -> str:
+    """How much smaller or larger.
+
+    >>> times(2), times(0.5)
+    ('2.0 × smaller', '2.0 × larger')
+    """
+    return f"{ratio:.1f} × smaller" if ratio >= 1 else f"{1 / ratio:.1f} × larger"
 
 
 # --- the policy -----------------------------------------------------------------------------------
@@ -164,14 +232,47 @@ def outcomes_of(run: Run, split: str) -> tuple[np.ndarray, np.ndarray]:
     return outcomes[f"{split}/confidence"], outcomes[f"{split}/top5"][..., 0] == run.dataset.labels("val")
 
 
-def average(cascades: Iterable[Cascade]) -> Cascade:
+def average(found: Iterable[Cascade | Matched]) -> Cascade | Matched:
     """The mean over random draws and seeds; all of them have the same splits."""
-    return Cascade(*(np.mean(values, axis=0) for values in zip(*cascades)))
+    found = list(found)
+    return type(found[0])(*(np.mean(values, axis=0) for values in zip(*found)))
 
 
 def cascade_of(confidence: np.ndarray, right: np.ndarray, sizes: np.ndarray, options: dict) -> Cascade:
     """Learn and test over random splits. confidence: float [S, n]; right: bool [S, n]; sizes: [S]."""
-    count, n = right.shape
+    hits = Averaged(right.shape)
+    found = []
+    for _, test, thresholds, _, stops in splits(confidence, right, options):
+        of_split = np.take_along_axis(right[:, test], stops, 0)
+        hits.add(test, of_split)
+        dims, tried = sizes[stops].mean(1), np.cumsum(sizes)[stops].mean(1)
+        found.append((of_split.mean(1), dims, tried, thresholds))
+    return Cascade(*map(np.array, zip(*found)), hits.mean(), len(test))
+
+
+def match(
+    confidence: np.ndarray, right: np.ndarray, sizes: np.ndarray, base: np.ndarray, options: dict
+) -> Matched:
+    """Choose a cap on the held-out part of each split, and test it on the rest.
+
+    confidence: float [S, n]; right: bool [S, n]; sizes: [S]; base: float [B, n], outcomes to be reached.
+    """
+    hits = Averaged(base.shape)
+    found = []
+    for learn, test, _, learned, stops in splits(confidence, right, options):
+        accuracy = np.take_along_axis(right[:, learn], learned, 0).mean(1)
+        enough = accuracy >= base[:, learn].mean(1)[:, None]  # [B, S]
+        reached = enough.any(1)
+        caps = np.where(reached, enough.argmax(1), accuracy.argmax())
+        chosen = stops[caps]  # [B, tested]
+        hits.add(test, np.take_along_axis(right[:, test], chosen, 0))
+        found.append((caps, reached, sizes[chosen].mean(1), np.cumsum(sizes)[chosen].mean(1)))
+    return Matched(*map(np.array, zip(*found)), hits.mean())
+
+
+def splits(confidence: np.ndarray, right: np.ndarray, options: dict) -> Iterator[Split]:
+    """The random splits, thresholds learned on what is held out. confidence, right: [S, n]."""
+    n = right.shape[1]
     held_out = round(options["share"] * n)
     if not 0 < held_out < n or options["splits"] < 1:
         raise UserError(
@@ -179,20 +280,29 @@ def cascade_of(confidence: np.ndarray, right: np.ndarray, sizes: np.ndarray, opt
             "splits; some items must be held out, some left, and one split at least made"
         )
     rng = np.random.default_rng(options["seed"])
-    total, times = np.zeros((count, n)), np.zeros(n)
-    found = []
     for _ in range(options["splits"]):
         order = rng.permutation(n)
         learn, test = order[:held_out], order[held_out:]
         thresholds = learn_thresholds(confidence[:, learn], right[:, learn])
-        stops = stopping(confidence[:, test], thresholds)
-        hits = np.take_along_axis(right[:, test], stops, 0)
-        total[:, test] += hits
-        times[test] += 1
-        found.append((hits.mean(1), sizes[stops].mean(1), np.cumsum(sizes)[stops].mean(1), thresholds))
-    accuracy, dims, cumulative, thresholds = map(np.array, zip(*found))
-    with np.errstate(invalid="ignore"):
-        return Cascade(accuracy, dims, cumulative, thresholds, total / times, n - held_out)
+        learned, stops = (stopping(confidence[:, rows], thresholds) for rows in (learn, test))
+        yield Split(learn, test, thresholds, learned, stops)
+
+
+class Averaged:
+    """Means of items [rows, n] over the splits they were tested in."""
+
+    def __init__(self, shape: tuple[int, int]):
+        self.total, self.times = np.zeros(shape), np.zeros(shape[1])
+
+    def add(self, tested: np.ndarray, values: np.ndarray) -> None:
+        """values: [rows, tested], of the items `tested`."""
+        self.total[:, tested] += values
+        self.times[tested] += 1
+
+    def mean(self) -> np.ndarray:
+        """float [rows, n], NaN for items that were never tested."""
+        with np.errstate(invalid="ignore"):
+            return self.total / self.times
 
 
 def learn_thresholds(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:

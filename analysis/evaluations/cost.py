@@ -1,7 +1,8 @@
 """What serving every size costs: training, parameters, multiply-accumulates, forward passes, bytes.
 
 Costs travel the same road as accuracies, so that both can stand on the axes of one figure. Rows of dim 0
-are about a method as a whole.
+are about a method as a whole. Nothing here is a time: seconds are those of a machine and of what else ran on
+it, and stand in the provenance of each network.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,15 +31,12 @@ def costs(cost: dict, kind: str, sizes: Sequence[int]) -> Iterator[tuple[int, st
         return sum(net[key] for net in networks)
 
     yield 0, "networks", len(networks)
-    for key in ("train_seconds", "train_images", "train_macs"):
+    for key in ("train_images", "train_macs"):
         yield 0, key, total(key)
-    yield 0, "fit_seconds", cost.get("fit_seconds", 0.0)
     yield 0, "fit_macs", cost.get("fit_macs", 0)
     yield 0, "parameters", total("parameters")
     yield 0, "forwards", total("forwards")
     yield 0, "macs_all_sizes", total("macs_all_sizes") + cost.get("projection_macs_all_sizes", 0)
-    if "embed_seconds" in cost:
-        yield 0, "embed_images_per_second", cost["embed_images"] / cost["embed_seconds"]
     for m in sizes:
         yield m, "bytes_per_item", BYTES_PER_NUMBER * m
         for net in networks:

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from analysis.evaluations.adaptive_retrieval import rows, split_pairs
+from analysis.evaluations.adaptive_retrieval import AP10, relevant, rows, split_pairs
+from analysis.evaluations.retrieval import alike
 from analysis.metrics import CASCADES, funnel_stages, mflops_per_query
-from analysis.run import Run
+from analysis.run import Items, Run
 
 MEASURES = ("reranking",)
 OPTIONS = {
@@ -18,8 +19,25 @@ OPTIONS = {
 }
 
 
+def claimed(run: Run) -> Iterator[Items]:
+    """map@10 of cascade A by the size it starts from; at the full size that of one search."""
+    ranked = run.outcomes("reranking")
+    places = np.flatnonzero(ranked["cascades"] == list(CASCADES).index("A"))
+    sizes = np.append(ranked["starts"][places], ranked["pairs"].max())
+    full = np.flatnonzero((ranked["pairs"] == ranked["pairs"].max()).all(1))
+    for query, database in split_pairs(ranked) if len(places) else ():
+        kept = ranked[f"{query}/{database}/funnels"][:, places, :, :10]
+        one = ranked[f"{query}/{database}/pairs"][:, full, :, :10]
+        rel = relevant(run, query, database, np.concatenate([kept, one], axis=1))
+        keys = {"database": database}
+        yield Items("map@10", query, sizes, rel, AP10, keys, groups=alike(run, query))
+
+
 def score(run: Run) -> Iterator[dict]:
-    """Rows top1, p@10 and map@10; keys: cascade, shortlist_dim (its start), stages ("k:dim …"), mflops."""
+    """Rows top1, p@10 and map@10.
+
+    Keys: cascade, shortlist_dim (its start), stages ("k:dim …"), items (N), mflops, database.
+    """
     ranked = run.outcomes("reranking")
     full = int(ranked["pairs"].max())
     for query, database in split_pairs(ranked):
@@ -34,6 +52,7 @@ def score(run: Run) -> Iterator[dict]:
                 "cascade": cascade,
                 "shortlist_dim": start,
                 "stages": " ".join(f"{k}:{m}" for k, m in stages),
+                "items": items,
                 "mflops": mflops_per_query(items, start, stages),
                 "database": database,
             }

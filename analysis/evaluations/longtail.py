@@ -1,11 +1,14 @@
 """Long-tailed stream: predict, then store; nearest class mean on frozen prefixes (FLUID; paper, appendix G).
 
 Groups: classes seen in pretraining or novel, with more than `head` examples in the stream or at most that.
-Class means start from the training images of pretraining classes; a novel class has none until the first
-update after its first image, so its first images are counted wrong.
+`start`: class means start empty (cold: FLUID's reference code), or from the training images of pretraining
+classes (warm). A class has no mean until the first update after its first image, so its first images are
+counted wrong. Images between two updates are judged by the same means: intervals over images are over blocks
+of that length.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -20,39 +23,57 @@ OPTIONS = {
     "head": 50,  # more examples of a class than this in the stream make it a head class
     "windows": 20,  # parts of the stream whose accuracies show its course
 }
+STARTS = {"warm": "stream", "cold": "stream/cold"}  # where the outcomes of each stand
 
 
 def items(run: Run) -> Iterator[Items]:
-    """top1 of every image of the stream, in its order."""
+    """top1 of every image of the stream, in its order, per `start`; methods are compared on the warm one."""
     if "stream" in run.dataset:
-        outcomes = run.outcomes("classmeans")
-        hits = outcomes["stream/predicted"] == run.dataset.labels("stream")  # [draws, sizes, n]
-        yield Items("top1", "stream", outcomes["sizes"], hits, keys={"group": "all"}, array="stream/top1")
+        outcomes, labels = run.outcomes("classmeans"), run.dataset.labels("stream")
+        blocks = np.arange(len(labels)) // run.study.measure_options("classmeans")["interval"]
+        for start, name in STARTS.items():
+            hits = outcomes[f"{name}/predicted"] == labels  # [draws, sizes, n]
+            keys = {"group": "all", "start": start}
+            given = {"groups": blocks, "array": f"{name}/top1", "compared": start == "warm"}
+            yield Items("top1", "stream", outcomes["sizes"], hits, keys=keys, **given)
+
+
+def claimed(run: Run) -> Iterator[Items]:
+    """top1 of the rare new classes, with the cold start."""
+    for stream in items(run):
+        if stream.keys["start"] == "cold":
+            labels = run.dataset.labels("stream")
+            rows = groups(labels, run.dataset.num_classes, run.options["head"])["novel_tail"]
+            if rows.any():
+                some = {"stored": stream.stored[..., rows], "groups": stream.groups[rows]}
+                yield replace(stream, keys={"group": "novel_tail", "start": "cold"}, array="", **some)
 
 
 def score(run: Run) -> Iterator[dict]:
-    """Rows per size: top1 and mean_class_top1 per `group` (all, pretrain_head …), top1_along_stream.
+    """Rows per `start` and size: top1 and mean_class_top1 per `group`, top1_along_stream.
 
-    n of mean_class_top1 is the number of classes, and its interval is over classes. `until` is the number
-    of items at the end of a window of the stream.
+    group: all, pretrain_head, pretrain_tail, novel_head, novel_tail. n of mean_class_top1 is the number of
+    classes, and its interval is over classes. `until` is the number of items at the end of a window of the
+    stream, which is too short for an interval.
     """
     if "stream" not in run.dataset:
         return
     if run.options["windows"] < 1:
         raise UserError(f"tasks.longtail.windows is {run.options['windows']}; allowed: whole numbers from 1")
-    (stream,) = items(run)
-    labels, hits = run.dataset.labels("stream"), stream.stored
+    labels = run.dataset.labels("stream")
     member = groups(labels, run.dataset.num_classes, run.options["head"])
     edges = np.linspace(0, len(labels), min(run.options["windows"], len(labels)) + 1).astype(int)
-    for place, m in enumerate(stream.sizes):
-        for group, rows in member.items():
-            if rows.any():
-                some = hits[:, place, rows]
-                yield run.mean(m, "stream", "top1", some, group=group)
-                yield class_mean(run, m, some.mean(0), labels[rows], group)
-        for start, stop in pairwise(edges):
-            some = hits[:, place, start:stop]
-            yield run.mean(m, "stream", "top1_along_stream", some, group="all", until=int(stop))
+    for stream in items(run):
+        hits, start = stream.stored, {"start": stream.keys["start"]}
+        for place, m in enumerate(stream.sizes):
+            for group, rows in member.items():
+                if rows.any():
+                    some, keys = hits[:, place, rows], {"group": group, **start}
+                    yield run.mean(m, "stream", "top1", some, stream.groups[rows], **keys)
+                    yield class_mean(run, m, some.mean(0), labels[rows], **keys)
+            for first, stop in pairwise(edges):
+                value, keys = hits[:, place, first:stop].mean(), {"group": "all", **start, "until": int(stop)}
+                yield run.row(m, "stream", "top1_along_stream", value, stop - first, **keys)
 
 
 def groups(labels: np.ndarray, num_pretrained: int, head: int) -> dict[str, np.ndarray]:
@@ -68,10 +89,10 @@ def groups(labels: np.ndarray, num_pretrained: int, head: int) -> dict[str, np.n
     }
 
 
-def class_mean(run: Run, m: int, hits: np.ndarray, labels: np.ndarray, group: str) -> dict:
+def class_mean(run: Run, m: int, hits: np.ndarray, labels: np.ndarray, **keys: str) -> dict:
     """Accuracy per class, averaged over classes, as a row. hits: float [n]; labels: int64 [n]."""
     counts = np.bincount(labels)
     accuracy = (np.bincount(labels, hits) / np.maximum(counts, 1))[counts > 0]
     value, low, high = mean_interval(accuracy)
-    keys = {"low": float(low), "high": float(high), "group": group}
-    return run.row(m, "stream", "mean_class_top1", value, len(accuracy), **keys)
+    interval = {"low": float(low), "high": float(high)}
+    return run.row(m, "stream", "mean_class_top1", value, len(accuracy), **interval, **keys)

@@ -11,7 +11,10 @@ METHODS = ("mrl", "fixed_feature")
 
 
 def draw(drawing):
-    """Left: accuracy, and the share right at some size up to this one. Right: first-correct shares."""
+    """Left: accuracy, and the share right at some size up to this one. Right: first-correct shares.
+
+    Thin: the share that would be right at some size if sizes of these accuracies erred independently.
+    """
     figure, (left, right) = new_figure(2, width=7.2, height=3.3)
     table, linear = drawing.table("disagreement"), drawing.table("linear", metric="top1")
     methods = drawing.among(table, METHODS)
@@ -22,8 +25,13 @@ def draw(drawing):
     for place, method in enumerate(methods):
         look = drawing.look(method)
         shares = first[first["method"] == method]
-        curve(drawing, left, method, over_seeds(linear[linear["method"] == method]))
-        label = f"{drawing.label(method)}: right at some size up to this"
+        single = over_seeds(linear[linear["method"] == method])
+        curve(drawing, left, method, single)
+        networks = len(drawing.study.method(method).networks)
+        over = f", {networks} networks" if networks > 1 else ""
+        label = f"{drawing.label(method)}: right at some size up to this{over}"
+        independent = 100 * (1 - (1 - single["value"] / 100).cumprod())
+        left.plot(single["dim"], independent, color=look["color"], linewidth=0.6, alpha=0.6)
         hollow = look | {"linestyle": ":", "markerfacecolor": "white"}
         left.plot(shares["dim"], shares["value"].cumsum(), label=label, **hollow)
         values = np.append(shares["value"], never.loc[never["method"] == method, "value"])
@@ -38,5 +46,6 @@ def draw(drawing):
     right.set_xlabel("size at which an image is first right")
     right.set_ylabel(f"{metric('first_correct').axis}, log scale")
     right.legend()
-    headline(figure, drawing.conditions())
+    thin = "thin: right at some size if sizes as accurate as these erred independently"
+    headline(figure, f"{drawing.conditions()}\n{thin}")
     return figure

@@ -36,6 +36,6 @@ def draw(drawing):
     legend_below(figure, axes, columns=len(methods) + len(colors))
     size_axis(axes, table["dim"])
     axes.set_ylabel(metric_of(table).axis)
-    conditions = drawing.conditions("v2", bars="95 % for the mean over choices")
+    conditions = drawing.conditions("v2", bars="95 % over classes")
     headline(figure, f"{conditions}\nn labelled images per class are chosen from v2, the rest is the test")
     return figure

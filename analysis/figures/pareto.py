@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import isotonic_regression
 
-from analysis.metrics import metric, normalised_area
+from analysis.metrics import metric, normalised_area, pareto_front
 from analysis.plotting import as_shown, beside, headline, log_axis, new_figure
 from suite.errors import UserError
 
@@ -62,20 +62,6 @@ def pareto_points(drawing) -> pd.DataFrame:
         counts = cost.loc[method, ["networks", "forwards"]].astype(int)
         rows.append({"method": method, "accuracy": float(area), "compute": compute, **counts})
     return pd.DataFrame(rows)
-
-
-def pareto_front(points: np.ndarray, directions: tuple[int, ...]) -> np.ndarray:
-    """Whether no other point is as good in everything and better in something: bool [n].
-
-    points: [n, metrics]; directions: of each metric, +1 when more is better, -1 when less is.
-
-    >>> pareto_front(np.array([(1, 5), (1, 4), (2, 4), (3, 6)]), (-1, +1)).tolist()
-    [True, False, False, True]
-    """
-    goodness = points * directions
-    no_worse = (goodness[:, None] >= goodness).all(axis=2)
-    better = (goodness[:, None] > goodness).any(axis=2)
-    return ~(no_worse & better).any(axis=0)
 
 
 def labels(figure, axes, points: pd.DataFrame, drawing) -> None:

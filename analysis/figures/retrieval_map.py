@@ -18,6 +18,6 @@ def draw(drawing):
         axes.set_title(searched(drawing, rows))
     paper_panel(panels[-1], "retrieval", "map@10")
     panels[-1].set_title("the paper: ImageNet-1K\n(compare the shape)", color="#666666")
-    headline(figure, drawing.conditions(None, bars="95 % over queries"))
+    headline(figure, drawing.conditions(None, bars="95 % over queries, of unseen classes over classes"))
     legend_below(figure, panels[0])
     return figure

@@ -46,7 +46,7 @@ class Outcome:
         measured = {measure for method, measure in run.study.measured() if method == run.method.name}
         if not {*EVALUATION.facts(self.task).MEASURES} <= measured:
             raise NotTested(f"{self.task} does not evaluate {run.method.name}")
-        for each in run.items(self.task):
+        for each in run.claimed(self.task):
             same = (each.metric, each.split) == (self.metric, self.split)
             if same and self.array in ("", each.array):
                 return each

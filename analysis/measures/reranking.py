@@ -23,6 +23,7 @@ from suite.errors import UserError
 SEARCHES = True
 READS = ("neighbours",)
 PAIRS = (("val", "train"), ("query", "database"))
+FUNNEL = 10  # neighbours that every cascade ends with, wherever it reaches the full size
 OPTIONS = {
     "shortlist": 200,  # K for all pairs of sizes
     "lengths": [100, 200, 400, 800, 1600, 2048],  # K for one pair of sizes: from lengths_dim to the full one
@@ -74,10 +75,11 @@ def measure(
             found[f"{name}/pairs"] = np.stack(
                 [follow(prefixes, plan, sizes, some, keep) for prefixes, some in shortlists]
             )
-            for kind in (kind for kind in ("lengths", "funnels") if plans[kind]):
-                folder = resume_dir and resume_dir / f"{query}-{database}" / kind
-                left = search_and_follow(draws, plans[kind], keep, device=device, resume_dir=folder)
-                found[f"{name}/{kind}"] = left
+            for kind, most in {"lengths": keep, "funnels": min(keep, FUNNEL)}.items():
+                if plans[kind]:
+                    folder = resume_dir and resume_dir / f"{query}-{database}" / kind
+                    left = search_and_follow(draws, plans[kind], most, device=device, resume_dir=folder)
+                    found[f"{name}/{kind}"] = left
     return found
 
 

@@ -1,8 +1,12 @@
-"""Approximate and compressed indexes of FAISS: built for normalised prefixes, refined, timed and weighed."""
+"""Approximate and compressed indexes of FAISS: built for normalised prefixes, refined, timed and weighed.
+
+Every index takes queries of the full size as they are: to cut them and to normalise them is a part of its
+search, at every size, so that it is inside the clock for all.
+"""
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,7 +14,7 @@ import faiss
 import numpy as np
 
 from suite.errors import UserError
-from suite.timing import best, timed
+from suite.timing import repeated, timed
 
 # Factories of this file, beside FAISS's own: one bit per dimension; exact.
 BINARY, FLAT = "Binary", "Flat"
@@ -46,66 +50,90 @@ def vectors(full: faiss.IndexFlatL2) -> np.ndarray:
     return faiss.rev_swig_ptr(full.get_xb(), full.ntotal * full.d).reshape(full.ntotal, full.d)
 
 
-def build(items: np.ndarray, factory: str, dim: int, search: str = "", threads: int = 1) -> Built:
-    """An index of the prefixes of `items`, float32 [N, d] with rows of length 1.
+def whole(full: faiss.IndexFlatL2) -> faiss.Index:
+    """The exact index at the full size, which normalises its queries like every other."""
+    return faiss.IndexPreTransform(faiss.NormalizationTransform(full.d, 2.0), full)
 
-    It takes full vectors: cutting them to size `dim` and normalising them belongs to its search. Raises
-    UserError when FAISS does not know the factory, or needs more items to train it.
+
+def build(items: np.ndarray, factory: str, dim: int, threads: int = 1) -> Built:
+    """An index of the prefixes of `items`, float32 [N, d], for queries [n, d].
+
+    Raises UserError when FAISS does not know the factory, or needs more items to train it.
     """
     # One thread where little is trained: in many small steps, several mostly wait for each other.
     faiss.omp_set_num_threads(threads)
     try:
-        index, (seconds, _) = timed(lambda: filled(items, factory, dim, search))
+        index, (seconds, _) = timed(lambda: filled(items, factory, dim))
     except RuntimeError as error:
-        reason = re.split(r"failed: |\.cpp:\d+: ", str(error))[-1]  # without FAISS's own file and line
         raise UserError(
-            f"FAISS cannot make the index {factory} at size {dim} of {len(items)} items: {reason}; in a "
-            "study's file, change it at measures.indexes.indexes"
+            f"FAISS cannot make the index {factory} at size {dim} of {len(items)} items: {reason(error)}; in "
+            "a study's file, change it at measures.indexes.indexes"
         ) from error
     return Built(index, float(seconds), written_bytes(index))
 
 
-def filled(items: np.ndarray, factory: str, dim: int, search: str) -> "faiss.Index | BinaryIndex":
+def filled(items: np.ndarray, factory: str, dim: int) -> "faiss.Index | BinaryIndex":
     """An index for prefixes of `items`, which it holds; see `build`. FAISS raises RuntimeError."""
     if factory == BINARY:
-        return BinaryIndex(items[:, :dim])
+        return BinaryIndex(items, dim)
     index = faiss.index_factory(dim, factory, faiss.METRIC_L2)
-    if search:
-        faiss.ParameterSpace().set_index_parameters(index, search)
+    index = faiss.IndexPreTransform(faiss.NormalizationTransform(dim, 2.0), index)
     if dim < items.shape[1]:
-        index = faiss.IndexPreTransform(faiss.NormalizationTransform(dim, 2.0), index)
         index.prepend_transform(faiss.RemapDimensionsTransform(items.shape[1], dim, False))
     if not index.is_trained:
         index.train(items)
-    at_once = len(items) if dim == items.shape[1] else BLOCK
-    for first in range(0, len(items), at_once):
-        index.add(items[first : first + at_once])
+    for block in blocks(items):
+        index.add(block)
     return index
 
 
-class BinaryIndex:
-    """One bit per dimension, whether it is above the items' mean, compared by Hamming distance."""
+def blocks(items: np.ndarray) -> Iterator[np.ndarray]:
+    """Rows of an array in parts of at most BLOCK."""
+    return (items[first : first + BLOCK] for first in range(0, len(items), BLOCK))
 
-    def __init__(self, items: np.ndarray):
-        self.mean = items.mean(0)
-        bits = self.bits(items)
-        self.index = faiss.IndexBinaryFlat(8 * bits.shape[1])
-        self.index.add(bits)
+
+def configure(index, search: str) -> None:
+    """Set FAISS's search parameters ("efSearch=64"), if any. Raises UserError for those it does not know."""
+    try:
+        if search:
+            faiss.ParameterSpace().set_index_parameters(index, search)
+    except (RuntimeError, TypeError) as error:
+        raise UserError(
+            f"FAISS cannot search with {search}: {reason(error)}; in a study's file, change it at "
+            "measures.indexes.indexes"
+        ) from error
+
+
+def reason(error: Exception) -> str:
+    """FAISS's message without its own file and line."""
+    return re.split(r"failed: |\.cpp:\d+: ", str(error))[-1]
+
+
+class BinaryIndex:
+    """One bit per dimension of normalised prefixes, whether it is above the items' mean; Hamming distance."""
+
+    def __init__(self, items: np.ndarray, dim: int):
+        self.dim = dim
+        sums = sum(normalised(block[:, :dim]).sum(0, dtype=np.float64) for block in blocks(items))
+        self.mean = (sums / len(items)).astype(np.float32)
+        self.index = faiss.IndexBinaryFlat(8 * -(-dim // 8))
+        for block in blocks(items):
+            self.index.add(self.bits(block))
 
     def bits(self, features: np.ndarray) -> np.ndarray:
         """uint8 [n, dim / 8], rounded up to whole bytes; bits left over are 0 in all."""
-        return np.packbits(features[:, : len(self.mean)] > self.mean, axis=1)
+        return np.packbits(normalised(features[:, : self.dim]) > self.mean, axis=1)
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Distances and ids [n, k], as FAISS's indexes give them."""
         return self.index.search(self.bits(queries), k)
 
 
-def refine(index, full: faiss.IndexFlatL2, factor: float) -> faiss.IndexRefine:
+def refine(index, full: faiss.IndexFlatL2, factor: float) -> faiss.Index:
     """An index whose shortlist, `factor` times k long, is ordered by the full vectors."""
     refined = faiss.IndexRefine(index, full)
     refined.k_factor = factor
-    return refined
+    return faiss.IndexPreTransform(faiss.NormalizationTransform(full.d, 2.0), refined)
 
 
 def thread_counts() -> list[int]:
@@ -113,17 +141,35 @@ def thread_counts() -> list[int]:
     return sorted({1, os.cpu_count()})
 
 
-def time_searches(index, queries: np.ndarray, k: int, least: float) -> tuple[np.ndarray, list[float]]:
-    """(ids int64 [n, k], seconds for all queries with one thread and with all): the best of several repeats.
+def time_searches(index, queries: np.ndarray, k: int, least: float) -> tuple[np.ndarray, list[np.ndarray]]:
+    """(ids int64 [n, k]; seconds for all queries, float64 [repeats], with one thread and with all).
 
-    least: seconds for which a search is repeated.
+    least: see `repeated`.
     """
     times = []
     for number in thread_counts():
         faiss.omp_set_num_threads(number)
-        (_, ids), seconds = best(lambda: index.search(queries, k), least)
+        (_, ids), seconds = repeated(partial(index.search, queries, k), least)
         times.append(seconds)
     return ids, times
+
+
+def effective(search: str, asked: int) -> str:
+    """The search parameters that FAISS uses: HNSW keeps at least as many candidates as are asked for.
+
+    >>> effective("efSearch=64", 200), effective("nprobe=8", 200)
+    ('efSearch=200', 'nprobe=8')
+    """
+    return re.sub(r"(?<=efSearch=)\d+", lambda found: str(max(int(found[0]), asked)), search)
+
+
+def holds_vectors(factory: str) -> bool:
+    """Whether an index keeps a float32 copy of what it is filled with, not codes.
+
+    >>> [holds_vectors(factory) for factory in ("Flat", "HNSW32", "IVF64,Flat", "SQ8", "IVF64,PQ8", "Binary")]
+    [True, True, True, False, False, False]
+    """
+    return re.fullmatch(r"(HNSW|NSG)\d+|(.+,)?Flat", factory) is not None
 
 
 def written_bytes(index) -> int:
