@@ -205,8 +205,8 @@ def test_tables_of_pages_are_those_of_the_frozen_studies(tmp_path):
         assert page.with_tables(text, ROOT / "results" / "saved") == text, f"stale: {path.name}"
     (tmp_path / "mine" / "tables").mkdir(parents=True)
     rows().to_csv(tmp_path / "mine" / "tables" / "findings.csv")
-    given = "before\n<!-- findings: mine/findings -->\nold\n<!-- end -->\nbehind"
+    given = "before\n<!-- findings: mine/findings -->\nstale\n<!-- end -->\nbehind"
     made = page.with_tables(given, tmp_path)
-    assert "old" not in made and "**undecided**" in made and made.endswith("<!-- end -->\nbehind")
+    assert "stale" not in made and "**undecided**" in made and made.endswith("<!-- end -->\nbehind")
     with pytest.raises(FileNotFoundError):
         page.with_tables(given.replace("mine", "other"), tmp_path)

@@ -11,26 +11,24 @@ from analysis.plotting import headline, new_figure
 TABLES = ("findings",)
 INPUTS = ("data",)
 COLOURS = dict(zip(OUTCOMES, ("#009E73", "#D55E00", "#777777", "#BBBBBB")))
-MARKS = dict(zip(OUTCOMES, "oXD"))
+MARKS = dict(zip(OUTCOMES, "osD"))
 LINEAR = 2  # points on each side of zero that the axis shows in equal steps; further out in decades
 WIDTH = 62  # characters of a claim in a line
 
 
 def draw(drawing, name="findings"):
     """A row per claim, dot and bar by outcome; a tick where the paper's own numbers lie."""
-    table = drawing.table(name)
+    given = drawing.table(name)
+    table = given[given["outcome"] != "not tested"]
     figure, axes = new_figure(width=7.2, height=1.4 + 0.27 * len(table))
     margin = 100 * table["margin"].iloc[0]
     axes.axvspan(-margin, margin, color="#EEEEEE", zorder=0)
     axes.axvline(0, color="#999999", linewidth=0.8, zorder=1)
     for place, row in enumerate(table.itertuples()):
         colour = COLOURS[row.outcome]
-        if np.isfinite(row.value):
-            value, low, high = 100 * row.value, 100 * row.low, 100 * row.high
-            axes.plot([low, high], [place, place], color=colour, linewidth=1.6)
-            axes.plot(value, place, MARKS[row.outcome], color=colour, markersize=4.5)
-        else:
-            axes.text(0, place, row.outcome, color="#777777", fontsize=6, ha="center", va="center")
+        value, low, high = 100 * row.value, 100 * row.low, 100 * row.high
+        axes.plot([low, high], [place, place], color=colour, linewidth=1.6)
+        axes.plot(value, place, MARKS[row.outcome], color=colour, markersize=4.5)
         if np.isfinite(row.paper):
             axes.plot(100 * row.paper, place, "|", color="black", markersize=8, markeredgewidth=1.2)
     axes.set_yticks(range(len(table)), [label(row) for row in table.itertuples()], fontsize=6)
@@ -41,6 +39,7 @@ def draw(drawing, name="findings"):
     axes.tick_params(axis="x", labelsize=6)
     axes.set_xlabel("difference, points")
     axes.grid(axis="x", visible=False)
+    axes.spines["left"].set_visible(False)
     shown = [outcome for outcome in OUTCOMES[:3] if (table["outcome"] == outcome).any()]
     handles = [
         Line2D([], [], color=COLOURS[outcome], marker=MARKS[outcome], label=outcome) for outcome in shown
@@ -51,9 +50,10 @@ def draw(drawing, name="findings"):
         )
     )
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
-    networks = " · of these networks" if (table["scope"] == "networks").any() else ""
-    split = table["split"].iloc[0]
-    headline(figure, f"{drawing.conditions(split)}{networks}\nband: ± {margin:g} points")
+    said = [drawing.conditions(table["split"].iloc[0])]
+    said += ["outcomes are of these networks, trained once"] * (table["scope"] == "networks").any()
+    said += [f"band: the margin, ± {margin:g}", f"{len(given) - len(table)} further claims were not tested"]
+    headline(figure, " · ".join(said))
     return figure
 
 

@@ -41,7 +41,7 @@ def footnotes(table: pd.DataFrame) -> Iterator[str]:
         f"Test items: n = {items or 'none'}; trainings of each method: "
         f"{', '.join(map(str, seeds)) or 'none'}. Points of accuracy or mAP@10; paper: the "
         "same difference in the paper's own numbers (ImageNet-1K, ResNet50). Margin: "
-        f"{100 * table['margin'].iloc[0]:g} points. {len(tested)} claims are tested, each at 5 % by itself."
+        f"± {100 * table['margin'].iloc[0]:g}. {len(tested)} claims are tested, each at 5 % by itself."
     )
     left = table[table["outcome"] == "not tested"]
     if len(left):
