@@ -112,7 +112,7 @@ def test_a_study_of_own_pairs_runs_to_its_figures(tmp_path):
         assert dataset.splits == ["train", "query", "captions"]
         tables = tables_and_figures(study, layout, example.figures)
         found = tables["findings_image_text"].set_index("finding")
-        assert set(found.loc[["knn_random", "knn_small"], "shown"]) == {"not tested"}
+        assert set(found.loc[["knn_random", "knn_small"], "outcome"]) == {"not tested"}
         assert found.loc["knn_random", "numbers"] == "the study has no split val"
         chance = found.loc["zero_shot_chance"]
         assert chance["split"] == "query" and chance["n"] == len(dataset.labels("query"))

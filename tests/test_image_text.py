@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from analysis.evaluations import findings_image_text
+from analysis.findings.rules import OUTCOMES
 from analysis.measures.cross_modal import cosine, different, labels_to_rows, measure
 from analysis.run import Run
 from baselines import image_text
@@ -226,7 +227,7 @@ def test_image_text_tables_lie_between_floor_and_ceiling(glyph_study):
     margin = margins[margins["dim"] == 8].set_index("method")["value"]
     difference = margin["mrl"] - margin["fixed_feature"]
     assert claims.loc["margin_wider", "value"] == pytest.approx(difference, rel=1e-4)
-    assert set(claims["shown"]) <= {"shown", "not shown", "not tested"}
+    assert set(claims["outcome"]) <= {*OUTCOMES}
 
 
 @pytest.mark.parametrize("name", ["classes", "unseen"])

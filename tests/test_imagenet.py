@@ -175,7 +175,7 @@ def test_every_table_and_every_figure_is_made(run):
     study, layout = run
     for task in study.tasks:
         table = pd.read_csv(layout.table(task))
-        tested = table[table["shown"] != "not tested"] if task == "findings" else table
+        tested = table[table["outcome"] != "not tested"] if task == "findings" else table
         assert len(tested) and tested["value"].notna().all(), task
     robustness = pd.read_csv(layout.table("robustness"))
     assert set(robustness["split"]) >= {"v2", "r", "a", "sketch", "val@r"}

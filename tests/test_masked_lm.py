@@ -8,6 +8,7 @@ import small
 import torch
 from small import ENCODER, finished, sizes_are_apart, tables_and_figures
 
+from analysis.findings.rules import OUTCOMES
 from baselines.backbones.text_encoder import TextEncoder
 from baselines.masked_lm import hide
 from baselines.nested import prefix
@@ -144,4 +145,4 @@ def test_masked_lm_tables_are_what_the_heads_predict(corpus, tmp_path):
         parts = table[table["tokens"] != "all"].query("method == 'mrl' and dim == 8")
         total = (parts["value"] * parts["n"]).sum() / parts["n"].sum()
         assert every["mrl", 8] == pytest.approx(total)
-        assert set(tables["findings_masked_lm"]["shown"]) <= {"shown", "not shown"}
+        assert set(tables["findings_masked_lm"]["outcome"]) <= {*OUTCOMES[:3]}

@@ -27,8 +27,9 @@ def draw(drawing, name="findings"):
     for place, row in enumerate(table.itertuples()):
         colour = COLOURS[row.outcome]
         value, low, high = 100 * row.value, 100 * row.low, 100 * row.high
-        axes.plot([low, high], [place, place], color=colour, linewidth=1.6)
-        axes.plot(value, place, MARKS[row.outcome], color=colour, markersize=4.5)
+        bar = [[value - low], [high - value]]
+        look = {"color": colour, "marker": MARKS[row.outcome], "elinewidth": 1.6, "linestyle": "none"}
+        axes.errorbar([value], [place], xerr=bar, markersize=4.5, **look)
         if np.isfinite(row.paper):
             axes.plot(100 * row.paper, place, "|", color="black", markersize=8, markeredgewidth=1.2)
     axes.set_yticks(range(len(table)), [label(row) for row in table.itertuples()], fontsize=6)
@@ -51,8 +52,9 @@ def draw(drawing, name="findings"):
     )
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
     said = [drawing.conditions(table["split"].iloc[0])]
-    said += ["outcomes are of these networks, trained once"] * (table["scope"] == "networks").any()
-    said += [f"band: the margin, ± {margin:g}", f"{len(given) - len(table)} further claims were not tested"]
+    if (table["scope"] == "networks").any():
+        said.append("outcomes are of these networks, trained once")
+    said += [f"grey: the margin, ± {margin:g}", f"{len(given) - len(table)} further claims were not tested"]
     headline(figure, " · ".join(said))
     return figure
 
