@@ -148,7 +148,7 @@ def test_restriction_changes_the_answer():
         return np.array([[1.0, 0.0, 2.0], [0.0, 1.0, 2.0]], np.float32)[rows]
 
     view = SimpleNamespace(sizes=(1,), draw=0)
-    toy = SimpleNamespace(sizes=(1,), draws=1, splits=["r"], method="toy", views=(view,), logits=logits)
+    toy = SimpleNamespace(sizes=(1,), splits=["r"], method="toy", classified=[view], logits=logits)
     labels = SimpleNamespace(num_classes=3, labels=lambda split: np.array([0, 1]))
     found = predict.predict(toy, "r", ("r",), labels, predict.class_restrictions(labels, "r"))
     assert found["r/top5"][0, 0, :, 0].tolist() == [2, 2]

@@ -10,10 +10,11 @@ import synthetic
 from analysis.tabulate import tabulate
 from baselines import first_features, linear_map, pca, random_features, random_projection, svd
 from baselines.embed import embed
-from baselines.fitting import Fit, Source
-from baselines.probe import best_l2, fit_probe, standardised
+from baselines.fitting import Fit, Source, probes
+from baselines.probe import LIMITS, Probe, best_penalty, choose_probe, fit_probe, held_out, standardised
 from baselines.representation import Representation, View
 from suite.contracts import METHOD
+from suite.errors import UserError
 
 SIZES = [4, 8, 16]
 CLASSES = 4
@@ -29,6 +30,12 @@ def source(n=120, dim=16, classes=CLASSES, seed=0):
     return Source(features, labels, classes, weight, bias, View((dim,), 0, dim))
 
 
+def with_probes(fitted, given, array):
+    """Classifiers by view and size: a method's own, and the suite's probes."""
+    more = {"known": fitted.classifiers, "draws": fitted.probe_draws}
+    return fitted.classifiers | probes(array, fitted.views, given.labels, given.num_classes, 0, **more)
+
+
 @pytest.mark.parametrize("name", FITTED)
 def test_a_fitted_method_serves_every_size_from_the_training_side_alone(name):
     given, rng = source(), np.random.default_rng(0)
@@ -41,16 +48,17 @@ def test_a_fitted_method_serves_every_size_from_the_training_side_alone(name):
     assert np.isfinite(array).all() and array.dtype == np.float32
     for draw in {view.draw for view in found.views}:
         assert sorted(m for view in found.views if view.draw == draw for m in view.sizes) == SIZES
+    classifiers = with_probes(found, given, array)
     for place, view in enumerate(found.views):
         for m in view.sizes:
-            weight, bias = found.classifiers[place, m]
+            weight, bias = classifiers[place, m]
             assert weight.shape[0] == CLASSES and bias.shape == (CLASSES,) and weight.shape[1] >= m
             scores = array[:, view.columns][:, : weight.shape[1]] @ weight.T + bias
             if m == SIZES[-1]:
                 assert (scores.argmax(1) == given.labels).mean() > 0.9
     again = module.fit(source(), SIZES, module.OPTIONS, np.random.default_rng(0))
-    for key, (weight, _) in found.classifiers.items():
-        np.testing.assert_array_equal(weight, again.classifiers[key][0])
+    for key, (weight, _) in with_probes(again, given, array).items():
+        np.testing.assert_array_equal(weight, next(iter(classifiers[key])))
 
 
 @pytest.mark.parametrize(
@@ -99,18 +107,53 @@ def test_pca_equals_scikit_learn():
     from sklearn.decomposition import PCA
 
     start = source()
-    ours = pca.fit(start, SIZES, {}, np.random.default_rng(0)).transform(start.features)
+    ours = pca.fit(start, SIZES, pca.OPTIONS, None).transform(start.features)
     theirs = PCA(16).fit_transform(start.features)
     assert np.allclose(np.abs(ours), np.abs(theirs), atol=1e-3)
 
 
+def test_uncentred_pca_at_full_size_has_the_neighbours_of_its_source_and_centred_has_not():
+    rng = np.random.default_rng(0)
+    given = source(n=200, dim=12)
+    given.features[:] += 2  # far from the origin, as features behind a ReLU are
+    given.features[:] *= rng.uniform(0.5, 2, (200, 1))
+
+    def nearest(x):
+        x = x / np.linalg.norm(x, axis=1, keepdims=True)
+        return (x @ x.T - 2 * np.eye(len(x))).argmax(1)
+
+    exact, other = (
+        pca.fit(given, [12], {"centre": centre}, None).transform(given.features) for centre in (False, True)
+    )
+    np.testing.assert_array_equal(nearest(exact), nearest(given.features))
+    assert (nearest(other) != nearest(given.features)).any()
+    assert np.abs(other.mean(0)).max() < 1e-4 < np.abs(exact.mean(0)).max()
+
+
 def test_random_features_are_permutations_of_the_source_one_per_draw():
-    fitted = random_features.fit(source(), SIZES, {"draws": 4, "probe": True}, np.random.default_rng(0))
+    given = source()
+    fitted = random_features.fit(given, SIZES, {"draws": 4, "probe_draws": 3}, np.random.default_rng(0))
     assert fitted.transform is None
     assert [view.draw for view in fitted.views] == [0, 1, 2, 3]
     assert all(sorted(view.order) == list(range(16)) for view in fitted.views)
     assert len({view.order for view in fitted.views}) == 4
-    assert set(fitted.classifiers) == {(draw, m) for draw in range(4) for m in SIZES}
+    found = with_probes(fitted, given, given.features)
+    assert set(found) == {(draw, m) for draw in range(3) for m in SIZES}
+    for m in SIZES:
+        assert len({found[draw, m].l2 for draw in range(3)}) == 1
+        assert found[0, m].held_out_top1 is not None
+        assert m == 16 or found[1, m].held_out_top1 is None
+    # At full size a draw is the same columns in another order, and so are its scores.
+    first, second = (
+        given.features[:, view.columns] @ found[draw, 16].weight.T + found[draw, 16].bias
+        for draw, view in enumerate(fitted.views[:2])
+    )
+    np.testing.assert_allclose(first, second, atol=1e-3)
+
+
+def test_fewer_than_ten_draws_are_refused():
+    with pytest.raises(UserError, match="draws is 3, .*10 or more"):
+        METHOD.options("random_features", {"draws": 3})
 
 
 def test_first_features_truncate_the_classifier_and_fit_nothing():
@@ -136,12 +179,17 @@ def test_a_linear_map_finds_the_direction_that_tells_the_classes_and_pca_does_no
     given = Source(
         features, labels, 2, np.zeros((2, 6), np.float32), np.zeros(2, np.float32), View((6,), 0, 6)
     )
-    found = linear_map.fit(given, [1, 2], linear_map.OPTIONS, np.random.default_rng(0))
+    found = linear_map.fit(given, [1, 2, 4], linear_map.OPTIONS, np.random.default_rng(0))
     weight, bias = found.classifiers[0, 1]
     top1 = ((found.transform(features)[:, :1] @ weight.T + bias).argmax(1) == labels).mean()
     principal = (features - features.mean(0)) @ np.linalg.eigh(np.cov(features.T))[1][:, -1:]
     best = max(np.mean((principal[:, 0] > cut) == labels) for cut in principal[:, 0])
     assert top1 > 0.97 and max(best, 1 - best) < 0.65
+    how = found.facts["maps"]
+    assert all(how[m]["converged"] and not how[m]["at_limit"] for m in (1, 2, 4))
+    # Two classes: what lies beyond two dimensions is zero, and the answers are those of two.
+    np.testing.assert_allclose(found.transform(features)[:, 3:5], found.transform(features)[:, 1:3])
+    assert not found.transform(features)[:, 5:].any()
 
 
 def test_a_fitted_method_costs_its_source_its_fit_and_its_projection(tmp_path, monkeypatch):
@@ -168,25 +216,75 @@ def test_probe_equals_scikit_learn():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 300)
     features = (rng.normal(size=(300, 5)) + labels[:, None] * [1, -1, 0.5, 0, 0]).astype(np.float32)
-    weight, bias = fit_probe(features, labels, 3, l2=0.01, iterations=500)
+    probe = fit_probe(features, labels, 3, l2=0.01)
     scaled = (features - features.mean(0)) / features.std(0)
     # scikit-learn's objective is n times ours: C = 1 / (n · l2).
     model = LogisticRegression(C=1 / (300 * 0.01), tol=1e-8, max_iter=1000).fit(scaled, labels)
-    both = features @ weight.T + bias, model.decision_function(scaled)
+    both = features @ probe.weight.T + probe.bias, model.decision_function(scaled)
     ours, theirs = (scores - scores.mean(1, keepdims=True) for scores in both)
-    assert np.abs(ours - theirs).max() < 0.01
+    assert np.abs(ours - theirs).max() < 0.01 and probe.converged and probe.held_out_top1 is None
 
 
-def test_of_penalties_that_do_equally_well_the_larger_is_taken():
-    right = {1e-3: 0.5, 1e-2: 1.0, 1e-1: 1.0}  # share of held-out rows
-    labels = np.zeros(10, int)
+@pytest.mark.parametrize(
+    ("n", "m", "classes", "noise"),
+    [(600, 4, 8, 0.5), (400, 20, 10, 2.0), (400, 150, 3, 5.0)],  # the best λ: 1e-4, 3e-4, 1
+)
+def test_the_penalty_of_a_size_is_that_of_scikit_learns_cross_validation(n, m, classes, noise):
+    from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 
-    def scores(l2):
-        return np.eye(2)[(np.arange(10) >= 10 * right[l2]).astype(int)]
+    rng = np.random.default_rng(m)
+    labels = rng.integers(0, classes, n)
+    features = rng.normal(size=(classes, m))[labels] + noise * rng.normal(size=(n, m))
+    features = (features @ rng.normal(size=(m, m))).astype(np.float32)
+    held = held_out(n, rng)
+    probe = choose_probe(features, labels, classes, held)
+    scaled = (features - features.mean(0)) / features.std(0)
+    grid = 10.0 ** (np.arange(2, -9, -1) / 2)
+    searched = LogisticRegressionCV(
+        Cs=1 / ((~held).sum() * grid),  # largest penalty first: ties go to it
+        cv=[(np.flatnonzero(~held), np.flatnonzero(held))],
+        l1_ratios=(0,),
+        use_legacy_attributes=False,
+        scoring="accuracy",
+        max_iter=2000,
+        tol=1e-6,
+    ).fit(scaled, labels)
+    assert probe.l2 == pytest.approx(1 / ((~held).sum() * np.ravel(searched.C_)[0]))
+    assert probe.converged and not probe.at_limit
+    model = LogisticRegression(C=1 / (n * probe.l2), tol=1e-8, max_iter=5000).fit(scaled, labels)
+    ours, theirs = probe.weight * features.std(0), model.coef_
+    ours, theirs = ours - ours.mean(0), theirs - theirs.mean(0)
+    assert np.linalg.norm(ours - theirs) < 0.02 * np.linalg.norm(theirs)
+    answers = (features @ probe.weight.T + probe.bias).argmax(1)
+    assert (answers == model.predict(scaled)).mean() > 0.99
 
-    assert best_l2(tuple(right), scores, labels) == 1e-1
-    assert best_l2((1e-1, 1e-2, 1e-3), scores, labels) == 1e-1
-    assert best_l2((1e-3, 1e-2), scores, labels) == 1e-2
+
+def peak(best):
+    """A top-1 that falls with the distance of k = 2 log₁₀ λ from the best."""
+    return lambda l2: 1 - abs(2 * np.log10(l2) - best)
+
+
+@pytest.mark.parametrize("best", [-13, -5, -2, 0, 3])
+def test_penalties_are_searched_outwards_until_the_best_is_inside(best):
+    asked = []
+    l2, top1, at_limit = best_penalty(lambda l2: asked.append(l2) or peak(best)(l2))
+    assert l2 == pytest.approx(10 ** (best / 2)) and top1 == pytest.approx(1) and not at_limit
+    assert min(asked) < 0.9 * l2 and 1.1 * l2 < max(asked)
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_a_penalty_on_a_limit_is_called_so(limit):
+    l2, _, at_limit = best_penalty(lambda l2: np.sign(limit) * np.log10(l2))
+    assert l2 == pytest.approx(10 ** (limit / 2)) and at_limit
+    # Of penalties that do equally well the larger is taken: here all do.
+    assert best_penalty(lambda l2: 1.0)[::2] == (10 ** (LIMITS[1] / 2), True)
+
+
+def test_a_probe_says_whether_it_converged():
+    given = source()
+    probe = fit_probe(given.features, given.labels, CLASSES, l2=1e-3)
+    assert probe.facts["converged"] and probe.facts["gap"] <= 1e-6 and probe.facts["iterations"] > 3
+    assert not Probe(*probe, l2=1e-3, gap=1e-3, gradient=0.1, iterations=9, macs=1).facts["converged"]
 
 
 def test_a_constant_column_is_standardised_to_nothing():
