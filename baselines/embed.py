@@ -178,7 +178,7 @@ def fitted(study: Study, method: Method, seed: int, dataset: Dataset, folder: Pa
     train = np.load(folder / "train.npy", mmap_mode="r") if fit.transform else representation.array("train")
     clock = time.perf_counter()
     given = train, fit.views, source.labels, source.num_classes, seed
-    probed = probes(*given, known=fit.classifiers, draws=fit.probe_draws)
+    probed = probes(*given, known=fit.classifiers, draws=fit.probe_draws, device=device)
     fit_seconds += time.perf_counter() - clock
     return {
         "views": fit.views,
@@ -240,10 +240,9 @@ def from_folder(study: Study, method: Method, seed: int, dataset: Dataset, folde
     return {
         "views": given.views,
         "splits": given.splits,
-        "classifiers": probes(given.rows("train"), given.views, *known, seed),
+        "classifiers": probes(given.rows("train"), given.views, *known, seed, device=device),
         "cost": {"networks": [], "stated": given.description.get("cost", {})},
         "notes": given.notes,
-        "device": "cpu",
     }
 
 

@@ -78,6 +78,7 @@ def probes(
     *,
     known: Container[tuple[int, int]] = (),
     draws: int | None = None,
+    device: str = "cpu",
 ) -> dict[tuple[int, int], Probe]:
     """(view index, size) → the suite's probe of every view and size that is not `known`.
 
@@ -101,9 +102,9 @@ def probes(
             continue
         given = np.asarray(train[:, columns], np.float32), labels, num_classes
         if view.draw and m in penalties:
-            probe = fit_probe(*given, penalties[m])
+            probe = fit_probe(*given, penalties[m], device)
         else:
-            probe = choose_probe(*given, held)
+            probe = choose_probe(*given, held, device)
             penalties[m] = probe.l2
         found[place, m] = probe
         first[alike] = replace(probe, weight=probe.weight[:, order])

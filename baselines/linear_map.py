@@ -69,7 +69,7 @@ def choose_map(
     x: float32 [n, d], along its principal axes: the fit begins with the first m of them and their probe.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    probe = choose_probe(x[:, :m], labels, num_classes, held)
+    probe = choose_probe(x[:, :m], labels, num_classes, held, device)
     first = torch.eye(m, x.shape[1]), *map(torch.from_numpy, probe)
     shared = (first[1].norm() / first[0].norm()).sqrt()  # the penalty is least where both have one norm
     begin = torch.cat([part.flatten() for part in (first[0] * shared, first[1] / shared, first[2])])

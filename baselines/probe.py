@@ -63,20 +63,24 @@ class Probe:
         return {name: getattr(self, name) for name in kept}
 
 
-def choose_probe(features: np.ndarray, labels: np.ndarray, num_classes: int, held: np.ndarray) -> Probe:
+def choose_probe(
+    features: np.ndarray, labels: np.ndarray, num_classes: int, held: np.ndarray, device: str = "cpu"
+) -> Probe:
     """The probe of all rows with the penalty that is best on the rows `held`, fitted on the others.
 
     features: [n, m]; labels: int64 [n]; held: bool [n]. Constant columns get weight 0.
     """
-    rows = Rows(features, labels, num_classes, first=held)
+    rows = Rows(features, labels, num_classes, device, first=held)
     path = Path(rows, int(held.sum()))
     l2, top1, at_limit = best_penalty(path.top1)
     return rows.probe(l2, start=path.found[l2], held_out_top1=top1, at_limit=at_limit)
 
 
-def fit_probe(features: np.ndarray, labels: np.ndarray, num_classes: int, l2: float) -> Probe:
+def fit_probe(
+    features: np.ndarray, labels: np.ndarray, num_classes: int, l2: float, device: str = "cpu"
+) -> Probe:
     """The probe with a given penalty; features, labels: as in `choose_probe`."""
-    rows = Rows(features, labels, num_classes)
+    rows = Rows(features, labels, num_classes, device)
     return rows.probe(l2, start=rows.zeros())
 
 
@@ -118,9 +122,13 @@ class Rows:
     """
 
     def __init__(
-        self, features: np.ndarray, labels: np.ndarray, num_classes: int, first: np.ndarray | None = None
+        self,
+        features: np.ndarray,
+        labels: np.ndarray,
+        num_classes: int,
+        device: str,
+        first: np.ndarray | None = None,
     ):
-        device = "cuda" if torch.cuda.is_available() else "cpu"
         standard, self.mean, self.scale = standardised(features)
         order = slice(None) if first is None else np.argsort(~first, kind="stable")
         x = torch.from_numpy(standard[order]).to(device)

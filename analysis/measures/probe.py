@@ -6,6 +6,8 @@ their own, probes are fitted on the training features (docs/protocols.md, "Probe
 `gap` (about how far the objective is above its minimum) and `at_limit` (1 where the penalty is).
 """
 
+from pathlib import Path
+
 import numpy as np
 
 from analysis.measures import empty
@@ -13,16 +15,24 @@ from baselines.fitting import probes
 from baselines.representation import Representation
 from splits.store import Dataset
 
+SEARCHES = True
 OPTIONS = {}
 
 
-def measure(representation: Representation, dataset: Dataset, options: dict) -> dict[str, np.ndarray]:
-    """Raw outcomes by name; see the module's first lines."""
+def measure(
+    representation: Representation,
+    dataset: Dataset,
+    options: dict,
+    *,
+    device: str = "cpu",
+    resume_dir: Path | None = None,
+) -> dict[str, np.ndarray]:
+    """Raw outcomes by name; see the module's first lines. Nothing is kept in resume_dir."""
     labels, sizes = dataset.labels("train"), representation.sizes
     views, known = representation.classified, representation.meta.get("probes", {})
     train = representation.array("train")
     given = train, views, labels, dataset.num_classes, representation.seed
-    fitted = {} if known else probes(*given)
+    fitted = {} if known else probes(*given, device=device)
     draws, n = len({view.draw for view in views}), len(dataset.labels("val"))
     top1 = empty(representation, n, dtype=np.int32, draws=draws)
     facts = {name: empty(representation, dtype=float, draws=draws) for name in ("l2", "gap", "at_limit")}
