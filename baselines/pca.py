@@ -5,7 +5,7 @@ import numpy as np
 from baselines.fitting import mapped
 
 KIND = "fitted"
-LABEL = "PCA"
+LABEL = "PCA (centred)"  # a row with `centre: false` says so in a label of its own
 SOURCE = "fixed_feature"
 OPTIONS = {
     "centre": True,  # False: axes of the features as they are, a rotation that changes no cosine at full size

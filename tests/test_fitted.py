@@ -1,18 +1,22 @@
 """Fitted methods: their contract, and each against known answers."""
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import synthetic
 
+from analysis.measures import probe as measure_probe
+from analysis.measures import read_outcomes
 from analysis.tabulate import tabulate
 from baselines import first_features, linear_map, pca, random_features, random_projection, svd
-from baselines.embed import embed
+from baselines.embed import embed, probe_notes
 from baselines.fitting import Fit, Source, probes
 from baselines.probe import LIMITS, Probe, best_penalty, choose_probe, fit_probe, held_out, standardised
 from baselines.representation import Representation, View
+from splits.store import Dataset
 from suite.contracts import METHOD
 from suite.errors import UserError
 
@@ -126,6 +130,8 @@ def test_uncentred_pca_at_full_size_has_the_neighbours_of_its_source_and_centred
         pca.fit(given, [12], {"centre": centre}, None).transform(given.features) for centre in (False, True)
     )
     np.testing.assert_array_equal(nearest(exact), nearest(given.features))
+    as_svd = svd.fit(given, [12], {}, None).transform(given.features)
+    np.testing.assert_allclose(np.abs(exact), np.abs(as_svd), atol=1e-2)
     assert (nearest(other) != nearest(given.features)).any()
     assert np.abs(other.mean(0)).max() < 1e-4 < np.abs(exact.mean(0)).max()
 
@@ -208,6 +214,45 @@ def test_a_fitted_method_costs_its_source_its_fit_and_its_projection(tmp_path, m
         # d = 16: one column of a linear map takes 16 multiply-accumulates.
         assert cost[name, "macs_per_image", 4] == source["macs"]["16"] + (4 * 16 if columns else 0)
         assert (cost[name, "fit_macs", 0] > 0) == (columns > 0)
+
+
+def test_every_method_is_scored_by_the_suites_probe_and_none_is_fitted_twice(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    methods = dict.fromkeys(("fixed_feature", "mrl", "pca", "random_features"))
+    methods["random_features"] = {"probe_draws": 2}
+    study, layout = synthetic.build(Path(), methods=methods, tasks={"linear": None}, figures=[], seeds=[0])
+    for name in ("pca", "random_features"):
+        embed(study, study.method(name), 0, "cpu")
+    asked = []
+    monkeypatch.setattr(
+        measure_probe, "probes", lambda *given, **more: asked.append(1) or probes(*given, **more)
+    )
+    synthetic.measure(study, layout)
+    assert len(asked) == 2  # the networks, which have classifiers of their own
+    found = {name: read_outcomes(layout, name, 0, "probe") for name in methods}
+    own = {name: read_outcomes(layout, name, 0, "predict")["val/top5"][..., 0] for name in methods}
+    for name, draws in (("pca", 1), ("random_features", 2)):
+        np.testing.assert_array_equal(found[name]["val/top1"], own[name])
+        probed = Representation(layout.embeddings(name, 0)).meta["probes"]
+        assert found[name]["val/top1"].shape[:2] == (draws, 4)
+        assert [probed[f"0_{m}"]["l2"] for m in (2, 4, 8, 16)] == found[name]["penalty"][0].tolist()
+        assert all(probe["converged"] for probe in probed.values())
+    assert (found["mrl"]["val/top1"] != own["mrl"]).any()
+    data, rows = Dataset(layout.data), Representation(layout.embeddings("mrl", 0)).array("train")
+    held = held_out(len(rows), np.random.default_rng([0, 6]))
+    known = data.labels("train"), data.num_classes, held
+    assert found["mrl"]["penalty"][0, 1] == choose_probe(rows[:, :4], *known).l2
+    table = tabulate(study, "linear", layout).set_index(["method", "metric", "dim"])["value"]
+    assert table["pca", "probe_top1", 4] == table["pca", "top1", 4]
+    assert table["mrl", "probe_top1", 4] == (found["mrl"]["val/top1"][0, 1] == data.labels("val")).mean()
+
+
+def test_what_is_wrong_with_a_probe_is_noted():
+    good = fit_probe(source().features, source().labels, CLASSES, l2=1e-3)
+    found = {(0, 4): good, (0, 8): replace(good, gap=1.0), (0, 16): replace(good, at_limit=True)}
+    unsettled, at_limit = probe_notes(found)
+    assert "sizes [8] did not converge" in unsettled and "sizes [16]" in at_limit
+    assert probe_notes({(0, 4): good}) == []
 
 
 def test_probe_equals_scikit_learn():
