@@ -63,6 +63,7 @@ FAMILIES = {
 METRICS = {name.format(k=k): Metric(label.format(k=k)) for name, label in FAMILIES.items() for k in KS} | {
     # Where an evaluation has a name of its own for a metric: "evaluation metric".
     "linear top1": Metric("linear top-1 accuracy"),
+    "probe_top1": Metric("top-1 accuracy of the suite's probe"),
     "robustness top1": Metric("linear top-1 accuracy"),
     "knn top1": Metric("1-NN accuracy"),
     "fewshot top1": Metric("nearest-class-mean accuracy"),

@@ -28,7 +28,8 @@ class Items:
     [n], equal for items that are alike, as tokens of a document; intervals and tests are then over groups.
 
     kept: freezing keeps `stored`, under the name `array` (default: of evaluation, split, metric and keys).
-    compared: methods are compared on it; main: in the short answer, too. task and measure are filled in.
+    compared: methods are compared on it; main: in the short answer, too. title: for people, where the
+    evaluation has several metrics that are compared. task is filled in, and measure, the evaluation's first.
     """
 
     metric: str
@@ -42,6 +43,7 @@ class Items:
     compared: bool = True
     main: bool = False
     array: str = ""
+    title: str = ""
     task: str = ""
     measure: str = ""
 
@@ -67,7 +69,7 @@ class Items:
     def name(self) -> str:
         """For people: "1-NN", "retrieval mAP@10 of unseen classes"."""
         of = {"val": "", "query": " of unseen classes", "stream": ""}.get(self.split, f" on {self.split}")
-        return (EVALUATION.facts(self.task).NAME or f"{self.task} {self.metric}") + of
+        return (self.title or EVALUATION.facts(self.task).NAME or f"{self.task} {self.metric}") + of
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class Run:
         found = []
         for each in EVALUATION.load(task).items(run):
             array = each.array or "/".join(map(str, (task, each.split, each.metric, *each.keys.values())))
-            found.append(replace(each, task=task, measure=measure, array=array))
+            found.append(replace(each, task=task, measure=each.measure or measure, array=array))
         return found
 
     def claimed(self, task: str) -> list[Items]:

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from baselines.fitting import Source
-from baselines.probe import choose_l2, fit_probe
+from baselines.fitting import Source, probes
+from baselines.probe import Probe
 from baselines.representation import Representation, View, check_finite, write_representation
 from baselines.training import autocast, loading
 from baselines.training.batches import evaluation_batches
@@ -53,15 +53,33 @@ def embed(study: Study, method: Method, seed: int, device: str) -> None:
     if counts is None:
         counts = {m: int(w.size + b.size) for (_, m), (w, b) in facts["classifiers"].items()}
     total = sum(counts.values()) if total is None else total
+    probed = {key: each for key, each in facts["classifiers"].items() if isinstance(each, Probe)}
+    facts["notes"] = [*facts.get("notes", ()), *probe_notes(probed)]
     write_representation(
         folder,
         method=method.name,
         seed=seed,
         classifier_parameters={str(m): count for m, count in ({0: total} | counts).items()},
         data_checksum=dataset.checksum,
+        probes={f"{view}_{m}": probe.facts for (view, m), probe in probed.items()},
         provenance=provenance(seed=seed, threads=torch.get_num_threads(), device=facts.pop("device")),
         **facts,
     )
+
+
+def probe_notes(probed: dict[tuple[int, int], Probe]) -> list[str]:
+    """What a reader has to know of the probes of a method, by (view, size)."""
+    unsettled = sorted({m for (_, m), probe in probed.items() if not probe.converged})
+    at_limit = sorted({m for (_, m), probe in probed.items() if probe.at_limit})
+    notes = []
+    if unsettled:
+        notes.append(f"Its probes of sizes {unsettled} did not converge (`probes` in its meta.json).")
+    if at_limit:
+        notes.append(
+            f"The penalty of its probes of sizes {at_limit} is the largest or smallest that is tried: it may "
+            "not be the best."
+        )
+    return notes
 
 
 def trained(study: Study, method: Method, seed: int, dataset: Dataset, folder: Path, device: str) -> dict:
@@ -157,10 +175,15 @@ def fitted(study: Study, method: Method, seed: int, dataset: Dataset, folder: Pa
             for rows in evaluation_batches(len(features), BLOCK):
                 out[rows] = fit.transform(np.asarray(features[rows], np.float32))
             check_finite(out, f"{method.name}, split {name}")
+    train = np.load(folder / "train.npy", mmap_mode="r") if fit.transform else representation.array("train")
+    clock = time.perf_counter()
+    given = train, fit.views, source.labels, source.num_classes, seed
+    probed = probes(*given, known=fit.classifiers, draws=fit.probe_draws, device=device)
+    fit_seconds += time.perf_counter() - clock
     return {
         "views": fit.views,
         "splits": representation.splits,
-        "classifiers": fit.classifiers,
+        "classifiers": fit.classifiers | probed,
         "array_folder": None if fit.transform else origin,
         "parameters": fit.parameters,
         "parameters_all": fit.parameters_all,
@@ -168,7 +191,8 @@ def fitted(study: Study, method: Method, seed: int, dataset: Dataset, folder: Pa
             # Its own network is that of the size it starts from; the source's others are not needed.
             "networks": representation.meta["cost"]["networks"][-1:],
             "fit_seconds": fit_seconds,
-            "fit_macs": fit_macs,  # of gradient steps; a decomposition takes next to nothing
+            # Of gradient steps; a decomposition takes next to nothing.
+            "fit_macs": fit_macs + sum(probe.macs for probe in probed.values()),
             "projection_macs": {str(m): m * column_macs for m in method.nesting},
             # Sizes of one view are prefixes of one projection.
             "projection_macs_all_sizes": sum(max(view.sizes) for view in fit.views) * column_macs,
@@ -212,19 +236,13 @@ def from_folder(study: Study, method: Method, seed: int, dataset: Dataset, folde
         with files.create_npy(folder / f"{split}.npy", (n, given.width), np.float32) as out:
             for rows in evaluation_batches(n, BLOCK):
                 out[rows] = given.rows(split, rows)
-    rng, train = np.random.default_rng([seed, 3]), given.rows("train")
-    known, classifiers = (dataset.labels("train"), dataset.num_classes), {}
-    for place, view in enumerate(given.views):
-        features = train[:, view.columns]
-        l2 = choose_l2(features, *known, rng)
-        classifiers |= {(place, m): fit_probe(features[:, :m], *known, l2) for m in view.sizes}
+    known = dataset.labels("train"), dataset.num_classes
     return {
         "views": given.views,
         "splits": given.splits,
-        "classifiers": classifiers,
+        "classifiers": probes(given.rows("train"), given.views, *known, seed, device=device),
         "cost": {"networks": [], "stated": given.description.get("cost", {})},
         "notes": given.notes,
-        "device": "cpu",
     }
 
 

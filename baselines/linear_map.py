@@ -4,48 +4,46 @@
 
 The question behind it: once an ordinary embedding is trained, does a small projection learned after the
 fact do what MRL does? It is logistic regression of rank m. Sizes are fitted apart and lie side by side, so
-a smaller one is no prefix of a larger one. One λ serves all sizes: the best for the smallest, where it
-matters most.
+a smaller one is no prefix of a larger one. λ is chosen for every size, as a probe's is (`best_penalty`).
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn import functional as F
+from torch import Tensor
 
 from baselines.fitting import Fit
-from baselines.probe import best_l2, held_out, minimise, standardised
+from baselines.probe import Minimum, best_penalty, choose_probe, held_out, minimise, standardised
 from baselines.representation import View
 
 KIND = "fitted"
 LABEL = "Learned linear map"
 SOURCE = "fixed_feature"
-OPTIONS = {
-    "iterations": 60,  # of L-BFGS for each size
-}
-CANDIDATES = (1e-4, 1e-3, 3e-3, 1e-2)  # of λ
+OPTIONS = {}
+USUAL = (-6, -4)  # λ = 10^(k/2) that are tried at every size
+TOLERANCE, ROUGHLY = 1e-5, 1e-4  # of the gap (`probe.minimise`), and of a candidate's
+ITERATIONS = 2_000  # of L-BFGS
 
 
 def fit(source, sizes, options, rng):
     """A map per size from the training features [n, d] and labels of `source`.
 
-    The penalty is that with the best top-1 of the smallest map on held-out training rows; ties to the larger.
+    A map to more than C dimensions is that to C with zeros behind: the penalised optimum has rank C at most.
     """
     x, mean, scale = standardised(source.features)
-    axes, labels = principal_axes(x), source.labels
+    axes, held = principal_axes(x), held_out(len(x), rng)
     classes, dim = source.weight.shape
-    held = held_out(len(x), rng)
-
-    def scores(l2: float) -> np.ndarray:
-        start = axes[: sizes[0]]
-        mapping, weight, bias = fit_map(x[~held], labels[~held], classes, start, l2, options["iterations"])
-        return x[held] @ mapping.T @ weight.T + bias
-
-    l2 = best_l2(CANDIDATES, scores, labels[held])
-    classifiers, maps = {}, []
+    found, classifiers, maps, facts = {}, {}, [], {}
     for place, m in enumerate(sizes):
-        mapping, *classifier = fit_map(x, labels, classes, axes[:m], l2, options["iterations"])
-        maps.append(mapping * scale)  # acts on features less their mean
-        classifiers[place, m] = tuple(classifier)
+        rank = min(m, classes)
+        if rank not in found:
+            found[rank] = choose_map(x @ axes.T, source.labels, classes, held, rank)
+        mapping, weight, bias, facts[m] = found[rank]
+        maps.append(
+            np.pad(mapping @ axes * scale, ((0, m - rank), (0, 0)))
+        )  # acts on features less their mean
+        classifiers[place, m] = np.pad(weight, ((0, 0), (0, m - rank))), bias
     matrix, offset = np.concatenate(maps).T.astype(np.float32), mean.astype(np.float32)
     return Fit(
         View.side_by_side(sizes),
@@ -53,35 +51,90 @@ def fit(source, sizes, options, rng):
         transform=lambda block: (block - offset) @ matrix,
         # The map has to be kept as well as the classifier.
         parameters={m: m * dim + m * classes + classes for m in sizes},
-        facts={"l2": l2},
+        facts={"maps": facts},
     )
 
 
 def principal_axes(x: np.ndarray) -> np.ndarray:
-    """Orthonormal axes, largest variance first: float32 [d, d], one per row.
-
-    Not scaled to unit variance: L-BFGS would blow up the axes that hold noise.
-    """
+    """Orthonormal axes, largest variance first: float32 [d, d], one per row."""
     _, vectors = np.linalg.eigh(np.cov(x, rowvar=False))
     return vectors[:, ::-1].T.astype(np.float32)
 
 
-def fit_map(
-    x: np.ndarray, labels: np.ndarray, num_classes: int, start: np.ndarray, l2: float, iterations: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(map [m, d], weight [C, m], bias [C]), fitted together by full-batch L-BFGS.
+def choose_map(
+    x: np.ndarray, labels: np.ndarray, num_classes: int, held: np.ndarray, m: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict]:
+    """(map [m, d], weight [C, m], bias [C], how they were found), with the penalty best on the rows `held`.
 
-    x: float32 [n, d], standardised; labels: int64 [n]; start: the map to begin from, [m, d].
+    x: float32 [n, d], along its principal axes: the fit begins with the first m of them and their probe.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    features, y = torch.from_numpy(x).to(device), torch.tensor(labels, device=device)
-    mapping = torch.tensor(np.ascontiguousarray(start), device=device, requires_grad=True)
-    weight = torch.zeros(num_classes, len(start), device=device, requires_grad=True)
-    bias = torch.zeros(num_classes, device=device, requires_grad=True)
+    probe = choose_probe(x[:, :m], labels, num_classes, held, device)
+    first = torch.eye(m, x.shape[1]), *map(torch.from_numpy, probe)
+    shared = (first[1].norm() / first[0].norm()).sqrt()  # the penalty is least where both have one norm
+    begin = torch.cat([part.flatten() for part in (first[0] * shared, first[1] / shared, first[2])])
+    rows = torch.from_numpy(x).to(device), torch.tensor(labels, device=device)
+    held = torch.from_numpy(held).to(device)
+    fitted = Problem(*(part[~held] for part in rows), m, num_classes)
+    asked, answers = (part[held] for part in rows)
+    path = {}
 
-    def objective():
-        penalty = l2 / 2 * (weight.square().sum() + mapping.square().sum())
-        return F.cross_entropy(F.linear(F.linear(features, mapping), weight, bias), y) + penalty
+    def top1(l2: float) -> float:
+        nearest = min(path, key=lambda other: abs(np.log(other / l2)), default=None)
+        path[l2] = fitted.solve(l2, path.get(nearest, begin.to(device)), ROUGHLY).parameters
+        mapping, weight, bias = fitted.split(path[l2])
+        return float(((asked @ mapping.T @ weight.T + bias).argmax(1) == answers).double().mean())
 
-    minimise(objective, [mapping, weight, bias], iterations)
-    return tuple(part.detach().cpu().numpy() for part in (mapping, weight, bias))
+    l2, best, at_limit = best_penalty(top1, USUAL)
+    problem = Problem(*rows, m, num_classes)
+    found = problem.solve(l2, path[l2], TOLERANCE)
+    facts = {"l2": l2, "at_limit": at_limit, "held_out_top1": best, "converged": found.gap <= TOLERANCE}
+    facts |= {"gap": found.gap, "gradient": found.gradient, "iterations": found.iterations}
+    return (*(part.cpu().numpy() for part in problem.split(found.parameters)), facts)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a map to m dimensions is fitted on: x float32 [n, d], y int64 [n], C classes.
+
+    Parameters are one vector of the map [m, d], the weight [C, m] and the bias [C].
+    """
+
+    x: Tensor
+    y: Tensor
+    m: int
+    num_classes: int
+
+    def split(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(map, weight, bias)."""
+        sizes = self.m * self.x.shape[1], self.num_classes * self.m, self.num_classes
+        mapping, weight, bias = parameters.split(sizes)
+        return mapping.view(self.m, -1), weight.view(-1, self.m), bias
+
+    def objective(self, parameters: Tensor, l2: float) -> tuple[float, Tensor]:
+        """Its value, and its gradient."""
+        mapping, weight, bias = self.split(parameters)
+        z = self.x @ mapping.T
+        p, label = torch.softmax(z @ weight.T + bias, 1), self.y[:, None]
+        loss = -p.gather(1, label).clamp_min_(1e-38).log_().mean(dtype=torch.float64)
+        p = p.scatter_add_(1, label, p.new_full(label.shape, -1)) / len(z)
+        penalised = parameters[: -self.num_classes]
+        value = loss + l2 / 2 * penalised.square().sum(dtype=torch.float64)
+        gradient = torch.cat([((p @ weight).T @ self.x).flatten(), (p.T @ z).flatten(), p.sum(0)])
+        gradient[: -self.num_classes] += l2 * penalised
+        return float(value), gradient
+
+    def curvature(self, parameters: Tensor, l2: float) -> Tensor:
+        """About the diagonal of the Hessian."""
+        mapping, weight, bias = self.split(parameters)
+        z = self.x @ mapping.T
+        p = torch.softmax(z @ weight.T + bias, 1)
+        each = (p * (1 - p)).mean(0)[:, None].clamp_min_(1e-6)  # [C, 1]
+        of_map = (each * weight.square()).sum(0)[:, None] * self.x.square().mean(0)
+        of_weight = each * z.square().mean(0)
+        return torch.cat([of_map.flatten() + l2, of_weight.flatten() + l2, each.flatten()])
+
+    def solve(self, l2: float, start: Tensor, tolerance: float) -> Minimum:
+        """Parameters that minimise the objective."""
+        model = self.curvature(start, l2)
+        return minimise(lambda at: self.objective(at, l2), start, model, tolerance, ITERATIONS)

@@ -4,8 +4,7 @@ With a linear probe this is Rand-LP, with 1-NN Rand-FS. (The paper's own "Rand-F
 coordinates; that is `first_features`.)
 """
 
-from baselines.fitting import Fit, probes
-from baselines.probe import choose_l2
+from baselines.fitting import Fit
 from baselines.representation import View
 
 KIND = "fitted"
@@ -13,20 +12,14 @@ LABEL = "Random features"
 SOURCE = "fixed_feature"
 OPTIONS = {
     "draws": 10,  # how many random choices to average
-    "probe": True,  # fit linear classifiers; False where only neighbours are asked for
+    "probe_draws": None,  # how many of them get probes, by default all; 0 where only neighbours are asked for
 }
+AT_LEAST = {"draws": 10}  # the chance of the choice would show with fewer
 
 
 def fit(source, sizes, options, rng):
     """A permutation of the d coordinates per draw: its first m are a uniform choice of m."""
-    views, classifiers = [], {}
-    probing = options["probe"]
-    l2 = choose_l2(source.features, source.labels, source.num_classes, rng) if probing else None
-    for draw in range(options["draws"]):
-        order = rng.permutation(source.dim)
-        views.append(
-            View(tuple(sizes), source.view.start, source.view.stop, draw=draw, order=tuple(order.tolist()))
-        )
-        if probing:
-            classifiers |= probes(source.features[:, order], source, sizes, rng, view=draw, l2=l2)
-    return Fit(views, classifiers)
+    sizes, start, stop = tuple(sizes), source.view.start, source.view.stop
+    orders = [tuple(rng.permutation(source.dim).tolist()) for _ in range(options["draws"])]
+    views = [View(sizes, start, stop, draw=draw, order=order) for draw, order in enumerate(orders)]
+    return Fit(views, probe_draws=options["probe_draws"])

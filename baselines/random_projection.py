@@ -18,4 +18,4 @@ def fit(source, sizes, options, rng):
     """A Gaussian matrix [d, d]; a prefix of m of its columns projects to m dimensions."""
     dim = source.dim
     projection = (rng.standard_normal((dim, dim)) / np.sqrt(dim)).astype(np.float32)
-    return mapped(lambda block: block @ projection, source, sizes, rng)
+    return mapped(lambda block: block @ projection, source, sizes)

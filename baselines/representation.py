@@ -144,14 +144,25 @@ class Representation:
         with np.load(path) as archive:
             return dict(archive)
 
+    @property
+    def classified(self) -> list[View]:
+        """Views with classifiers: of random draws perhaps not all. Raises UserError where there is none."""
+        found = [view for view in self.views if self._name(view, view.sizes[0]) in self._classifiers]
+        if not found:
+            raise UserError(f"{self.method} has no linear classifiers; take it out of what asks for them")
+        return found
+
+    def _name(self, view: View, dim: int) -> str:
+        return f"weight_{self.views.index(view)}_{dim}"
+
     def classifier(self, view: View, dim: int) -> tuple[np.ndarray, np.ndarray]:
         """(weight float32 [C, k], bias float32 [C]) for size `dim` of a view.
 
         It applies to the first k columns of the view; k is `dim`, except for classifiers that are of rank
         `dim` but read the whole embedding (the SVD of the classifier).
         """
-        name = f"{self.views.index(view)}_{dim}"
-        return self._classifiers[f"weight_{name}"], self._classifiers[f"bias_{name}"]
+        name = self._name(view, dim)
+        return self._classifiers[name], self._classifiers[name.replace("weight", "bias")]
 
     def logits(self, split: str, view: View, dim: int, rows: slice = slice(None)) -> np.ndarray:
         """float32 [rows, C]: the method's own classifier at one size."""

@@ -2,8 +2,8 @@
 
 Linear classification: the rank-m factorisation of FF-d's classifier, Ŵ = U_m S_m V_mᵀ, bias kept. It reads
 the whole embedding, so its cost is m·(C + d); for m ≥ min(C, d) it is the classifier itself.
-1-NN and retrieval: FF-d's features in the basis of the right singular vectors of the training features,
-not centred (`pca` centres).
+1-NN, retrieval and the suite's probe: FF-d's features in the basis of the right singular vectors of the
+training features, not centred; `pca` with `centre: false` has the same.
 """
 
 import numpy as np

@@ -86,6 +86,11 @@ class Contract:
         options = defaults | given
         if missing := [key for key, value in options.items() if value == "required"]:
             raise UserError(f"{self.kind} {name} needs {', '.join(missing)}; see OPTIONS in {where}")
+        for key, least in getattr(self.facts(name), "AT_LEAST", {}).items():
+            if options[key] < least:
+                raise UserError(
+                    f"{self.kind} {name}: {key} is {options[key]}, but {where} asks for {least} or more"
+                )
         return options
 
     def load(self, name: str) -> ModuleType:
@@ -119,6 +124,7 @@ METHOD = Contract(
         "KIND": Constant(str, allowed=tuple(KINDS)),
         "LABEL": Constant(str),  # in figures
         "OPTIONS": OPTIONS,
+        "AT_LEAST": OPTIONS,  # the least value of some options
         "SOURCE": Constant(str, None),  # fitted: the method whose embeddings it starts from
         "STARTS_FROM": Constant(str, None),  # trained: the method whose full-size network it starts from
         "NETWORK_PER_SIZE": Constant(bool, False),

@@ -151,7 +151,7 @@ def test_restriction_changes_the_answer():
         return np.array([[1.0, 0.0, 2.0], [0.0, 1.0, 2.0]], np.float32)[rows]
 
     view = SimpleNamespace(sizes=(1,), draw=0)
-    toy = SimpleNamespace(sizes=(1,), draws=1, splits=["r"], method="toy", views=(view,), logits=logits)
+    toy = SimpleNamespace(sizes=(1,), splits=["r"], method="toy", classified=[view], logits=logits)
     labels = SimpleNamespace(num_classes=3, labels=lambda split: np.array([0, 1]))
     found = predict.predict(toy, "r", ("r",), labels, predict.class_restrictions(labels, "r"))
     assert found["r/top5"][0, 0, :, 0].tolist() == [2, 2]
@@ -331,15 +331,19 @@ def by_hand(task, predicted, labels, superclasses, **options):
     run, predicted = Run(named, dataset, named, 0, task, options, None), np.array(predicted)
     sizes = np.array([8, 16, 32])[: predicted.shape[1]]
     run._opened["predict"] = {"sizes": sizes, "val/top5": predicted[..., None]}
+    how = dict.fromkeys(("penalty", "gap", "at_limit"), np.full((1, len(sizes)), 0.5))
+    run._opened["probe"] = {"sizes": sizes, "val/top1": predicted[::-1], **how}
     return run
 
 
 def test_fewer_than_five_classes_have_no_top_5():
     run = by_hand("linear", [[[0, 1, 2, 0]]], [0, 1, 2, 2], ["", "", ""])
+    run._opened["probe"]["val/top1"] = np.array([[[0, 1, 2, 2]]])
     meta = {"classifier_parameters": {"0": 27, "8": 27}}
     run.__dict__["representation"] = SimpleNamespace(meta=meta, sizes=(8,))
     rows = list(linear.score(run))
     assert values(rows, "top1") == {8: 3 / 4} and values(rows, "top5") == {}
+    assert values(rows, "probe_top1") == {8: 1} and values(rows, "probe_penalty") == {8: 0.5}
     assert values(rows, "classifier_bytes") == {0: 108, 8: 108}
 
 

@@ -101,7 +101,7 @@ def test_a_study_of_own_pairs_runs_to_its_figures(tmp_path):
     methods = {
         "mrl": towers,
         "fixed_feature": towers | {"nesting": [8]},
-        "random_features": {"probe": False, "draws": 2},
+        "random_features": {"probe_draws": 0},
         "control_random": None,
     }
     backbone = {"name": "small_resnet", "dim": 8, "widths": [4, 8]}

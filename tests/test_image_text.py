@@ -125,7 +125,7 @@ def glyph_study(tmp_path_factory):
     methods = {
         "mrl": towers,
         "fixed_feature": towers | {"nesting": [8]},
-        "random_features": {"probe": False, "draws": 2},
+        "random_features": {"probe_draws": 0},
         "first_features": None,
         "control_label": None,
         "control_random": None,

@@ -23,7 +23,7 @@ from suite.errors import UserError
 from suite.study import load_study
 
 TASKS = ("retrieval", "adaptive_retrieval", "funnel_retrieval", "index_retrieval")
-METHODS = {"mrl": None, "fixed_feature": None, "random_features": {"draws": 2}}
+METHODS = {"mrl": None, "fixed_feature": None, "random_features": None}
 SIZES = (2, 4, 8, 16)
 GIVEN = {"methods": METHODS, "seeds": [0], "figures": []}
 

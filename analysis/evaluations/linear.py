@@ -1,8 +1,8 @@
-"""Linear classification: top-1 and top-5 of each method's own classifier at every size.
+"""Linear classification: top-1 and top-5 of each method's own classifier, and top-1 of the suite's probe.
 
 No test-time augmentation. Parameters and bytes of the classifier stand beside the accuracy, by size and,
 for all sizes together, as dim 0: there MRL-E halves MRL's, d·C against Σ m·C (paper, section 3;
-docs/protocols.md, "Linear classification").
+docs/protocols.md, "Linear classification"). So does how each probe was fitted.
 """
 
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from analysis.metrics import topk_hits
 from analysis.run import Items, Run
 
-MEASURES = ("predict",)
+MEASURES = ("predict", "probe")
 NAME, WORD = "linear classification", "linear"
 
 
 def items(run: Run) -> Iterator[Items]:
-    """top1 and top5 of val; a study of fewer classes has no top5."""
+    """top1 and top5 of val; a study of fewer classes has no top5. probe_top1, which is top1 of a probe's."""
     outcomes, labels = run.outcomes("predict"), run.dataset.labels("val")
     top5 = outcomes["val/top5"]  # [draws, sizes, n, 5]
     for k in (k for k in (1, 5) if k <= top5.shape[-1]):
@@ -23,12 +23,20 @@ def items(run: Run) -> Iterator[Items]:
         yield Items(
             f"top{k}", "val", outcomes["sizes"], hits, array=f"val/top{k}", compared=k == 1, main=k == 1
         )
+    probed, title = run.outcomes("probe"), f"{NAME} by the suite's probe"
+    hits = probed["val/top1"] == labels
+    yield Items("probe_top1", "val", probed["sizes"], hits, measure="probe", title=title)
 
 
 def score(run: Run) -> Iterator[dict]:
-    """Rows of the means; classifier_parameters and classifier_bytes per size and for all."""
+    """Rows of the means, of a classifier's parameters and bytes (of all sizes as 0), of the probes' fit."""
     yield from run.means()
     parameters = run.representation.meta["classifier_parameters"]
     for m in (0, *run.representation.sizes):
         yield run.row(m, "val", "classifier_parameters", parameters[str(m)], 1)
         yield run.row(m, "val", "classifier_bytes", 4 * parameters[str(m)], 1)
+    probed = run.outcomes("probe")
+    for place, m in enumerate(run.representation.sizes):
+        yield run.row(m, "val", "probe_penalty", probed["penalty"][0, place], 1)  # all draws have the first's
+        yield run.row(m, "val", "probe_gap", probed["gap"][:, place].max(), 1)
+        yield run.row(m, "val", "probe_at_limit", probed["at_limit"][:, place].max(), 1)

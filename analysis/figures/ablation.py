@@ -23,7 +23,13 @@ ARGUMENT = "group"
 REFERENCE = "mrl"  # what every ablation is compared with
 
 # What stands beside the variants apart from it.
-ALSO = {"finetuning": ("first_features",), "learning_rate": ("fixed_feature",)}
+ALSO = {
+    "finetuning": ("first_features",),
+    "learning_rate": ("fixed_feature",),
+    "maps": ("pca", "svd", "linear_map"),
+}
+# Which of linear's metrics, where it is not each method's own classifier.
+METRIC = {"maps": "probe_top1"}
 
 # The paper's task, and its name of a method → ours, in its table.
 PAPER = {
@@ -50,8 +56,8 @@ def draw(drawing):
     panels = 2 + (rows is not None)
     figure, axes = new_figure(panels, height=3.3, width_ratios=(1.2, 1.2, 1)[:panels])
     sizes = drawing.table("linear", method=methods[0], metric="top1")["dim"]
-    for axis, task in zip(axes, TABLES):
-        table = drawing.table(task, metric="top1")
+    for axis, task, metric in zip(axes, TABLES, (METRIC.get(drawing.argument, "top1"), "top1")):
+        table = drawing.table(task, metric=metric)
         dims = table.loc[table["method"].isin(methods), "dim"]
         for method in methods:
             variant(axis, table[table["method"] == method], looks[method], drawing.label(method))

@@ -18,9 +18,12 @@ from suite.errors import UserError
 from suite.layout import Layout
 
 
-def empty(representation: Representation, *shape: int, dtype) -> np.ndarray:
-    """Array [draws, sizes, *shape] for outcomes; integers start at −1, so that a gap shows."""
-    full = (representation.draws, len(representation.sizes), *shape)
+def empty(representation: Representation, *shape: int, dtype, draws: int | None = None) -> np.ndarray:
+    """Array [draws, sizes, *shape] for outcomes; integers start at −1, so that a gap shows.
+
+    draws: default all of the representation.
+    """
+    full = (representation.draws if draws is None else draws, len(representation.sizes), *shape)
     return np.full(full, np.nan if np.issubdtype(dtype, np.floating) else -1, dtype)
 
 

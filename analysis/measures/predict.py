@@ -1,11 +1,11 @@
 """Predictions of a method's own classifier at every size, for each split of seen classes.
 
 Saves per split: `<split>/top5` int64 [draws, sizes, n, ≤ 5], best first, and `<split>/confidence` float32
-[draws, sizes, n], the softmax of the best. Where a study has splits of some classes only (r, a), their
-logits are also restricted to these classes before the argmax (docs/protocols.md, "Robustness"), and so are
-those of the clean images of the same classes, the fair reference: `r/restricted` and `val@r/restricted`,
-int64 [draws, sizes, n]. Where val was embedded mirrored as well, `val+flip/…` are the predictions of the two
-logits summed.
+[draws, sizes, n], the softmax of the best; draws are those that have classifiers. Where a study has splits
+of some classes only (r, a), their logits are also restricted to these classes before the argmax
+(docs/protocols.md, "Robustness"), and so are those of the clean images of the same classes, the fair
+reference: `r/restricted` and `val@r/restricted`, int64 [draws, sizes, n]. Where val was embedded mirrored as
+well, `val+flip/…` are the predictions of the two logits summed.
 
 Logits are made from embeddings and classifiers in blocks and never kept: at ImageNet's size they would take
 more room than the embeddings.
@@ -64,10 +64,12 @@ def predict(
 ) -> dict[str, np.ndarray]:
     """Outcomes `name`/… from the logits of `splits` (the same images, seen several ways) summed."""
     n, k = len(dataset.labels(splits[0])), min(5, dataset.num_classes)
-    top = empty(representation, n, k, dtype=np.int64)
-    confidence = empty(representation, n, dtype=np.float32)
-    some = {other: empty(representation, n, dtype=np.int64) for other in restrictions}
-    sizes = [(view, m) for view in representation.views for m in view.sizes]
+    views = representation.classified
+    draws = len({view.draw for view in views})
+    top = empty(representation, n, k, dtype=np.int64, draws=draws)
+    confidence = empty(representation, n, dtype=np.float32, draws=draws)
+    some = {other: empty(representation, n, dtype=np.int64, draws=draws) for other in restrictions}
+    sizes = [(view, m) for view in views for m in view.sizes]
     for start, (view, m) in product(range(0, n, BLOCK), sizes):
         rows = slice(start, min(start + BLOCK, n))
         logits = sum(representation.logits(split, view, m, rows) for split in splits)

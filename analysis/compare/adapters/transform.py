@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from baselines.fitting import Fit, probes
+from baselines.fitting import Fit
 from baselines.representation import View, check_finite
 from suite import modules
 from suite.errors import UserError
@@ -41,11 +41,7 @@ def fit(source, sizes, options, rng):
     )
     check_finite(embedded, f"{path}: transform of train")
     check_rowwise(transform, source.features, embedded, path)
-    views = views_of(layout, sizes, path)
-    classifiers = {}
-    for place, view in enumerate(views):
-        classifiers |= probes(embedded[:, view.columns], source, view.sizes, rng, view=place)
-    return Fit(views, classifiers, transform=transform)
+    return Fit(views_of(layout, sizes, path), transform=transform)
 
 
 def functions(path):
