@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from suite.errors import UserError
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -36,6 +38,23 @@ class Layout:
 
     def figure(self, figure: str, suffix: str = "png") -> Path:
         return self.root / "figures" / self.study / f"{figure}.{suffix}"
+
+    @property
+    def search(self) -> Path:
+        """The trainings by which settings were chosen (baselines/tune.py)."""
+        return self.root / "search" / f"{self.study}.csv"
+
+    @property
+    def searched(self) -> Path:
+        """That table, else the frozen one. Raises UserError where there is neither."""
+        frozen = self.saved / "search.csv"
+        for path in (self.search, frozen):
+            if path.exists():
+                return path
+        raise UserError(
+            f"no settings were searched for: neither {self.search} nor {frozen} exists; run "
+            f"`python -m baselines.tune --study {self.study} --method …`"
+        )
 
     @property
     def saved(self) -> Path:
