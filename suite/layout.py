@@ -45,16 +45,18 @@ class Layout:
         return self.root / "search" / f"{self.study}.csv"
 
     @property
-    def searched(self) -> Path:
-        """That table, else the frozen one. Raises UserError where there is neither."""
-        frozen = self.saved / "search.csv"
-        for path in (self.search, frozen):
-            if path.exists():
-                return path
-        raise UserError(
-            f"no settings were searched for: neither {self.search} nor {frozen} exists; run "
-            f"`python -m baselines.tune --study {self.study} --method …`"
-        )
+    def searched(self) -> Path | None:
+        """That table, else the frozen one; None where there is neither."""
+        return next((path for path in (self.search, self.saved / "search.csv") if path.exists()), None)
+
+    def require_search(self) -> Path:
+        """`searched`. Raises UserError where nothing was searched for."""
+        if self.searched is None:
+            raise UserError(
+                f"no settings were searched for: there is no {self.search} and none is frozen; run "
+                f"`python -m baselines.tune --study {self.study} --method …`"
+            )
+        return self.searched
 
     @property
     def saved(self) -> Path:

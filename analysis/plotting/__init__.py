@@ -116,7 +116,7 @@ class Drawing:
 
         Raises UserError where nothing was searched for.
         """
-        return pd.read_csv(self.layout.searched)
+        return pd.read_csv(self.layout.require_search())
 
     @cached_property
     def dataset(self) -> Dataset:
