@@ -23,7 +23,7 @@ ARGUMENT = "group"
 REFERENCE = "mrl"  # what every ablation is compared with
 
 # What stands beside the variants apart from it.
-ALSO = {"finetuning": ("first_features",), "learning_rate": ("fixed_feature",)}
+ALSO = {"finetuning": ("first_features",), "learning_rate": ("fixed_feature",), "compute": ("fixed_feature",)}
 
 # The paper's task, and its name of a method → ours, in its table.
 PAPER = {

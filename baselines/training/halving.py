@@ -36,15 +36,16 @@ def search(rates: Iterable[float], head_rates: Sequence[float], rungs: Rungs, me
     Raises UserError where the best rate still is at an end of a grid that has grown by LARGEST_GROWTH.
     """
     rates = sorted(rates)
-    for _ in range(LARGEST_GROWTH + 1):
+    for left in reversed(range(LARGEST_GROWTH + 1)):
         chosen = halve([Point(rate, head) for rate in rates for head in head_rates], rungs, measure)
         beyond = {rates[0]: rates[0] / 2, rates[-1]: rates[-1] * 2}.get(chosen.learning_rate)
         if beyond is None:
             return chosen
-        print(
-            f"{chosen} is best, at an end of the grid: {beyond:g} is tried too, and the budget grows for it"
-        )
-        rates = sorted([*rates, beyond])
+        if left:
+            print(
+                f"{chosen} is best, at an end of the grid: {beyond:g} is tried too; the budget grows for it"
+            )
+            rates = sorted([*rates, beyond])
     raise UserError(
         f"the best learning rate is {chosen.learning_rate:g}, still at an end of the grid {rates[0]:g} … "
         f"{rates[-1]:g}; start from other --rates"
