@@ -237,9 +237,12 @@ def recipe_panels(drawing: Drawing, table: pd.DataFrame, task: str) -> Figure:
     """
     shown = {"baselines": drawing.shown(task, controls=True), TUNED: drawing.shown(task, group=TUNED)}
     shown = {group: methods for group, methods in shown.items() if methods}
-    widths = [1.7, 1.4][: len(shown)]
-    figure, panels = new_figure(len(shown) + 1, width_ratios=(*widths, 1), height=3.4)
+    width = 7.0 if len(shown) == 1 else 10.5
+    figure, panels = new_figure(
+        len(shown) + 1, width_ratios=[1.7] * len(shown) + [1], width=width, height=3.4
+    )
     for axes, (group, methods) in zip(panels, shown.items()):
+        axes.sharey(panels[0])
         curves(drawing, axes, table, methods)
         if len(shown) > 1:
             axes.set_title("each tuned" if group == TUNED else "one recipe for all")
