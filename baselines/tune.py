@@ -47,7 +47,7 @@ RUNGS = ((None, 1), (4, 3), (2, 8))
 FOLDS = 5
 COLUMNS = ["method", "network", *SEARCHED, "rung", "seed", "scored_on", "n", "dim", "top1", "images_seen"]
 COLUMNS += ["chosen", "conditions"]
-ORDER = ["network", *SEARCHED, "seed", "scored_on", "dim"]
+KEY = ["network", *SEARCHED, "seed", "scored_on"]  # tells one training from others
 
 
 # --- what it is measured on -----------------------------------------------------------------------
@@ -136,13 +136,13 @@ class Trial:
     @property
     def key(self) -> tuple:
         """What tells it from others, as its rows in the table have it."""
-        return (self.network, *self.point, self.seed, self.part.name)
+        return (self.network, *map(float, self.point), self.seed, self.part.name)
 
 
 class Record:
     """Trainings of one method that were done, on disk: a row per size, and beside them the hits on each item.
 
-    Rows of other data or settings are left out: the table is of one search.
+    Rows of other data or settings are left out, since the table is of one search; so are those without hits.
     """
 
     def __init__(self, study: Study, method: Method, parts: Sequence[Part]):
@@ -154,29 +154,28 @@ class Record:
         current = table["conditions"] == table["network"].map(self.conditions)
         if len(table) and not current.all():
             print(f"{self.path}: {(~current).sum()} rows of other data or settings are left out")
-        self.rows = table[current].to_dict("records")
+        rows = table[current].to_dict("records")
+        self.rows = [row for row in rows if np.isnan(row["top1"]) or self.items(key(row)).exists()]
 
     @property
     def done(self) -> set[tuple]:
         """Keys of the trainings that were done."""
-        return {
-            (row["network"], *(row[k] for k in SEARCHED), row["seed"], row["scored_on"]) for row in self.rows
-        }
+        return set(map(key, self.rows))
 
-    def items(self, trial: Trial) -> Path:
-        """The file with a trial's hits, bool [sizes, n]."""
-        name = "-".join(map(str, trial.key)).replace(" ", "_")
+    def items(self, key: tuple) -> Path:
+        """The file with the hits of a training, bool [sizes, n]; none of one that diverged."""
+        name = "-".join(map(str, key)).replace(" ", "_")
         return self.folder / "items" / f"{name}.npy"
 
     def add(self, trial: Trial, rung: int, hits: dict[int, np.ndarray] | None, seen: int) -> None:
         """Keep a training; hits None: it diverged, and its one row has no size and no accuracy."""
-        row = dict(zip(("network", *SEARCHED, "seed", "scored_on"), trial.key), rung=rung, images_seen=seen)
+        row = dict(zip(KEY, trial.key), rung=rung, images_seen=seen)
         row |= {"method": self.method.name, "chosen": False, "conditions": self.conditions[trial.network]}
         if hits is None:
-            self.items(trial).unlink(missing_ok=True)  # of a search that this one replaces
+            self.items(trial.key).unlink(missing_ok=True)  # of a search that this one replaces
             self.rows.append(row | {"n": 0, "dim": 0, "top1": np.nan})
         else:
-            files.write_npy(self.items(trial), np.stack([*hits.values()]))
+            files.write_npy(self.items(trial.key), np.stack([*hits.values()]))
             self.rows += [row | {"n": len(hit), "dim": m, "top1": hit.mean()} for m, hit in hits.items()]
         self.write()
 
@@ -185,7 +184,7 @@ class Record:
 
         trials: of one point, for each seed those of every network and part.
         """
-        if not all(self.items(trial).exists() for some in trials for trial in some):
+        if not all(self.items(trial.key).exists() for some in trials for trial in some):
             return np.array([[np.nan]])
         return np.stack([self.accuracy(some) for some in trials])
 
@@ -193,7 +192,7 @@ class Record:
         """The same of one seed: float [n]."""
         by_part: dict[str, list[np.ndarray]] = {}
         for trial in trials:
-            by_part.setdefault(trial.part.name, []).append(np.load(self.items(trial)))
+            by_part.setdefault(trial.part.name, []).append(np.load(self.items(trial.key)))
         return np.concatenate([np.concatenate(hits).mean(0) for hits in by_part.values()])
 
     def choose(self, networks: Iterable[str], point: Point) -> None:
@@ -208,7 +207,12 @@ class Record:
         """Write the table."""
         with files.write_aside(self.path) as aside:
             # In an order that does not tell which of several jobs was done first.
-            pd.DataFrame(self.rows)[COLUMNS].sort_values(ORDER).to_csv(aside, index=False)
+            pd.DataFrame(self.rows)[COLUMNS].sort_values([*KEY, "dim"]).to_csv(aside, index=False)
+
+
+def key(row: dict) -> tuple:
+    """Which training a row of the table is of: as `Trial.key`."""
+    return tuple(row[name] for name in KEY)
 
 
 def read(path: Path) -> pd.DataFrame:

@@ -172,6 +172,10 @@ def test_a_search_goes_on_where_it_was_and_its_table_says_everything(study, plan
     assert table.query("learning_rate == 1.6")["top1"].isna().all()
     planted.clear()
     assert tune.tune(study, mrl, **SMALL) == found and not planted
+    lost = next((study.layout.search.with_suffix("") / "items").glob("*.npy"))
+    lost.unlink()
+    assert tune.tune(study, mrl, **SMALL) == found and len(planted) == 1 and lost.exists()
+    planted.clear()
     other = synthetic.Study(study.config | {"training": TRAINING | {"epochs": 2}}, study.path)
     tune.tune(other, other.method("mrl"), **SMALL)
     assert len(planted) == 24  # of another length: nothing of it is known
