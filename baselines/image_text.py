@@ -22,6 +22,7 @@ from splits.words.wordpieces import PAD
 from suite.errors import UserError
 
 KIND = "trained"
+HEADS = False
 LABEL = "MRL"
 NEEDS = ("captions",)
 OPTIONS = {

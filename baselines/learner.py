@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from baselines.nested import check_weights, cross_entropy, logits, nested_loss
 from baselines.representation import View
@@ -13,7 +14,7 @@ class Learner(nn.Module):
     """A backbone with a nested classifier, trained with the nested cross-entropy.
 
     head: NestedHeads or TiedHead; None where `classifier` is overridden. weights: c_m in the order of sizes,
-    default all 1.
+    default all 1. total: Σ c_m that they are scaled to, default their own.
 
     Methods that train otherwise subclass it and override `loss` (and, where their features are not one
     forward of the backbone, `features`, `features_at`, `views` and `forwards`).
@@ -22,12 +23,14 @@ class Learner(nn.Module):
     forwards = 1  # passes that serve all sizes of one image
     single_process = False  # whether processes cannot share a training: a method decides by its own batches
 
-    def __init__(self, backbone: nn.Module, head: nn.Module | None, sizes: Sequence[int], weights=None):
+    def __init__(
+        self, backbone: nn.Module, head: nn.Module | None, sizes: Sequence[int], weights=None, total=None
+    ):
         super().__init__()
         self.backbone = backbone
         self.head = head
         self.sizes = tuple(sizes)
-        self.weights = check_weights(sizes, weights)
+        self.weights = check_weights(sizes, weights, total)
 
     def features(self, images: Tensor) -> Tensor:
         """images: float [n, channels, height, width] → what is stored as embedding [n, D]."""
@@ -67,6 +70,18 @@ class Learner(nn.Module):
     def classifier(self, m: int) -> tuple[Tensor, Tensor]:
         """(weight [C, m], bias [C]) of size m."""
         return self.head.linear(m)
+
+    @property
+    def head_parameters(self) -> list[nn.Parameter]:
+        """What `training.head_rate` is about: parameters that nothing but the classifiers is made of."""
+        return [] if self.head is None else list(self.head.parameters())
+
+    def trained_logits(self, images: Tensor) -> dict[int, Tensor]:
+        """Logits [n, C] by size, of the sizes that training optimises: what settings are chosen by."""
+        z = self.features(images)
+        return {
+            m: F.linear(z[:, view.prefix(m)], *self.classifier(m)) for view in self.views for m in view.sizes
+        }
 
     @property
     def classifier_parameters(self) -> int:

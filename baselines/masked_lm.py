@@ -19,6 +19,7 @@ from splits.words.wordpieces import MASK, PAD, SPECIAL, choose_masked
 from suite.errors import UserError
 
 KIND = "trained"
+HEADS = False
 LABEL = "MRL (tied token head)"
 OPTIONS = {
     "loss_weights": None,  # c_m in the order of nesting; None: all 1, as in the paper
@@ -55,6 +56,11 @@ class MaskedLM(Learner):
                     "set data.vocabulary_file to the vocab.txt beside the checkpoint"
                 )
             head.weight.data.copy_(known)
+
+    @property
+    def head_parameters(self) -> list[nn.Parameter]:
+        """None: the head's matrix is the embeddings that tokens come in by."""
+        return []
 
     def encode(self, tokens: Tensor) -> Tensor:
         """tokens: int64 [n, L] → the last layer [n, L, d]."""

@@ -10,9 +10,11 @@ KIND = "trained"
 LABEL = "MRL-E"
 OPTIONS = {
     "loss_weights": None,  # c_m in the order of nesting; None: all 1, as in the paper
+    "loss_total": None,  # Σ c_m to which they are scaled, so that the network's gradient keeps its scale
 }
 
 
 def build(backbone, num_classes, sizes, options):
     """A learner on `backbone` ([n, C, H, W] → [n, d]) with one head tied across sizes."""
-    return Learner(backbone, TiedHead(num_classes, sizes), sizes, options["loss_weights"])
+    weights = options["loss_weights"], options["loss_total"]
+    return Learner(backbone, TiedHead(num_classes, sizes), sizes, *weights)

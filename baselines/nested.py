@@ -7,7 +7,7 @@ elsewhere. MRL gives each size its own head; MRL-E ties them to the columns of o
 """
 
 from collections.abc import Callable, Sequence
-from math import isfinite
+from math import inf, isfinite
 from numbers import Real
 
 import torch
@@ -23,8 +23,19 @@ def nested_loss(criterion: Callable[[int], Tensor], sizes: Sequence[int], weight
     return torch.stack(terms).sum()
 
 
-def check_weights(sizes: Sequence[int], weights: Sequence[float] | None) -> tuple[float, ...]:
-    """The loss weights c_m as a tuple; raises UserError when they do not fit the sizes."""
+def check_weights(
+    sizes: Sequence[int], weights: Sequence[float] | None, total: float | None = None
+) -> tuple[float, ...]:
+    """The loss weights c_m as a tuple, scaled to the sum `total`; raises UserError when they do not fit.
+
+    >>> check_weights([8, 16], [3, 1], total=2)
+    (1.5, 0.5)
+    """
+    if total is not None:
+        if not isinstance(total, Real) or not 0 < total < inf:
+            raise UserError(f"loss_total must be a number above 0, not {total!r}")
+        own = check_weights(sizes, weights)
+        return tuple(c * total / sum(own) for c in own)
     if weights is None:
         return (1.0,) * len(sizes)
     if not isinstance(weights, Sequence) or not all(isinstance(c, Real) and isfinite(c) for c in weights):

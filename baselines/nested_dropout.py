@@ -4,8 +4,6 @@
 
 Late units are seldom drawn, and learn slowly for it. Unit sweeping answers that: when the loss of the next
 longer prefix has stopped falling, its unit is frozen and only longer prefixes are drawn from then on.
-
-Its options are chosen on a split of train (`python -m baselines.tune`), as every method's learning rate is.
 """
 
 from math import isfinite
@@ -22,7 +20,7 @@ from suite.errors import UserError
 KIND = "trained"
 LABEL = "Nested dropout"
 OPTIONS = {
-    "rho": 0.98,  # prefixes are about 1 / (1 − ρ) long; chosen on a split of train
+    "rho": 0.98,  # prefixes are about 1 / (1 − ρ) long
     "window": 50,  # steps over which the loss of the next prefix is averaged; 0: no unit sweeping
     "tolerance": 0.01,  # converged: from one window to the next the loss falls by less than this share
 }

@@ -48,9 +48,17 @@ class SlimmableLearner(Learner):
         # One matrix, sliced by width, as in the original slimmable networks.
         super().__init__(backbone, TiedHead(num_classes, (backbone.dim,)), sizes)
 
+    def by_width(self, images: Tensor) -> list[Tensor]:
+        """Features [n, d_w] of every width, widest first."""
+        return [self.backbone(images, width) for width in reversed(range(len(self.backbone.widths)))]
+
+    def trained_logits(self, images: Tensor) -> dict[int, Tensor]:
+        """Logits [n, C] of every width, by its number of features: no truncated prefix is trained for."""
+        return {z.shape[1]: logits(self.head, z, z.shape[1]) for z in self.by_width(images)}
+
     def loss(self, images: Tensor, labels: Tensor, label_smoothing: float, rng: np.random.Generator):
         """(Σ over widths of the mean cross-entropy, logits [n, C] by size for the log)."""
-        features = [self.backbone(images, width) for width in reversed(range(len(self.backbone.widths)))]
+        features = self.by_width(images)
         by_width = [logits(self.head, z, z.shape[1]) for z in features]
         loss = torch.stack([cross_entropy(scores, labels, label_smoothing) for scores in by_width]).sum()
         with torch.no_grad():

@@ -58,16 +58,24 @@ def prepare(
     settings, images = study.trained_with(network), dataset["train"].images
     channels = images.shape[-1]
     learner = build_learner(settings, dataset.num_classes, channels, seed, seen_captions(dataset))
-    starts_from = study.methods[study.network(network).method].starts_from
+    starts_from = study.method(study.network(network).method).starts_from
     if starts_from:
-        first = study.layout.network(study.methods[starts_from].networks[-1].name, seed)
+        first = study.layout.network(study.method(starts_from).networks[-1].name, seed)
         started, normalise, _ = load_network(first)
         learner.start_from(started)
         return learner, normalise, first  # its inputs stay scaled as they were
+    return learner, input_scale(settings, images), None
+
+
+def input_scale(settings: dict, images: np.ndarray) -> Normalise:
+    """How inputs are scaled of a network that starts from no other of the study.
+
+    settings: Study.trained_with(network); images: uint8 [n, H, W, C], those it is trained on.
+    """
     # Weights from elsewhere expect inputs scaled as theirs were.
     if METHOD.facts(settings["baseline"]).READY or settings["backbone"].get("init_weights"):
-        return learner, Normalise(IMAGENET_MEAN, IMAGENET_STD), None
-    return learner, Normalise.of(images), None
+        return Normalise(IMAGENET_MEAN, IMAGENET_STD)
+    return Normalise.of(images)
 
 
 def train_network(study: Study, network: str, seed: int, device: str, group: Group, own_device: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from suite.errors import UserError
-from suite.study import Study, load_study
+from suite.study import RECIPES, Study, load_study
 
 
 def add_study(parser: argparse.ArgumentParser) -> None:
@@ -16,18 +16,25 @@ def add_study(parser: argparse.ArgumentParser) -> None:
 
 
 def add_seeds(parser: argparse.ArgumentParser) -> None:
-    """Add --seeds, for what is made from several runs."""
+    """Add --seeds and --recipes, for what is made from several runs."""
     parser.add_argument("--seeds", type=int, nargs="+", help="default: the study's own")
+    parser.add_argument("--recipes", choices=RECIPES, nargs="+", help="default: the study's own, else paper")
 
 
 def study(args: argparse.Namespace) -> Study:
-    """The study of --study, with the seeds of --seeds if given."""
-    return load_study(args.study, **({"seeds": args.seeds} if args.seeds else {}))
+    """The study of --study, with the seeds of --seeds and the recipes of --recipes if given."""
+    given = {"seeds": args.seeds, "recipes": args.recipes}
+    return load_study(args.study, **{key: value for key, value in given.items() if value})
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Add --seed and --device."""
     parser.add_argument("--seed", type=int, default=0, help="seed of the run (default 0)")
+    add_device(parser)
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add --device."""
     which = "cpu, cuda, cuda:1 …; auto (default) takes a GPU if there is one"
     parser.add_argument("--device", default="auto", help=which)
 

@@ -114,8 +114,9 @@ SOURCE = Contract(
         "OPTIONS": Constant(dict),
         "PROVIDES": NAMES,  # what its data have beyond images and labels
         "OUTSIDE": Constant(bool, False),  # defines outside(options): what else decides its data
+        "TUNES": Constant(bool, False),  # defines tune(options, count, threads): images to choose settings on
     },
-    lambda facts: [("build",), ("outside",)][: 1 + facts.OUTSIDE],
+    lambda facts: [("build",), *[("outside",)] * facts.OUTSIDE, *[("tune",)] * facts.TUNES],
 )
 METHOD = Contract(
     "method",
@@ -128,6 +129,7 @@ METHOD = Contract(
         "SOURCE": Constant(str, None),  # fitted: the method whose embeddings it starts from
         "STARTS_FROM": Constant(str, None),  # trained: the method whose full-size network it starts from
         "NETWORK_PER_SIZE": Constant(bool, False),
+        "HEADS": Constant(bool, True),  # trained: has classifiers apart from its network
         "READY": Constant(bool, False),  # trained: elsewhere, its weights lie at the option `path`
         "NEEDS": NAMES,  # what the data must have beyond images and labels
     },
@@ -173,7 +175,7 @@ FIGURE = Contract(
     "analysis/figures",
     {
         "TABLES": Constant(tuple),  # evaluations whose tables it is drawn from
-        "INPUTS": NAMES,  # what else it reads: data, logs
+        "INPUTS": NAMES,  # what else it reads: data, logs, search
         "MEASURES": NAMES,  # measures whose outcomes it reads
         # What follows the file's name in the figure's: a split, a group of methods, a method or none, a list.
         "ARGUMENT": Constant((str, tuple), (), allowed=("split", "group", "method")),

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from suite.errors import UserError
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -36,6 +38,25 @@ class Layout:
 
     def figure(self, figure: str, suffix: str = "png") -> Path:
         return self.root / "figures" / self.study / f"{figure}.{suffix}"
+
+    @property
+    def search(self) -> Path:
+        """The trainings by which settings were chosen (baselines/tune.py)."""
+        return self.root / "search" / f"{self.study}.csv"
+
+    @property
+    def searched(self) -> Path | None:
+        """That table, else the frozen one; None where there is neither."""
+        return next((path for path in (self.search, self.saved / "search.csv") if path.exists()), None)
+
+    def require_search(self) -> Path:
+        """`searched`. Raises UserError where nothing was searched for."""
+        if self.searched is None:
+            raise UserError(
+                f"no settings were searched for: there is no {self.search} and none is frozen; run "
+                f"`python -m baselines.tune --study {self.study} --method …`"
+            )
+        return self.searched
 
     @property
     def saved(self) -> Path:

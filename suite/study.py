@@ -5,7 +5,7 @@ in a second and the command lines agree with it.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -30,6 +30,11 @@ CURVES = ("linear", "knn")
 MARGIN = 0.01
 """One point: the margin of a study that states none. Half a point takes test images by the ten thousand."""
 
+# How methods are trained. `paper`: all alike, by the section `training`, as in the paper; `tuned`: besides,
+# each with settings that were searched for (section `tuned`). A method of one recipe is none of the other.
+RECIPES = ("paper", "tuned")
+TUNED = "tuned"  # also the group of the second recipe's methods, and how their names end
+
 
 @dataclass(frozen=True)
 class Network:
@@ -44,6 +49,7 @@ class Network:
 class Method:
     """One row of the study's `methods`: a baseline (a file in baselines/) with options, under a name.
 
+    training: settings of its networks; by_size: of single networks, where each size has its own.
     kind: "trained" (has networks of its own), "fitted" (on the training embeddings of `source`) or
     "control" (given the labels or nothing at all: the ceiling and the floor of every evaluation).
     """
@@ -56,6 +62,7 @@ class Method:
     nesting: tuple[int, ...]
     options: dict = field(default_factory=dict)
     training: dict = field(default_factory=dict)
+    by_size: dict[int, dict] = field(default_factory=dict)
     tasks: tuple[str, ...] | None = None
     source: str | None = None
     starts_from: str | None = None
@@ -91,7 +98,13 @@ class Study:
         self.title: str = config["title"]
         self.nesting: tuple[int, ...] = tuple(config["nesting"])
         self.seeds: tuple[int, ...] = tuple(config["seeds"])
-        self.figures: tuple[str, ...] = tuple(config["figures"])
+        self.recipes: tuple[str, ...] = tuple(config.get("recipes", RECIPES[:1]))
+        # What shows a search belongs to the recipe that came out of it.
+        self.figures: tuple[str, ...] = tuple(
+            name
+            for name in config["figures"]
+            if TUNED in self.recipes or "search" not in FIGURE.facts(self.figure_module(name)[0]).INPUTS
+        )
         self.training: dict = config["training"]
         self.backbone: dict = config["backbone"]
         self.source: str = config["data"]["source"]
@@ -109,8 +122,9 @@ class Study:
             check_nesting(self.interpolated, self.dim, f"{self.path}: interpolated")
         # Every name and option is resolved now, so that a wrong one fails before the first job.
         provided = SOURCE.facts(self.source).PROVIDES
-        for method in self.methods.values():
+        for method in self.declared.values():
             self._check_needs(f"method {method.name}", METHOD.facts(method.baseline).NEEDS, provided)
+            self._check_training(method)
         for task in self.tasks:
             self.task_methods(task)
             for name in (task, *self.reads(task)):
@@ -130,10 +144,45 @@ class Study:
                     f"sources that do: {', '.join(have)}"
                 )
 
+    def _check_training(self, method: Method) -> None:
+        """Raise UserError for settings of a training that nothing in the method could follow."""
+        for settings in (method.training, *method.by_size.values()):
+            rate = settings.get("head_rate", 1)
+            if method.kind == "trained" and rate != 1 and not METHOD.facts(method.baseline).HEADS:
+                raise UserError(
+                    f"{self.path}: head_rate of {method.name} is {rate}, but {method.baseline} has no "
+                    "classifiers apart from its network; allowed: 1"
+                )
+        allowed = method.nesting if method.network_per_size else ()
+        if wrong := set(method.by_size) - set(allowed):
+            raise UserError(
+                f"{self.path}: by_size of {method.name} names {sorted(wrong)}; allowed: "
+                f"{', '.join(map(str, allowed)) or 'nothing, since one network serves all its sizes'}"
+            )
+
     @cached_property
     def methods(self) -> dict[str, Method]:
-        """Methods by name, in the order of the file."""
+        """Methods by name, in the order of the file: those of the recipes that are run."""
+        tuned = TUNED in self.recipes
+        return {name: method for name, method in self.declared.items() if tuned or method.group != TUNED}
+
+    @cached_property
+    def declared(self) -> dict[str, Method]:
+        """Methods of all recipes by name, those of `tuned` last; a job of one method finds it here."""
         methods = {name: self._method(name, given or {}) for name, given in self.config["methods"].items()}
+        tuned = self.config.get("tuned", {})
+        if TUNED in self.recipes and not tuned:
+            raise UserError(
+                f"{self.path}: recipes has tuned, but the section `tuned`, with settings to train by, is "
+                "missing; `python -m baselines.tune` searches for them"
+            )
+        for name, settings in tuned.items():
+            second = self._tuned(name, settings or {}, methods)
+            if second.name in methods:
+                raise UserError(
+                    f"{self.path}: methods.{second.name} has the name of what `tuned` makes of {name}"
+                )
+            methods[second.name] = second
         for method in methods.values():
             for other in (method.source, method.starts_from):
                 if other is not None and other not in methods:
@@ -142,6 +191,33 @@ class Study:
                         f"study's methods ({', '.join(methods)})"
                     )
         return methods
+
+    def _tuned(self, name: str, settings: dict, methods: dict[str, Method]) -> Method:
+        """The second method that a row of `tuned` stands for: options alike, trained or fitted otherwise.
+
+        Raises UserError for a method that the study lacks, and where there is nothing to train otherwise.
+        """
+        where = f"{self.path}: tuned.{name}"
+        if name not in self.config["methods"]:
+            raise unknown("method", name, self.config["methods"], f"tuned of {self.path}")
+        method = methods[name]
+        again = {"name": f"{name}_{TUNED}", "label": f"{method.label}, {TUNED}", "group": TUNED}
+        if method.kind == "trained" and not method.starts_from:
+            if not settings:
+                raise UserError(
+                    f"{where} needs settings, such as learning_rate; `python -m baselines.tune` finds them"
+                )
+            own, by_size = split_by_size(settings)
+            return replace(method, **again, training=method.training | own, by_size=method.by_size | by_size)
+        if method.kind != "fitted" or settings:
+            what = "trained on from another network" if method.starts_from else method.kind
+            raise UserError(
+                f"{where}: allowed are methods trained from fresh weights, with settings, and fitted ones, "
+                f"with none; {name} is {what}"
+            )
+        if method.source not in self.config.get(TUNED, {}):
+            raise UserError(f"{where} starts from {method.source}, which is not among {TUNED} itself")
+        return replace(method, **again, source=f"{method.source}_{TUNED}")
 
     def _method(self, name: str, given: dict) -> Method:
         baseline = given.get("baseline", name)
@@ -153,6 +229,7 @@ class Study:
         for task in given.get("tasks", ()):
             if task not in EVALUATION.names():
                 raise unknown("evaluation", task, EVALUATION.names(), f"methods.{name}.tasks of {self.path}")
+        training, by_size = split_by_size(given.get("training", {}))
         return Method(
             name=name,
             baseline=baseline,
@@ -161,7 +238,8 @@ class Study:
             group=given.get("group", "baselines"),
             nesting=nesting,
             options=options,
-            training=self.training | given.get("training", {}),
+            training=self.training | training,
+            by_size=by_size,
             tasks=tuple(given["tasks"]) if "tasks" in given else None,
             source=given.get("source", facts.SOURCE),
             starts_from=facts.STARTS_FROM,
@@ -169,10 +247,10 @@ class Study:
         )
 
     def method(self, name: str) -> Method:
-        """The method called `name`; raises UserError with the names there are."""
-        if name not in self.methods:
-            raise unknown("method", name, self.methods, self.path)
-        return self.methods[name]
+        """The method called `name`, of any recipe; raises UserError with the names there are."""
+        if name not in self.declared:
+            raise unknown("method", name, self.declared, self.path)
+        return self.declared[name]
 
     def origin(self, name: str) -> str | None:
         """The trained method whose network a method's embeddings come from: its own, or the one it was fitted
@@ -189,10 +267,11 @@ class Study:
         return {net.name: net for method in self.methods.values() for net in method.networks}
 
     def network(self, name: str) -> Network:
-        """The network called `name`; raises UserError with the names there are."""
-        if name not in self.networks:
-            raise unknown("network", name, self.networks, self.path)
-        return self.networks[name]
+        """The network called `name`, of any recipe; raises UserError with the names there are."""
+        networks = {net.name: net for method in self.declared.values() for net in method.networks}
+        if name not in networks:
+            raise unknown("network", name, networks, self.path)
+        return networks[name]
 
     @cached_property
     def tasks(self) -> dict[str, dict]:
@@ -315,10 +394,11 @@ class Study:
     def trained_with(self, network: str) -> dict:
         """All settings that decide a network's weights; a change in them, and only that, retrains it."""
         net = self.network(network)
-        method = self.methods[net.method]
+        method = self.method(net.method)
+        own = method.by_size.get(net.sizes[-1], {})
         return {
             "backbone": self.backbone,
-            "training": method.training,
+            "training": method.training | own,
             "baseline": method.baseline,
             "options": method.options,
             "sizes": list(net.sizes),
@@ -327,11 +407,22 @@ class Study:
     def ready_weights(self, network: str) -> list[Path]:
         """Files and folders from outside that a network's weights come from; they may be missing."""
         net = self.network(network)
-        method = self.methods[net.method]
+        method = self.method(net.method)
         named = [self.backbone.get("init_weights"), self.backbone.get("checkpoint")]
         if METHOD.facts(method.baseline).READY:
             named.append(method.options["path"].replace("{m}", str(net.sizes[-1])))
         return [Path(path) for path in named if path]
+
+
+def split_by_size(training: dict) -> tuple[dict, dict[int, dict]]:
+    """(settings of all networks, settings of single ones by size), from a `training` section with by_size.
+
+    >>> split_by_size({"epochs": 3, "by_size": {8: {"learning_rate": 0.1}}})
+    ({'epochs': 3}, {8: {'learning_rate': 0.1}})
+    """
+    rest = {key: value for key, value in training.items() if key != "by_size"}
+    # JSON, in which frozen studies are kept, has no keys but text.
+    return rest, {int(size): settings for size, settings in training.get("by_size", {}).items()}
 
 
 def check_nesting(sizes: tuple[int, ...], dim: int, where: str) -> None:

@@ -79,6 +79,8 @@ def config(**overrides) -> dict:
         },
         **overrides,
     }
+    if "methods" not in overrides:
+        config = {"recipes": ["paper", "tuned"], "tuned": {"mrl": {"learning_rate": 0.2}}} | config
     return config if "figures" in config else config | {"figures": figures()}
 
 
@@ -97,7 +99,20 @@ def build(folder: Path, seed: int = 0, **overrides) -> tuple[Study, Layout]:
             planted.write_method(layout, method, run_seed, dataset, codes, rng, splits=labels)
             for network in method.networks:
                 write_log(layout.network(network.name, run_seed) / "log.csv", network.sizes)
+    if "tuned" in study.recipes:
+        write_search(layout)
     return study, layout
+
+
+def write_search(layout: Layout) -> None:
+    """A search for MRL's rate, with networks of two sizes, in which 0.2 is chosen."""
+    table = pd.DataFrame(
+        product((0.1, 0.2, 0.4), (1000, 1001), (2, 16)), columns=["learning_rate", "seed", "dim"]
+    )
+    table = table.assign(method="mrl", network="mrl", head_rate=1.0, scored_on="tune", n=COUNTS["val"])
+    table = table.assign(top1=0.5 + table["seed"] % 10 / 10, chosen=table["learning_rate"] == 0.2)
+    with files.write_aside(layout.search) as aside:
+        table.to_csv(aside, index=False)
 
 
 def write_log(path: Path, sizes: tuple[int, ...]) -> None:

@@ -17,7 +17,11 @@ REGISTERED = [(contract, name) for contract in CONTRACTS for name in contract.na
 
 # What is called by position, per function of a contract.
 ARGUMENTS = {
-    "data source": {"build": ["writer", "options", "threads"], "outside": ["options"]},
+    "data source": {
+        "build": ["writer", "options", "threads"],
+        "outside": ["options"],
+        "tune": ["options", "count", "threads"],
+    },
     "method": {
         "build": ["backbone", "num_classes", "sizes", "options"],
         "fit": ["source", "sizes", "options", "rng"],

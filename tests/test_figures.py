@@ -11,7 +11,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.container import BarContainer, ErrorbarContainer
 from matplotlib.text import Text
 
-from analysis.figures import neighbour_grid
+from analysis.figures import neighbour_grid, rate_envelope
 from analysis.plotting import LOOKS, Drawing, as_shown, look, metric_of, over_seeds, save, use_style, whiskers
 from analysis.plotting.pictures import paste
 from analysis.plotting.retrieval import paper_pairs
@@ -87,6 +87,33 @@ def test_a_figure_of_saved_tables_says_what_it_shows(saved, name, tmp_path, monk
     figure, drawing = drawn(study, layout, name)
     (task,) = FIGURE.facts(name).TABLES
     check(figure, drawing, {*items.values(), *drawing.table(task)["n"]})
+
+
+def test_a_point_of_the_rate_envelope_is_its_seeds_mean_and_is_left_out_where_one_diverged(
+    finished, tmp_path
+):
+    rows = [(0.1, 1000, 8, 0.2, False), (0.1, 1000, 16, 0.4, False), (0.1, 1001, 8, 0.4, False)]
+    rows += [(0.1, 1001, 16, 0.6, False), (0.2, 1000, 8, 0.5, True), (0.4, 1000, 0, np.nan, False)]
+    table = pd.DataFrame(rows, columns=["learning_rate", "seed", "dim", "top1", "chosen"]).assign(head_rate=1)
+    points = rate_envelope.by_point(table).set_index("learning_rate")
+    assert points.loc[0.1, ["value", "low", "high"]].tolist() == pytest.approx([40, 30, 50])
+    assert points["chosen"].tolist() == [False, True, False] and np.isnan(points.loc[0.4, "value"])
+    # Networks that were searched for apart have a panel each: other points were trained of them.
+    both = pd.concat([table.assign(network="ff_8", dim=8), table[:2].assign(network="ff_16", dim=16)])
+    assert [title for title, _ in rate_envelope.apart(both)] == [", 8", ", 16"]
+    assert len(rate_envelope.apart(pd.concat([table.assign(network=name) for name in "ab"]))) == 1
+    refused(
+        finished[0],
+        Layout("synthetic", tmp_path),
+        "rate_envelope",
+        "no settings were searched for: .* run `python",
+    )
+
+
+def test_a_recipe_has_a_panel_of_its_own(finished):
+    figure, drawing = drawn(*finished, "linear")
+    paper, tuned, _ = ({line.get_label() for line in axes.containers} for axes in figure.axes)
+    assert drawing.label("mrl") in paper and tuned == {drawing.label("mrl_tuned")}
 
 
 def test_no_figure_is_left_out():

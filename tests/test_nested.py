@@ -57,6 +57,18 @@ def test_loss_and_gradients_equal_a_plain_loop(name, weights):
             assert (ours - theirs).abs().max() < 1e-10
 
 
+@pytest.mark.parametrize("name", ["mrl", "mrl_e"])
+def test_weights_are_scaled_to_a_total(name):
+    images, labels = batch()
+    for given, scaled in ((None, [2, 2, 2]), ([2.0, 1.0, 1.0], [3, 1.5, 1.5])):
+        model = learner(name, loss_weights=given, loss_total=6)
+        loss, _ = model.loss(images, labels, 0.1, RNG)
+        assert abs(loss - plain_loss(model, images, labels, scaled)) < 1e-10
+    for total in (0, -1, "6", float("nan")):
+        with pytest.raises(UserError, match="loss_total must be a number above 0"):
+            learner(name, loss_total=total)
+
+
 def test_sizes_of_the_tied_head_are_slices():
     head = TiedHead(CLASSES, SIZES)
     weight, bias = head.linear(4)

@@ -392,7 +392,7 @@ def test_a_folder_as_it_was_handed_in_is_as_good_as_its_files(here, tmp_path):
 def test_numbers_that_snakemake_left_as_text_are_numbers_again(here):
     given = {"baseline": "mrl", "label": "Boosted", "loss_weights": ["2", "0.5", "1", "1"]}
     added = with_method(here[0], "boosted", given).methods["boosted"]
-    assert added.label == "Boosted" and added.options == {"loss_weights": [2, 0.5, 1, 1]}
+    assert added.label == "Boosted" and added.options["loss_weights"] == [2, 0.5, 1, 1]
 
 
 @pytest.mark.parametrize(("name", "check"), [("leakage", "identical_rows"), ("constant", "constant_columns")])

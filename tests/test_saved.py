@@ -8,6 +8,7 @@ import frozen
 import numpy as np
 import pandas as pd
 import pytest
+import synthetic
 
 from analysis.compare import freeze as module
 from analysis.compare.freeze import BUDGET, freeze, size
@@ -149,6 +150,19 @@ def test_the_budget_drops_ids_first_then_networks_of_late_seeds_and_says_so(copi
         freeze(study, 1000)
     assert Saved(layout.saved).runs  # a freeze that fails leaves what was there
     assert not list(layout.saved.parent.glob(".*"))  # and nothing beside it
+
+
+def test_the_search_for_settings_is_frozen_and_stays(copied):
+    study, layout = copied
+    assert layout.searched is None
+    synthetic.write_search(layout)
+    found = layout.search.read_text()
+    freeze(study)
+    layout.search.unlink()  # as in a fresh checkout
+    freeze(study)
+    kept = layout.saved / "search.csv"
+    assert layout.searched == kept and kept.read_text() == found
+    assert Saved(layout.saved).manifest["files"]["search.csv"] == files.sha256(kept)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import io
 import zipfile
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from PIL import Image
 from small import build
 
 from analysis.figures.contact_sheet import contact_sheet
+from baselines import tune
 from splits.glyphs import reference_network, rendering, typefaces
 from splits.images import pictures
 from splits.sources import glyphs, image_folder, omniglot
@@ -212,6 +214,19 @@ def test_glyph_images_are_the_ones_they_were(glyph_dataset):
     for name in ("train", "val", "v2", "sketch", "r", "database", "query", "stream"):
         digest.update(np.ascontiguousarray(glyph_dataset[name].images[::3]).tobytes())
     assert digest.hexdigest() == "c18a26f462caad9234857267e7702629302eeb714ed47b4190e3838c1bec1536"
+
+
+def test_images_to_tune_on_are_drawn_apart_and_stand_in_no_split(glyph_dataset, monkeypatch):
+    study = SimpleNamespace(source="glyphs", source_options=glyph_dataset.manifest["options"])
+    (part,) = tune.parts_of(study, glyph_dataset, 70, None, 1)
+    assert part.name == "tune" and np.bincount(part.labels).tolist() == [4] * 20  # every class as often
+    (again,) = tune.parts_of(study, glyph_dataset, 70, None, 2)
+    np.testing.assert_array_equal(again.images, part.images)
+    assert "tune" not in ROLES  # no split of the data, so nothing else can read them
+    part.images[3] = glyph_dataset["val"].images[1]
+    monkeypatch.setattr(glyphs, "tune", lambda *given, **more: (part.images, part.labels))
+    with pytest.raises(UserError, match="image 3 that was drawn to tune on is row 1 of val"):
+        tune.parts_of(study, glyph_dataset, 70, None, 1)
 
 
 def test_images_do_not_depend_on_the_number_of_processes(catalogue):

@@ -1,5 +1,6 @@
 """Study files: what they must hold, what follows from them, and what a wrong one is told."""
 
+import json
 import re
 
 import pytest
@@ -55,9 +56,77 @@ def test_only_what_decides_the_weights_is_in_the_settings_of_a_network():
     assert Study(tiny(training__epochs=3)).trained_with("mrl") != base
 
 
+@pytest.mark.parametrize("path", sorted(STUDIES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_papers_recipe_is_one_for_all_methods_and_ablations_keep_the_scale_of_the_gradient(path):
+    study = load_study(path.stem)
+    trained = [method for method in study.methods.values() if method.kind == "trained"]
+    for method in trained:
+        # What is trained on from another network is no recipe from fresh weights.
+        if method.group == "baselines" and not method.starts_from:
+            assert method.training == study.training and not method.by_size
+        if method.name == "mrl_long":
+            assert method.training["epochs"] == len(study.nesting) * study.training["epochs"]
+        if method.baseline == "mrl" and study.name == "glyphs":
+            weights = method.options["loss_weights"] or [1] * len(method.nesting)
+            assert len(study.nesting) == (method.options["loss_total"] or sum(weights))
+
+
+TUNED = {
+    "mrl": {"learning_rate": 0.8, "head_rate": 4},
+    "fixed_feature": {"by_size": {8: {"learning_rate": 0.2}}},
+}
+
+
+def test_a_tuned_method_is_a_second_one_with_settings_or_a_source_of_its_own():
+    changes = {"tuned": TUNED | {"svd": None}, "figures": ["linear", "rate_envelope"]}
+    study = Study(tiny(**changes, recipes=["paper", "tuned"]))
+    mrl, again = study.methods["mrl"], study.methods["mrl_tuned"]
+    assert again.training == mrl.training | TUNED["mrl"] and again.options == mrl.options
+    assert (again.label, again.group, study.methods["svd_tuned"].source) == (
+        "MRL, tuned",
+        "tuned",
+        "fixed_feature_tuned",
+    )
+    rates = [study.trained_with(f"fixed_feature_tuned_{m}")["training"]["learning_rate"] for m in (4, 8)]
+    assert rates == [0.1, 0.2] and "by_size" not in study.trained_with("fixed_feature_tuned_8")["training"]
+    assert "mrl_tuned" in [m.name for m in study.task_methods("knn")]
+    assert "mrl_tuned" not in [m.name for m in study.task_methods("cost")]
+    # Not run unless it is asked for, nor is the figure of its search drawn; but a job of it finds it.
+    paper = Study(tiny(**changes))
+    assert "mrl_tuned" not in paper.methods and "mrl_tuned" not in paper.networks
+    assert paper.figures == ("linear",) and study.figures == ("linear", "rate_envelope")
+    assert paper.method("mrl_tuned") == again
+    assert paper.trained_with("mrl_tuned") == study.trained_with("mrl_tuned")
+    # As a frozen study has it, whose keys are text.
+    assert Study(json.loads(json.dumps(study.config))).methods == study.methods
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"recipes": ["paper", "tuned"]}, "recipes has tuned, but the section `tuned`, .* is missing"),
+        ({"recipes": ["tuned"]}, "recipes: .*'tuned'.* is not one of"),
+        ({"tuned": {"mlr": {"learning_rate": 1}}}, "unknown method 'mlr' \\(did you mean 'mrl'"),
+        ({"tuned": {"mrl": None}}, "tuned.mrl needs settings, such as learning_rate"),
+        ({"tuned": {"svd": None}}, "tuned.svd starts from fixed_feature, which is not among tuned itself"),
+        (
+            {"tuned": {"control_label": None}},
+            "allowed are .* fitted ones, with none; control_label is control",
+        ),
+        ({"tuned": TUNED | {"svd": {"learning_rate": 1}}}, "allowed are methods trained .*; svd is fitted"),
+        (
+            {"tuned": {"mrl": {"by_size": {4: {"epochs": 3}}}}},
+            "by_size of mrl_tuned names \\[4\\]; allowed: nothing",
+        ),
+        ({"tuned": {"fixed_feature": {"by_size": {5: {"epochs": 3}}}}}, "names \\[5\\]; allowed: 4, 8"),
+        ({"methods__mrl_tuned": {"baseline": "mrl"}, "tuned": TUNED}, "methods.mrl_tuned has the name"),
+        ({"methods__mrl": {"group": "tuned"}}, "methods.mrl.group: .*should not be valid"),
+        ({"training__by_size": {}}, "training: .* should not be valid"),
+        ({"training__head_rate": 0}, "head_rate: 0 is less than or equal to the minimum"),
+        (
+            {"methods__masked_lm": {"training": {"head_rate": 4}}},
+            "head_rate of masked_lm is 4, but masked_lm has no classifiers apart from its network",
+        ),
         ({"nesting": [4, 16]}, "size 16 is longer than the embedding, which has 8 dimensions"),
         ({"nesting": [8, 4]}, "must increase strictly"),
         ({"nesting": [4, 4]}, "must increase strictly"),

@@ -13,7 +13,7 @@ from small import Killed, kill, killed_after, weights
 from baselines import benchmark
 from baselines import train as command
 from baselines.train import train_network
-from baselines.training import DEFAULTS, train
+from baselines.training import DEFAULTS, make_optimiser, train
 from baselines.training.batches import Normalise, augment, training_rows
 from baselines.training.checkpoint import Checkpoint
 from baselines.training.distributed import Group
@@ -45,21 +45,54 @@ def run(seed=0, resume=None, learner=None, conditions="", **changes):
 def test_same_seed_same_weights_other_seed_others():
     first, again, other = (weights(run(seed)[0]) for seed in (0, 0, 1))
     assert torch.equal(first, again) and not torch.equal(first, other)
+    assert torch.equal(first, weights(run(head_rate=1)[0]))
 
 
 def test_methods_of_one_seed_start_from_the_same_backbone():
     assert torch.equal(weights(fresh(name="mrl_e").backbone), weights(fresh().backbone))
 
 
-@pytest.mark.parametrize("step", [1, 5, 7, 14])  # 5 steps an epoch: at an epoch's end, and within one
-def test_a_killed_run_continues_to_the_same_bits(step, tmp_path, monkeypatch):
+HEADED = ("mrl", "mrl_e", "fixed_feature", "slimmable", "nested_dropout", "mrl_sampled")
+
+
+@pytest.mark.parametrize("name", HEADED)
+def test_a_head_rate_multiplies_the_step_of_the_classifiers_alone(name):
+    options = {"window": 0} if name == "nested_dropout" else {}
+
+    def step(**changes):
+        learner = small.learner(name, [4, 8], BACKBONE, **options)
+        before = {key: value.clone() for key, value in learner.named_parameters()}
+        run(learner=learner, epochs=1, batch_size=40, weight_decay=0.1, **changes)  # one step of all images
+        return {key: value.detach() - before[key] for key, value in learner.named_parameters()}
+
+    plain, one, four = step(), step(head_rate=1), step(head_rate=4)
+    for key, moved in plain.items():
+        assert torch.equal(one[key], moved)
+        expected = 4 * moved if key.startswith("head.") else moved
+        torch.testing.assert_close(four[key], expected, rtol=1e-4, atol=1e-6)
+    assert any(plain[key].any() for key in plain if key.startswith("head."))
+
+
+def test_a_head_rate_of_what_has_no_classifiers_of_its_own_is_refused():
+    learner = small.learner("masked_lm", [4, 8], small.ENCODER, classes=20)
+    with pytest.raises(
+        UserError, match="head_rate is 4, but MaskedLM has no classifiers apart from its network"
+    ):
+        make_optimiser(learner, DEFAULTS | TRAINING | {"head_rate": 4})
+
+
+@pytest.mark.parametrize(
+    ("step", "changes"),  # 5 steps an epoch: at an epoch's end, and within one
+    [(1, {}), (5, {}), (7, {}), (14, {}), (7, {"head_rate": 4})],
+)
+def test_a_killed_run_continues_to_the_same_bits(step, changes, tmp_path, monkeypatch):
     monkeypatch.setattr("baselines.training.checkpoint.SECONDS", -1)
-    uninterrupted, whole = run(resume=tmp_path / "whole.pt")
+    uninterrupted, whole = run(resume=tmp_path / "whole.pt", **changes)
     state = tmp_path / "state.pt"
-    with pytest.raises(Killed):
-        run(learner=killed_after(step + 1, fresh()), resume=state)  # the state after `step` steps is on disk
+    with pytest.raises(Killed):  # the state after `step` steps is on disk
+        run(learner=killed_after(step + 1, fresh()), resume=state, **changes)
     assert state.exists()
-    continued, rest = run(resume=state)
+    continued, rest = run(resume=state, **changes)
     assert torch.equal(weights(continued), weights(uninterrupted))
     columns = ["epoch", "dim", "loss", "train_top1", "lr"]
     pd.testing.assert_frame_equal(rest.log[columns], whole.log[columns], check_exact=True)

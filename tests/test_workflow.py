@@ -95,6 +95,9 @@ def bare(copy):
     requests["a space"] = ["-n", "-p", "results/data/tiny/manifest.json", "--forceall"]
     requests["a space"] += ["--config", "study=my study.yaml"]
     requests["no weights"] = [FIGURES, "--config", "study=imagenet_released"]
+    tuned = "tuned: {mrl: {learning_rate: 0.2}}\n"
+    (copy / "tuned.yaml").write_text((copy / TINY).read_text() + tuned)
+    requests["recipes"] = ["-n", "-p", FIGURES, "--config", "study=tuned.yaml", "recipes=[paper,tuned]"]
     requests["lint"] = ["--lint"]
     return dict(zip(requests, snakemake(copy, *requests.values())))
 
@@ -120,6 +123,12 @@ def test_every_study_plans_without_its_data(name, bare):
 def test_what_is_wrong_is_told_before_any_job(request_, message, bare, copy):
     assert bare[request_].startswith("failed") and message in bare[request_]
     assert not (copy / "results/data/imagenet_released").exists()
+
+
+def test_both_recipes_are_run_when_they_are_asked_for(bare):
+    assert jobs_of(bare["recipes"])["train"] == 5
+    assert re.search(r"analysis.tabulate .* --seeds 0 --recipes paper tuned", bare["recipes"])
+    assert re.search(r"baselines.train --study tuned.yaml --network mrl_tuned", bare["recipes"])
 
 
 def test_lint_is_clean_and_a_study_whose_path_has_a_space_is_one_argument(bare):

@@ -60,9 +60,9 @@ def collect(items: Iterable[Items]) -> dict[str, np.ndarray]:
 def freeze(study: Study, budget: int = BUDGET) -> Path:
     """Write results/saved/<study> from the finished study; returns the folder.
 
-    Everything is written beside the old folder, which is replaced at the end. Tables and outcomes are always
-    kept; then, as long as the budget lasts, networks and neighbour ids, earlier seeds first. What was left
-    out is in the manifest with the reason.
+    Everything is written beside the old folder, which is replaced at the end. Tables, outcomes and the search
+    for settings, if there was one, are always kept; then, as long as the budget lasts, networks and neighbour
+    ids, earlier seeds first. What was left out is in the manifest with the reason.
 
     Raises UserError when a run is missing or was made on other data, when tables are of other seeds, when
     seeds that are saved would be lost, and when tables and outcomes alone exceed the budget.
@@ -96,6 +96,8 @@ def write_frozen(study: Study, aside: Path, budget: int) -> None:
         check_data(run)
     for task in study.tasks:
         copy_file(study.layout.table(task), aside / "tables" / f"{task}.csv")
+    if study.layout.searched:  # what the settings of the recipe `tuned` were chosen by
+        copy_file(study.layout.searched, aside / "search.csv")
     entries = []
     for run in finished_runs(study):
         kept = kept_items(run, study.frozen_measures(run.method.name))

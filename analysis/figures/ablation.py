@@ -26,6 +26,7 @@ REFERENCE = "mrl"  # what every ablation is compared with
 ALSO = {
     "finetuning": ("first_features",),
     "learning_rate": ("fixed_feature",),
+    "compute": ("fixed_feature",),
     "maps": ("pca", "svd", "linear_map"),
 }
 # Which of linear's metrics, where it is not each method's own classifier.

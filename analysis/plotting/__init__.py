@@ -20,7 +20,7 @@ from suite.errors import UserError
 from suite.files import write_aside
 from suite.layout import Layout
 from suite.modules import ROOT
-from suite.study import Study
+from suite.study import TUNED, Study
 
 # Okabe and Ito's colours, told apart by colour-blind readers; a marker and a line style say it again.
 LOOKS = {
@@ -114,6 +114,13 @@ class Drawing:
         self.among(table, [method])
         return method, table[table["method"] == method]
 
+    def search(self) -> pd.DataFrame:
+        """The trainings by which settings were chosen (baselines/tune.py), fresh or frozen.
+
+        Raises UserError where nothing was searched for.
+        """
+        return pd.read_csv(self.layout.require_search())
+
     @cached_property
     def dataset(self) -> Dataset:
         """The study's data."""
@@ -128,10 +135,13 @@ class Drawing:
         others = [name for name in self.study.methods if name not in LOOKS]
         return look(method, others.index(method) if method in others else 0)
 
-    def shown(self, task: str | None = None, controls: bool = False) -> list[str]:
-        """Methods of the main results (of an evaluation, or all): no ablations, and controls if asked for."""
+    def shown(self, task: str | None = None, controls: bool = False, group: str = "baselines") -> list[str]:
+        """Methods of the main results (of an evaluation, or all): no ablations, and controls if asked for.
+
+        group: another one, such as `tuned`.
+        """
         methods = self.study.methods.values() if task is None else self.study.task_methods(task)
-        return [m.name for m in methods if m.group == "baselines" and (controls or m.kind != "control")]
+        return [m.name for m in methods if m.group == group and (controls or m.kind != "control")]
 
     def conditions(self, split: str | None = "val", bars: str | None = "95 % over test items") -> str:
         """One line under a figure: study, items of the split it is about, seeds, what the bars are.
@@ -152,7 +162,8 @@ def look(method: str, place: int = 0, taken: Container[str] = ()) -> dict:
     Else those at `place` of a sequence without the colours that are `taken`.
     """
     others = [pair for pair in zip(SEQUENCE * len(MARKERS), MARKERS * len(SEQUENCE)) if pair[0] not in taken]
-    color, marker, line = LOOKS.get(method) or (*others[place % len(others)], "-")
+    # A method looks alike in both recipes: no figure has both on the same axes.
+    color, marker, line = LOOKS.get(method.removesuffix(f"_{TUNED}")) or (*others[place % len(others)], "-")
     return {"color": color, "marker": marker or None, "linestyle": line}
 
 
@@ -234,6 +245,28 @@ def curves(drawing: Drawing, axes: Axes, table: pd.DataFrame, methods: Sequence[
         curve(drawing, axes, method, rows)
     size_axis(axes, means["dim"])
     axes.set_ylabel(metric_of(table).axis)
+
+
+def recipe_panels(drawing: Drawing, table: pd.DataFrame, task: str, over: str = "test items") -> Figure:
+    """Every method's curve against size, a panel per recipe of the study; at the right the paper's own.
+
+    table: rows of `task` of one metric, whose intervals are over what `over` says.
+    """
+    shown = {"baselines": drawing.shown(task, controls=True), TUNED: drawing.shown(task, group=TUNED)}
+    shown = {group: methods for group, methods in shown.items() if methods}
+    width = 7.0 if len(shown) == 1 else 10.5
+    figure, panels = new_figure(
+        len(shown) + 1, width_ratios=[1.7] * len(shown) + [1], width=width, height=3.4
+    )
+    for axes, (group, methods) in zip(panels, shown.items()):
+        axes.sharey(panels[0])
+        curves(drawing, axes, table, methods)
+        if len(shown) > 1:
+            axes.set_title("each tuned" if group == TUNED else "one recipe for all")
+    headline(figure, drawing.conditions(bars=f"95 % over {over}"))
+    paper_panel(panels[-1], task, "top1")
+    legend_below(figure, panels[0])
+    return figure
 
 
 def curve_panels(

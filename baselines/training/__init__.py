@@ -5,6 +5,7 @@ loading         stored images on the device early enough
 meter           loss and accuracy per size: the log
 checkpoint      the state of an unfinished run
 distributed     several processes that compute what one would
+halving         which of several settings is best, from a few trainings each
 networks        trained networks on disk, and what they cost
 """
 
@@ -23,6 +24,7 @@ from baselines.training.batches import Normalise, training_batches
 from baselines.training.checkpoint import Checkpoint
 from baselines.training.distributed import Group, objective, synchronised_batch_norm
 from baselines.training.meter import Meter
+from suite.errors import UserError
 
 # Values of a study's `training` section that it may leave out.
 DEFAULTS = {
@@ -30,6 +32,7 @@ DEFAULTS = {
     "optimizer": "sgd",  # the paper's for ResNet50; adamw for transformers
     "momentum": 0.9,  # the paper's; of sgd
     "nesterov": True,  # the paper's recipe has plain momentum
+    "head_rate": 1,  # the classifiers' learning rate over that of the network below; the paper's is 1
     "weight_decay": 5e-4,  # not on batch norm or biases, as in the paper
     "label_smoothing": 0.1,  # the paper's
     "precision": "auto",  # bfloat16 where the device computes in it, else float32
@@ -71,7 +74,7 @@ def train(
     checkpoint: where an unfinished run is kept and continued from; the caller removes it when the network is
     written. progress: whether to show a bar.
 
-    Raises UserError when the loss stops being finite.
+    Raises Diverged when the loss stops being finite.
     """
     settings = DEFAULTS | settings
     check_labels(labels, len(images))
@@ -166,18 +169,37 @@ def check_labels(labels: np.ndarray, images: int) -> None:
         raise ValueError("labels must be ≥ 0 and there must be at least one")
 
 
-def make_optimiser(module: nn.Module, settings: dict) -> torch.optim.Optimizer:
-    """SGD with momentum, or AdamW; weight decay on matrices and filters only, as in the paper's recipe."""
-    trainable = [p for p in module.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": settings["weight_decay"]},
-        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    rate, momentum = settings["learning_rate"], settings["momentum"]
+def make_optimiser(learner: Learner, settings: dict) -> torch.optim.Optimizer:
+    """SGD with momentum, or AdamW; weight decay on matrices and filters only, as in the paper's recipe.
+
+    Raises UserError for a head_rate other than 1 where there are no classifiers that it could be of.
+    """
+    rate, momentum, faster = settings["learning_rate"], settings["momentum"], settings["head_rate"]
+    trainable = [p for p in learner.parameters() if p.requires_grad]
+    groups = by_decay(trainable, settings["weight_decay"])
+    if faster != 1:
+        heads = {id(p) for p in learner.head_parameters}
+        if not heads:
+            raise UserError(
+                f"training.head_rate is {faster}, but {type(learner).__name__} has no classifiers apart from "
+                "its network; allowed: 1"
+            )
+        # The network's groups stay first: the log's rate is that of the first group.
+        groups = by_decay([p for p in trainable if id(p) not in heads], settings["weight_decay"])
+        own = by_decay([p for p in trainable if id(p) in heads], settings["weight_decay"])
+        groups += [group | {"lr": rate * faster} for group in own]
     if settings["optimizer"] == "adamw":
         return torch.optim.AdamW(groups, lr=rate, betas=ADAM_BETAS, fused=True)
     nesterov = settings["nesterov"] and momentum > 0
     return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=nesterov, fused=True)
+
+
+def by_decay(parameters: list[nn.Parameter], weight_decay: float) -> list[dict]:
+    """Two groups for an optimiser: what decays, and what does not (batch norm, biases)."""
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
 
 
 def one_cycle(step: int, steps: int, warmup: float) -> float:

@@ -10,6 +10,10 @@ from baselines.training.distributed import Group
 from suite.errors import UserError
 
 
+class Diverged(UserError):
+    """A training whose loss stopped being finite."""
+
+
 class Meter:
     """The rows of a training's log: means over an epoch, counted without leaving the device.
 
@@ -48,11 +52,11 @@ class Meter:
         }
 
     def close_epoch(self, epoch: int, lr: float, seconds: float) -> None:
-        """Add a row per size and begin to count anew. Raises UserError when the loss is not finite."""
+        """Add a row per size and begin to count anew. Raises Diverged when the loss is not finite."""
         found = self.totals()
         loss = found["loss"] / found["batches"]
         if not np.isfinite(loss):
-            raise UserError(
+            raise Diverged(
                 f"training diverged: the loss of epoch {epoch} is {loss}; lower training.learning_rate "
                 "or raise training.warmup in the study's file"
             )

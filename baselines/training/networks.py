@@ -34,8 +34,9 @@ def build_learner(
     torch.manual_seed(seed)
     backbone = build_backbone(settings["backbone"], channels)
     baseline = settings["baseline"]
+    options = METHOD.options(baseline, settings["options"])  # a saved network may lack a younger one
     more = {"captions": captions} if "captions" in METHOD.facts(baseline).NEEDS else {}
-    return METHOD.load(baseline).build(backbone, num_classes, settings["sizes"], settings["options"], **more)
+    return METHOD.load(baseline).build(backbone, num_classes, settings["sizes"], options, **more)
 
 
 def macs_per_image(learner: Learner, images: Tensor) -> dict:

@@ -23,6 +23,7 @@ from splits.images import pictures
 from splits.store import DatasetWriter, Split, class_table
 from suite.errors import UserError
 
+TUNES = True
 OPTIONS = {
     "seed": 0,  # chooses the classes and draws every image
     "classes": 100,  # characters that are trained on
@@ -153,6 +154,22 @@ def build(writer: DatasetWriter, options: dict, threads: int) -> None:
         artist.write(writer, "r", plan, rendering.RENDITION)
         artist.write(writer, "stream", plan_stream(artist, seen, unseen, options))
         write_naturally_hard(writer, artist, np.sort(rng.choice(seen, fifth, replace=False)), options)
+
+
+def tune(options: dict, count: int, threads: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images to choose settings on, like those of val, from a generator of their own; no part of the data.
+
+    Every class of train equally often, `count` in all or a little more: uint8 [n, 32, 32, 1], int64 [n].
+    """
+    check(options)
+    check_whole("tune", {"images": count}, images=1)
+    classes, characters = choose_classes(options)
+    seen = np.flatnonzero(classes["seen"])
+    with pictures.pool(threads) as run:
+        artist = Artist(options["seed"], characters, run)
+        plan = artist.plan("tune", seen, -(-count // len(seen)))
+        images = np.concatenate(list(artist.images("tune", plan, rendering.NATURAL)))
+    return images, plan["label"].to_numpy(np.int64)
 
 
 def check(options: dict) -> None:

@@ -25,9 +25,7 @@ from suite.contracts import (
 from suite.errors import UserError, unknown
 from suite.study import load_study, study_name
 
-ALLOWED = (
-    "study seeds method against imagenet21k imagenet4k_rule imagenet4k_check".split()
-)
+ALLOWED = "study seeds recipes method against imagenet21k imagenet4k_rule imagenet4k_check".split()
 
 
 def listed(key):
@@ -44,8 +42,9 @@ try:
         raise UserError(
             f"seeds must be whole numbers, as in seeds=[0,1,2], not {config['seeds']}"
         )
-    SEEDS = {"seeds": list(map(int, listed("seeds")))} if "seeds" in config else {}
-    STUDY = load_study(config["study"], **SEEDS)
+    CHANGES = {"seeds": list(map(int, listed("seeds")))} if "seeds" in config else {}
+    CHANGES |= {"recipes": listed("recipes")} if "recipes" in config else {}
+    STUDY = load_study(config["study"], **CHANGES)
     # What decides the data beside the options where a source reads the user's own: files, and settings.
     OUTSIDE_FILES, OUTSIDE_SETTINGS = [], {}
     if SOURCE.facts(STUDY.source).OUTSIDE:
@@ -59,6 +58,8 @@ LAYOUT = STUDY.layout
 # another spelling of the same study is no reason to run anything again.
 STUDY_ARGUMENT = f"--study {shlex.quote(study_name(config['study']))}"
 SEEDS_ARGUMENT = f"--seeds {' '.join(map(str, STUDY.seeds))}"
+if "recipes" in config:  # else the file's own
+    SEEDS_ARGUMENT += f" --recipes {' '.join(STUDY.recipes)}"
 
 # One job per GPU where this machine has any (the default profile sets how many jobs may hold one), and none
 # asked for where it has not: jobs then run side by side on the cores.
@@ -168,9 +169,19 @@ def figure_inputs(wildcards):
     if "logs" in facts.INPUTS:
         for name in STUDY.networks:
             yield from (LAYOUT.network(name, s) / "log.csv" for s in STUDY.seeds)
+    if "search" in facts.INPUTS:
+        yield searched()
     for method, measure in STUDY.measured():
         if measure in facts.MEASURES:
             yield from (LAYOUT.outcomes(method, seed, measure) for seed in STUDY.seeds)
+
+
+def searched():
+    """The table of the search for settings: no rule makes it, since it takes hours."""
+    try:
+        return LAYOUT.require_search()
+    except UserError as error:
+        raise WorkflowError(str(error))
 
 
 def measured_before(wildcards):
