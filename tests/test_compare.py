@@ -203,6 +203,20 @@ def test_other_training_data_or_another_protocol_are_refused(here, monkeypatch):
         saved.refuse(Dataset(layout.data))
 
 
+def test_probes_of_the_old_protocol_are_not_compared(here):
+    study, layout = here
+    saved, items = Saved(layout.saved), measured(study, layout)
+    saved.manifest = saved.manifest | {"protocol": 1}
+    saved.refuse(Dataset(layout.data))
+    both = [saved_method(saved, study, name) for name in ("mrl", "pca")]
+    found = judge(replace(both[0], name="new", label="new"), both, items, study.nesting, resamples=9)
+    assert dict(found.refused)["linear classification against PCA (centred)"].startswith(
+        "it was saved with one"
+    )
+    assert set(found.differences.query("task == 'linear'")["baseline"]) == {"mrl"}
+    assert "pca" in set(found.differences.query("task == 'knn'")["baseline"])
+
+
 def test_other_settings_of_a_measure_are_left_out_with_the_reason(here):
     study, layout = here
     saved, dataset = Saved(layout.saved), Dataset(layout.data)
@@ -248,11 +262,13 @@ def test_the_page_has_the_verdict_and_opens_offline(here, tmp_path):
     for heading in ("Differences", "Cost", "What could not be compared", "Conditions"):
         assert f"## {heading}\n" in text and f"<h2>{heading}</h2>" in page
     assert (
-        "Against **PCA** it is" in text and "Against **MRL** it is" in text and "Against **FF** it is" in text
+        "Against **PCA (centred)** it is" in text
+        and "Against **MRL** it is" in text
+        and "Against **FF** it is" in text
     )
     assert "| 1-NN |" in text and "identical on every item" in text and "of these networks" in text
     assert "train_seconds (stated) | 3 |" in text and "not known" in text
-    assert "Mine &lt;b&gt;" in page and "<b>PCA</b>" in page
+    assert "Mine &lt;b&gt;" in page and "<b>PCA (centred)</b>" in page
     assert not re.search(r'(?:src|href)="(?!data:)', page) and "data:image/png;base64," in page
     assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     rows = out.with_suffix(".csv").read_text().splitlines()

@@ -41,7 +41,7 @@ class Compared:
     """One method as it is compared: what was measured per item, and its conditions, by seed.
 
     outcomes: what `freeze.collect` returns. runs: sizes, costs, provenance. origin: the network that it
-    starts from (`Study.origin`).
+    starts from (`Study.origin`). withheld: why it is not compared, by evaluation.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Compared:
     outcomes: dict[int, dict[str, np.ndarray]]
     runs: dict[int, SavedRun]
     origin: str | None = None
+    withheld: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -151,8 +152,8 @@ def judge(
         for base in baselines:
             mine, its = (each.items(what, some) for each, some in zip((new, base), seeds[base.name]))
             named = f"{what.name} against {base.label}"
-            if its is None:
-                refused.append((named, f"not measured for {base.label}"))
+            if its is None or what.task in base.withheld:
+                refused.append((named, base.withheld.get(what.task, f"not measured for {base.label}")))
                 continue
             dims = [m for m in nesting if m in mine and m in its]
             left = [m for m in nesting if m not in dims]
@@ -249,7 +250,7 @@ def new_method(study: Study, dataset: Dataset, name: str) -> tuple[Compared, lis
         outcomes[seed], runs[seed] = collect(items), describe(run)
         notes += run.representation.meta.get("notes", [])
     origin = network_of(study, name)
-    return Compared(name, method.label, outcomes, runs, origin, tuple(dict.fromkeys(notes))), items
+    return Compared(name, method.label, outcomes, runs, origin, notes=tuple(dict.fromkeys(notes))), items
 
 
 def network_of(study: Study, name: str) -> str | None:
@@ -263,7 +264,8 @@ def saved_method(saved: Saved, study: Study, name: str) -> Compared:
     seeds = saved.methods[name]
     runs = {seed: saved.run(name, seed) for seed in seeds}
     outcomes = {seed: saved.outcomes(name, seed) for seed in seeds}
-    return Compared(name, runs[seeds[0]].label, outcomes, runs, network_of(study, name))
+    origin, withheld = network_of(study, name), saved.withheld(name)
+    return Compared(name, runs[seeds[0]].label, outcomes, runs, origin, withheld)
 
 
 def chosen(saved: Saved, against: Sequence[str] | None) -> list[str]:

@@ -23,8 +23,13 @@ from suite import files
 from suite.errors import UserError, unknown
 from suite.study import Method
 
-PROTOCOL = 1
-"""Raised when a number of the suite comes to mean something else; other protocols are not compared."""
+PROTOCOL = 2
+"""Raised when a number of the suite comes to mean something else; newer protocols are not compared."""
+
+WITHHELD = {
+    1: ("fitted", "linear", "it was saved with one probe penalty for all sizes: too low at small ones")
+}
+"""What of older protocols is not compared: the kind of method, the evaluation, and why."""
 
 SAVED = "saved_"  # in front of a source's name: its network is the frozen one
 
@@ -131,12 +136,12 @@ class Saved:
         return {method: [seed for name, seed in self.runs if name == method] for method, _ in self.runs}
 
     def refuse(self, dataset: Dataset) -> None:
-        """Raise UserError when nothing can be compared: another protocol, or other training data.
+        """Raise UserError when nothing can be compared: a protocol that is not known, or other training data.
 
         The methods saved were trained on this training split; other splits are looked at one by one.
         """
         protocol = self.manifest["protocol"]
-        if protocol != PROTOCOL:
+        if protocol not in (*WITHHELD, PROTOCOL):
             raise UserError(
                 f"the baselines in {self.folder} follow protocol {protocol}, this suite protocol {PROTOCOL}: "
                 "their numbers mean different things; freeze the baselines again"
@@ -147,6 +152,11 @@ class Saved:
                 f"the saved baselines were trained on other data: checksum of train {there}, here {here} "
                 f"({dataset.folder}); comparing them would say nothing about the method"
             )
+
+    def withheld(self, method: str) -> dict[str, str]:
+        """Why a method is not compared on an evaluation, by its name."""
+        kind, task, why = WITHHELD.get(self.manifest["protocol"], ("", "", ""))
+        return {task: why} if self.runs[method, self.methods[method][0]].kind == kind else {}
 
     def checksums(self, dataset: Dataset, split: str) -> tuple[str, str]:
         """First digits of a split's checksum (there, here), "none" where there is no such split."""
