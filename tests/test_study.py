@@ -119,6 +119,8 @@ def test_a_tuned_method_is_a_second_one_with_settings_or_a_source_of_its_own():
             "by_size of mrl_tuned names \\[4\\]; allowed: nothing",
         ),
         ({"tuned": {"fixed_feature": {"by_size": {5: {"epochs": 3}}}}}, "names \\[5\\]; allowed: 4, 8"),
+        ({"tuned": {"fixed_feature": {"by_size": {"small": {"epochs": 3}}}}}, "'small' does not match"),
+        ({"tuned": {"mrl": {"learning_rat": 1}}}, "'learning_rat' was unexpected"),
         ({"methods__mrl_tuned": {"baseline": "mrl"}, "tuned": TUNED}, "methods.mrl_tuned has the name"),
         ({"methods__mrl": {"group": "tuned"}}, "methods.mrl.group: .*should not be valid"),
         ({"training__by_size": {}}, "training: .* should not be valid"),
