@@ -239,11 +239,13 @@ def test_the_page_has_the_verdict_and_opens_offline(here, tmp_path):
     for heading in ("Differences", "Whole curves", "Cost", "What could not be compared", "Conditions"):
         assert f"## {heading}\n" in text and f"<h2>{heading}</h2>" in page
     assert (
-        "Against **PCA** it is" in text and "Against **MRL** it is" in text and "Against **FF** it is" in text
+        "Against **PCA (centred)** it is" in text
+        and "Against **MRL** it is" in text
+        and "Against **FF** it is" in text
     )
     assert "| 1-NN |" in text and "= identical on every item" in text
     assert "train_seconds (stated) | 3 |" in text and "not known" in text
-    assert "Mine &lt;b&gt;" in page and "<b>PCA</b>" in page
+    assert "Mine &lt;b&gt;" in page and "<b>PCA (centred)</b>" in page
     assert not re.search(r'(?:src|href)="(?!data:)', page) and "data:image/png;base64," in page
     assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     rows = out.with_suffix(".csv").read_text().splitlines()
