@@ -200,7 +200,7 @@ def standardised(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 def blocks(x: Tensor, num_classes: int) -> list[slice]:
     """Rows of x whose logits are in memory together."""
-    rows = max(256, BLOCK[x.device.type] // num_classes)
+    rows = max(256, BLOCK.get(x.device.type, BLOCK["cuda"]) // num_classes)
     return [slice(start, start + rows) for start in range(0, len(x), rows)]
 
 

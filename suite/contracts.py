@@ -87,7 +87,7 @@ class Contract:
         if missing := [key for key, value in options.items() if value == "required"]:
             raise UserError(f"{self.kind} {name} needs {', '.join(missing)}; see OPTIONS in {where}")
         for key, least in getattr(self.facts(name), "AT_LEAST", {}).items():
-            if options[key] < least:
+            if not isinstance(options[key], (int, float)) or options[key] < least:
                 raise UserError(
                     f"{self.kind} {name}: {key} is {options[key]}, but {where} asks for {least} or more"
                 )

@@ -157,9 +157,10 @@ def test_random_features_are_permutations_of_the_source_one_per_draw():
     np.testing.assert_allclose(first, second, atol=1e-3)
 
 
-def test_fewer_than_ten_draws_are_refused():
-    with pytest.raises(UserError, match="draws is 3, .*10 or more"):
-        METHOD.options("random_features", {"draws": 3})
+@pytest.mark.parametrize("draws", [3, "ten"])
+def test_fewer_than_ten_draws_are_refused(draws):
+    with pytest.raises(UserError, match=f"draws is {draws}, .*10 or more"):
+        METHOD.options("random_features", {"draws": draws})
 
 
 def test_first_features_truncate_the_classifier_and_fit_nothing():

@@ -306,7 +306,7 @@ def test_the_same_seed_gives_the_same_tables(tmp_path, monkeypatch):
         build.main(["--study", study])
         train.main(["--study", study, "--network", "mrl", "--device", "cpu"])
         embed.main(["--study", study, "--method", "mrl", "--device", "cpu"])
-        for name in ("predict", "neighbours"):
+        for name in ("predict", "probe", "neighbours"):
             given = ["--method", "mrl", "--measure", name, "--device", "cpu"]
             measure.main(["--study", study, *given])
         made.append([tabulate.tabulate(alone, task, Layout("tiny")).to_csv() for task in alone.tasks])
@@ -315,7 +315,7 @@ def test_the_same_seed_gives_the_same_tables(tmp_path, monkeypatch):
 
 # --- a new method against saved baselines ---------------------------------------------------------
 
-NEEDED = {"build_splits": 1, "add_method": 1, "embed": 1, "measure": 3, "compare": 1}
+NEEDED = {"build_splits": 1, "add_method": 1, "embed": 1, "measure": 4, "compare": 1}
 WHITENING = "method=docs/examples/whitening.py"
 # What is asked for, and what is run for it: never a baseline.
 NEW_METHODS = {
