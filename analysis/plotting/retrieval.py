@@ -53,7 +53,7 @@ def panels_of(
     if len(methods) > 1:
         for axes, rows in zip(panels[1], splits.values()):
             fronts(drawing, axes, rows, methods, keys, "mflops")
-            axes.set_title("the best at every cost")
+            axes.set_title("the best of each method\nat every cost")
         panels[1, -1].set_axis_off()
         panels[1, -1].legend(*panels[1, 0].get_legend_handles_labels(), loc="center")
     own = {split: over_seeds(rows[rows["method"] == method], keys) for split, rows in splits.items()}
