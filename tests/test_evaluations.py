@@ -400,7 +400,7 @@ def test_classes_fall_by_chance_as_often_as_random_signs_say(rng):
 
 
 def test_classes_that_all_change_alike_fall_by_the_luck_of_their_images(rng):
-    """Twenty images a class; a fifth gain and a tenth lose, whichever: P(losses > gains), multinomial."""
+    """Twenty images a class, of all a fifth gain and a tenth lose: P(losses > gains) of a multinomial."""
     labels = np.repeat(np.arange(200), 20)
     gains = rng.permutation(np.repeat([1, -1, 0], [800, 400, 2800]))
     found = disagreement.falling_if_alike(np.stack([0 * gains, gains]), labels, 50, seed=0)

@@ -11,6 +11,7 @@ import yaml
 from PIL import Image
 
 from analysis import draw, measure, tabulate
+from analysis.measures.reranking import PAIRS
 from baselines import embed, train
 from baselines.backbones import build_backbone
 from baselines.training import one_cycle
@@ -103,9 +104,11 @@ def miniature(root: Path, wnids: list[str], checkpoint: Path) -> dict:
     study["training"] |= {"learning_rate": 0.01}  # four steps of eight images
     study["training"]["augment"]["crop"] |= {"side": [32, 48], "ramp": [0, 1]}
     study["measures"]["reranking"] = {"shortlist": 12, "lengths": [12, 20], "keep": 12}
-    study["measures"]["indexes"] = {"shortlist": 12, "seconds": 0.0}
+    study["measures"]["indexes"] = {"shortlist": 12, "seconds": 0.0, "splits": list(map(list, PAIRS))}
     study["measures"]["indexes"]["indexes"] = {"exact": {"factory": "Flat", "refine": True}}
     study["methods"] = {name: study["methods"][name] for name in METHODS}
+    for given in (given for given in study["tasks"].values() if given and "methods" in given):
+        given["methods"] = [name for name in given["methods"] if name in METHODS]
     study["methods"]["mrl_8boost"]["loss_weights"] = [2, 1]
     study["methods"]["mrl_uniform"]["nesting"] = [256, 512]
     # One figure of each kind: a contact sheet of every split says no more.

@@ -89,7 +89,7 @@ def score(run: Run) -> Iterator[dict]:
         confidence, right = outcomes_of(run, split)
         cascade = average(cascade_of(c, h, sizes, run.options) for c, h in zip(confidence, right))
         known = np.isfinite(cascade.hits[0])
-        n, keys = known.sum(), {"flip": flip, "tested": cascade.tested, "forwards": forwards}
+        n, keys = known.sum(), {"flip": flip, "tested": int(cascade.tested), "forwards": forwards}
         for cap, m in enumerate(sizes):
             value, spread = cascade.accuracy[:, cap].mean(), cascade.accuracy[:, cap].std()
             mean, low, high = mean_interval(cascade.hits[cap, known])
@@ -136,12 +136,8 @@ def times_smaller(runs: list[Run], base: list[Run], flip: bool, split: str) -> I
     how = {"margin": runs[0].study.margin, "rng": np.random.default_rng(options["seed"])}
     found = compare_outcomes(*pair, base_sizes, **how)
     for place, row in enumerate(found.to_dict("records")):
-        m, dims, cumulative = (
-            row.pop("dim"),
-            matched.dims[:, place].mean(),
-            matched.cumulative[:, place].mean(),
-        )
-        reached = matched.reached[:, place].mean()
+        m, reached = row.pop("dim"), matched.reached[:, place].mean()
+        dims, cumulative = (sums[:, place].mean() for sums in (matched.dims, matched.cumulative))
         keys = {
             "flip": flip,
             "baseline": base[0].method.name,

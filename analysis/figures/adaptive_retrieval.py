@@ -35,7 +35,7 @@ def draw(drawing):
     theirs = theirs.dropna(subset=["rerank_dim"])
     pairs(panels[-1], theirs, sorted(theirs["shortlist_dim"].unique()), alpha=0.5)
     legend_below(figure, panels[0])
-    what = f"{drawing.conditions(None, bars=None)} · above: {drawing.label(method)}"
+    what = f"{drawing.conditions(None, bars=None)} · {drawing.label(method)}"
     headline(figure, f"{what} · along a colour, the size that re-ranks grows")
     return figure
 

@@ -40,7 +40,7 @@ def draw(drawing):
     paper_panel(panels[-1])
     legend_below(figure, panels[0], columns=3)
     starts = ", ".join(f"{m:g}" for m in sorted(table["shortlist_dim"].unique()))
-    what = f"{drawing.conditions(None, bars=None)} · above: {drawing.label(method)}"
+    what = f"{drawing.conditions(None, bars=None)} · {drawing.label(method)}"
     headline(figure, f"{what} · a line's points start at {starts} dimensions")
     return figure
 

@@ -53,8 +53,9 @@ def panels_of(
     if len(methods) > 1:
         for axes, rows in zip(panels[1], splits.values()):
             fronts(drawing, axes, rows, methods, keys, "mflops")
-            axes.set_title("the best at every cost")
-        legend_of(panels[1, -1], panels[1, 0])
+            axes.set_title("the best of each method\nat every cost")
+        panels[1, -1].set_axis_off()
+        panels[1, -1].legend(*panels[1, 0].get_legend_handles_labels(), loc="center")
     own = {split: over_seeds(rows[rows["method"] == method], keys) for split, rows in splits.items()}
     return figure, panels[0], own
 
@@ -64,8 +65,8 @@ def fronts(
 ) -> None:
     """What each method reaches at every cost, a line each. table: of one metric; cost: one of the keys."""
     for name in methods:
-        front_line(axes, over_seeds(table[table["method"] == name], keys), cost, drawing.look(name))
-        axes.lines[-1].set_label(drawing.label(name))
+        look = drawing.look(name) | {"label": drawing.label(name)}
+        front_line(axes, over_seeds(table[table["method"] == name], keys), cost, look)
 
 
 def front_line(axes: Axes, rows: pd.DataFrame, cost: str, look: dict, value: str = "value") -> pd.DataFrame:
@@ -74,12 +75,6 @@ def front_line(axes: Axes, rows: pd.DataFrame, cost: str, look: dict, value: str
     rows = rows[best].sort_values(cost)
     axes.plot(rows[cost], rows[value], **look | {"markersize": 3.5})
     return rows
-
-
-def legend_of(axes: Axes, drawn: Axes) -> None:
-    """An empty panel with the legend of another."""
-    axes.set_axis_off()
-    axes.legend(*drawn.get_legend_handles_labels(), loc="center")
 
 
 def searched(drawing: Drawing, rows: pd.DataFrame) -> str:
@@ -153,8 +148,8 @@ def timed_fronts(drawing: Drawing, axes: Axes, rows: pd.DataFrame, precision: st
             color, marker = colors[name], "^" if refined else "o"
             axes.plot(some["milliseconds"], some[precision], marker, color=color, alpha=0.2, markersize=2.5)
             look = {"color": color, "marker": marker, "linestyle": "--" if refined else "-"}
+            look["label"] = f"{name}, re-ranked at the full size" if refined else name
             line = front_line(axes, some, "milliseconds", look, precision)
-            axes.lines[-1].set_label(f"{name}, re-ranked at the full size" if refined else name)
             named = line[:1] if refined else line  # refined, all have nearly the same value
             label_points(axes, named["milliseconds"], named[precision], named["dim"], color)
     log_axis(axes)
