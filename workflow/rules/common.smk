@@ -57,9 +57,15 @@ LAYOUT = STUDY.layout
 # Put behind every command, so that what a job runs can be read, copied and run by hand. Spelt in one way, so that
 # another spelling of the same study is no reason to run anything again.
 STUDY_ARGUMENT = f"--study {shlex.quote(study_name(config['study']))}"
-SEEDS_ARGUMENT = f"--seeds {' '.join(map(str, STUDY.seeds))}"
-if "recipes" in config:  # else the file's own
-    SEEDS_ARGUMENT += f" --recipes {' '.join(STUDY.recipes)}"
+
+
+def seeds_argument(study):
+    """The seeds of a study, and its recipes where they are not the file's own."""
+    recipes = f" --recipes {' '.join(study.recipes)}" if "recipes" in config else ""
+    return f"--seeds {' '.join(map(str, study.seeds))}{recipes}"
+
+
+SEEDS_ARGUMENT = seeds_argument(STUDY)
 
 # One job per GPU where this machine has any (the default profile sets how many jobs may hold one), and none
 # asked for where it has not: jobs then run side by side on the cores.

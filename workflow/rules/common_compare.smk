@@ -22,7 +22,7 @@ def added(name):
         )
     try:
         Saved(LAYOUT.saved).require(AGAINST)
-        return with_method(STUDY, name, config["method"], SEEDS.get("seeds"))
+        return with_method(STUDY, name, config["method"], CHANGES.get("seeds"))
     except UserError as error:
         raise WorkflowError(str(error))
 

@@ -18,7 +18,7 @@ rule add_method:
         ),
         settings=lambda w: settings(added(w.method).config),
         study=STUDY_ARGUMENT,
-        seeds=lambda w: f"--seeds {' '.join(map(str, added(w.method).seeds))}",
+        seeds=lambda w: seeds_argument(added(w.method)),
     shell:
         "python -m analysis.compare.own_methods add {params.study} --name {wildcards.method}"
         " --method {params.given:q} --out {output:q} {params.seeds} 2>&1 | tee {log:q}"
