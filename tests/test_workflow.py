@@ -385,6 +385,6 @@ def test_a_finished_study_is_frozen_and_a_new_method_judged_against_it(finished)
     )
     assert jobs_of(done) == {"add_method": 1, "embed_saved": 1, "embed": 1, "measure": 3, "compare": 1}
     assert "Mine" in page.read_text() and page.with_suffix(".png").exists()
-    again = {"add_method": 1, "embed": 1, "measure": 2, "compare": 1}
+    again = {"add_method": 1, "embed": 1, "measure": 3, "compare": 1}
     assert jobs_of(changed) == jobs_of(renamed) == again and jobs_of(same) == {}
     shutil.rmtree(finished / "results/saved/tiny")
