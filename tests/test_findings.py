@@ -1,5 +1,7 @@
 """The rules that decide a claim, and the tables made of what they find."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,9 +9,11 @@ import pytest
 from analysis.evaluations import findings as ledger
 from analysis.evaluations import findings_masked_lm, findings_vit
 from analysis.findings import page, rules
+from analysis.findings.decide import HALF, last_doubling, stated
 from analysis.findings.evidence import Claim, Evidence, NotTested, Outcome
 from analysis.findings.rules import below_full, every, large, largest, small
 from suite.modules import ROOT
+from suite.study import Method
 
 KNN = Outcome("knn")
 CLAIMS = {
@@ -195,6 +199,25 @@ def test_a_row_says_what_was_found_and_of_what():
     )
     assert "n = 2,000 (val); trainings of each method: 5." in text and "these networks" not in text
     assert "**shown** (these networks)" in page.markdown(rows(outcome="shown", scope="networks", seeds=1))
+
+
+def test_a_study_that_gained_by_its_last_doubling_is_unfinished():
+    def run(name, group, epochs):
+        return [
+            SimpleNamespace(
+                method=Method(name, "mrl", "trained", name, group, (2, 4), {}, {"epochs": epochs})
+            )
+        ]
+
+    runs = {"mrl": run("mrl", "baselines", 8), "half": run("half", HALF, 4), "other": run("other", "mine", 9)}
+    outcomes = {"mrl": shares(0.5, 0.8), "half": shares(0.4, 0.75), "other": shares(0.9, 0.9)}
+    evidence = Given(runs, 0, 0.01)
+    object.__setattr__(evidence, "outcomes", lambda method, outcome: outcomes[method])
+    gained = last_doubling(evidence)
+    assert gained == {"mrl": pytest.approx(0.05)} and stated(gained) == "mrl +5.0"
+    marked = page.markdown(rows(gained=0.05, doubling="mrl +5.0"))
+    assert "gained, at d: mrl +5.0 points: **these networks are unfinished**" in marked
+    assert "unfinished" not in page.markdown(rows(gained=0.002, doubling="mrl +0.2"))
 
 
 def test_tables_of_pages_are_those_of_the_frozen_studies(tmp_path):

@@ -5,6 +5,7 @@ from textwrap import fill
 import numpy as np
 from matplotlib.lines import Line2D
 
+from analysis.findings.decide import UNFINISHED
 from analysis.findings.rules import OUTCOMES
 from analysis.plotting import headline, new_figure
 
@@ -52,6 +53,8 @@ def draw(drawing, name="findings"):
     )
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
     said = [drawing.conditions(table["split"].iloc[0])]
+    if given["gained"].max() > UNFINISHED:
+        said.append(f"unfinished: the last doubling of the length gained {given['doubling'].iloc[0]}")
     if (table["scope"] == "networks").any():
         said.append("outcomes are of these networks, trained once")
     said += [f"grey: the margin, ± {margin:g}", f"{len(given) - len(table)} further claims were not tested"]

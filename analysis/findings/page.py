@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from analysis.findings.decide import UNFINISHED
 from analysis.findings.evidence import signed
 from suite.modules import ROOT
 
@@ -43,6 +44,18 @@ def footnotes(table: pd.DataFrame) -> Iterator[str]:
         "same difference in the paper's own numbers (ImageNet-1K, ResNet50). Margin: "
         f"± {100 * table['margin'].iloc[0]:g}. {len(tested)} claims are tested, each at 5 % by itself."
     )
+    doubling = table["doubling"].dropna().max() if "doubling" in table else np.nan
+    if isinstance(doubling, str) and doubling:
+        unfinished = table["gained"].max() > UNFINISHED
+        yield ""
+        yield (
+            f"The last doubling of the training's length gained, at d: {doubling} points"
+            + (
+                ": **these networks are unfinished**, and a longer training may decide otherwise."
+                if unfinished
+                else "."
+            )
+        )
     left = table[table["outcome"] == "not tested"]
     if len(left):
         yield ""
