@@ -203,20 +203,18 @@ def test_a_row_says_what_was_found_and_of_what():
 
 def test_a_study_that_gained_by_its_last_doubling_is_unfinished():
     def run(name, group, epochs):
-        return [
-            SimpleNamespace(
-                method=Method(name, "mrl", "trained", name, group, (2, 4), {}, {"epochs": epochs})
-            )
-        ]
+        method = Method(name, "mrl", "trained", name, group, (2, 4), {}, {"epochs": epochs})
+        return [SimpleNamespace(method=method)]
+
+    class Measured(Evidence):
+        def outcomes(self, method, outcome):
+            return {"mrl": shares(0.5, 0.8), "half": shares(0.4, 0.75)}[method]
 
     runs = {"mrl": run("mrl", "baselines", 8), "half": run("half", HALF, 4), "other": run("other", "mine", 9)}
-    outcomes = {"mrl": shares(0.5, 0.8), "half": shares(0.4, 0.75), "other": shares(0.9, 0.9)}
-    evidence = Given(runs, 0, 0.01)
-    object.__setattr__(evidence, "outcomes", lambda method, outcome: outcomes[method])
-    gained = last_doubling(evidence)
+    gained = last_doubling(Measured(runs, 0, 0.01))
     assert gained == {"mrl": pytest.approx(0.05)} and stated(gained) == "mrl +5.0"
     marked = page.markdown(rows(gained=0.05, doubling="mrl +5.0"))
-    assert "gained, at d: mrl +5.0 points: **these networks are unfinished**" in marked
+    assert "gained, at d, in points: mrl +5.0. **These networks are unfinished**" in marked
     assert "unfinished" not in page.markdown(rows(gained=0.002, doubling="mrl +0.2"))
 
 

@@ -46,15 +46,10 @@ def footnotes(table: pd.DataFrame) -> Iterator[str]:
     )
     doubling = table["doubling"].dropna().max() if "doubling" in table else np.nan
     if isinstance(doubling, str) and doubling:
-        unfinished = table["gained"].max() > UNFINISHED
+        unfinished = " **These networks are unfinished**: a longer training may decide otherwise."
         yield ""
-        yield (
-            f"The last doubling of the training's length gained, at d: {doubling} points"
-            + (
-                ": **these networks are unfinished**, and a longer training may decide otherwise."
-                if unfinished
-                else "."
-            )
+        yield f"The last doubling of the training's length gained, at d, in points: {doubling}." + (
+            unfinished if table["gained"].max() > UNFINISHED else ""
         )
     left = table[table["outcome"] == "not tested"]
     if len(left):
