@@ -127,14 +127,18 @@ def test_costs_and_conditions_are_kept(here):
     assert saved.manifest["data"]["checksum"] == Dataset(layout.data).checksum
     assert saved.manifest["study"] == study.config and saved.manifest["seeds"] == [0, 1]
     original, kept = layout.network("mrl", 1), saved.network("mrl", 1)
-    for name in ("checkpoint.pt", "meta.json", "log.csv"):
+    for name in ("checkpoint.pt", "meta.json"):
         assert (kept / name).read_bytes() == (original / name).read_bytes()
+    # Of every network, weights or not, how its training went.
+    for network in study.networks:
+        log = layout.network(network, 1) / "log.csv"
+        assert (saved.folder / "logs" / f"{network}-1.csv").read_bytes() == log.read_bytes()
 
 
 def test_the_budget_drops_ids_first_then_networks_of_late_seeds_and_says_so(copied):
     study, layout = copied
     full = Saved(layout.saved)
-    needed = sum(size(full.folder / part) for part in ("tables", "outcomes"))
+    needed = sum(size(full.folder / part) for part in ("tables", "logs", "outcomes"))
     one = size(full.folder / "networks" / "fixed_feature_16-0")
     budget = needed + one + module.ENTRY * len(full.runs) + 10
     freeze(study, budget)

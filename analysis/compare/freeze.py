@@ -98,6 +98,10 @@ def write_frozen(study: Study, aside: Path, budget: int) -> None:
         copy_file(study.layout.table(task), aside / "tables" / f"{task}.csv")
     if study.layout.searched:  # what the settings of the recipe `tuned` were chosen by
         copy_file(study.layout.searched, aside / "search.csv")
+    for network in study.networks:
+        for seed in study.seeds:
+            log = study.layout.network(network, seed) / "log.csv"
+            copy_file(log, aside / "logs" / f"{network}-{seed}.csv")
     entries = []
     for run in finished_runs(study):
         kept = kept_items(run, study.frozen_measures(run.method.name))
@@ -194,7 +198,7 @@ def freeze_extras(study: Study, aside: Path, budget: int) -> dict[str, str]:
     for method, seed in [*((m, first) for m in sources), *((m, seed) for m in sources for seed in others)]:
         network = method.networks[-1].name
         folder = aside / "networks" / f"{network}-{seed}"
-        for name in ("checkpoint.pt", "log.csv", "meta.json"):
+        for name in ("checkpoint.pt", "meta.json"):
             copy_file(study.layout.network(network, seed) / name, folder / name)
         keep(folder)
     for run in finished_runs(study):

@@ -5,6 +5,8 @@
     outcomes/<method>-<seed>.npz      per test item: hits of each size, relevance of the first 10 neighbours
     neighbours/<method>-<seed>.npz    ids of the first 10 neighbours
     networks/<network>-<seed>/        weights of the networks that methods on frozen embeddings start from
+    logs/<network>-<seed>.csv         the training of every network, epoch by epoch
+    search.csv                        the search for settings of the recipe `tuned`, where there was one
 
 Which arrays there are, and their names, the evaluations say (`items` in analysis/evaluations/). AP@10 is not
 stored: it is a function of the ten relevance bits, which are exact and smaller.
