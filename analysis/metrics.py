@@ -78,6 +78,8 @@ METRICS = {name.format(k=k): Metric(label.format(k=k)) for name, label in FAMILI
     "first_correct": Metric("images"),
     "never_correct": Metric("images never right", direction=-1),
     "difference": Metric("difference", "points"),
+    "gap": Metric("gap", "points"),
+    "train_gap": Metric("gap in training", "points"),
     "cosine": Metric("mean cosine", ""),
     "margin": Metric("margin of cosines", ""),
     "expected_dim": Metric("expected size", "dimensions", -1),

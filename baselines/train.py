@@ -19,9 +19,10 @@ from baselines.training.batches import IMAGENET_MEAN, IMAGENET_STD, Normalise
 from baselines.training.checkpoint import Checkpoint
 from baselines.training.distributed import Group, joined
 from baselines.training.networks import build_learner, load_network, macs_per_image, save_network
-from splits.store import Dataset
+from splits.store import Dataset, Split
 from suite import cli, files
 from suite.contracts import METHOD
+from suite.errors import UserError
 from suite.provenance import provenance
 from suite.study import Study, load_study
 
@@ -55,7 +56,8 @@ def prepare(
     Its weights are fresh, those of another network of the study, or ready ones. Raises UserError when the
     network it starts from is not there.
     """
-    settings, images = study.trained_with(network), dataset["train"].images
+    settings = study.trained_with(network)
+    images, _ = training_images(dataset["train"], settings["training"])
     channels = images.shape[-1]
     learner = build_learner(settings, dataset.num_classes, channels, seed, seen_captions(dataset))
     starts_from = study.method(study.network(network).method).starts_from
@@ -65,6 +67,26 @@ def prepare(
         learner.start_from(started)
         return learner, normalise, first  # its inputs stay scaled as they were
     return learner, input_scale(settings, images), None
+
+
+def training_images(split: Split, training: dict) -> tuple[np.ndarray, np.ndarray]:
+    """(images, labels) that a network is trained on: all, or the first so many of every class.
+
+    Raises UserError where a class has fewer.
+    """
+    count = training.get("images_per_class")
+    if count is None:
+        return split.images, split.labels
+    order = np.argsort(split.labels, kind="stable")
+    sizes = np.bincount(split.labels)
+    if (least := sizes.min()) < count:
+        raise UserError(
+            f"training.images_per_class is {count}, but a class of train has {least} images only; allowed: "
+            f"1 to {least}, or more images in the study's `data`"
+        )
+    first = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    rows = np.sort(order[(first[:, None] + np.arange(count)).ravel()])
+    return split.images[rows], split.labels[rows]
 
 
 def input_scale(settings: dict, images: np.ndarray) -> Normalise:
@@ -90,6 +112,7 @@ def train_network(study: Study, network: str, seed: int, device: str, group: Gro
     # Before training, so that images the network cannot take are refused at once.
     whole = replace(normalise, crop=training.get("evaluation_crop"))
     macs = macs_per_image(learner, whole(split.images[:2]))
+    images, labels = training_images(split, training)
     folder = study.layout.network(network, seed)
     began = first and files.sha256(first / "checkpoint.pt")
     checkpoint = Checkpoint(
@@ -100,7 +123,7 @@ def train_network(study: Study, network: str, seed: int, device: str, group: Gro
     if METHOD.facts(settings["baseline"]).READY:
         trained = untrained(learner, training, device)
     else:
-        given = learner, split.images, split.labels, normalise, training, seed
+        given = learner, images, labels, normalise, training, seed
         trained = train(*given, device=own_device, group=group, checkpoint=checkpoint, progress=True)
     if not group.main:
         return

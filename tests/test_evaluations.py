@@ -653,3 +653,33 @@ def test_a_claim_names_the_split_that_decides_it(finished):
     page = markdown(pd.DataFrame([query, captions]))
     assert f"n = {query['n']} (query); trainings of each method: 1" in page
     assert "Not tested:  (the study has no split captions)." in page
+
+
+# --- training length --------------------------------------------------------------------------------
+
+
+def test_the_gap_of_two_trainings_is_that_of_their_accuracies(finished):
+    study, layout = finished
+    table = tabulate(study, "training_length", layout).set_index(["metric", "range"])
+    linear = tabulate(study, "linear", layout).query("metric == 'top1'")
+    means = linear.groupby(["method", "dim"])["value"].mean()
+    for name, sizes in (("small", [2]), ("large", [4, 8, 16]), ("all", [2, 4, 8, 16])):
+        expected = np.mean([means["mrl", m] - means["fixed_feature", m] for m in sizes])
+        row = table.loc["gap", name]
+        assert row["value"] == pytest.approx(expected) and row["low"] <= row["value"] <= row["high"]
+        assert row["sizes"] == " ".join(map(str, sizes)) and row["scope"] == "methods"
+    logs = {
+        method: [training_log(layout, network, seed) for seed in study.seeds for network in networks]
+        for method, networks in (("mrl", ["mrl"]), ("ff", [f"fixed_feature_{m}" for m in study.nesting]))
+    }
+    expected = np.mean(logs["mrl"]) - np.mean(logs["ff"])
+    assert table.loc["train_gap", "all"]["value"] == pytest.approx(expected)
+    tasks = {"training_length": {"base": "mrl_e", "new": "slimmable"}, "linear": None}
+    with pytest.raises(UserError, match="no method of slimmable is trained as long"):
+        tabulate(Study({**study.config, "tasks": tasks, "figures": []}), "training_length", layout)
+
+
+def training_log(layout, network, seed):
+    """Mean training accuracy over sizes in the last epoch."""
+    log = pd.read_csv(layout.network(network, seed) / "log.csv")
+    return log[log["epoch"] == log["epoch"].max()]["train_top1"].mean()

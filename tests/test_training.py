@@ -1,6 +1,7 @@
 """Training: the same seed gives the same weights, a killed run continues, wrong input is refused."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from small import Killed, kill, killed_after, weights
 
 from baselines import benchmark
 from baselines import train as command
-from baselines.train import train_network
+from baselines.train import train_network, training_images
 from baselines.training import DEFAULTS, make_optimiser, train
 from baselines.training.batches import Normalise, augment, training_rows
 from baselines.training.checkpoint import Checkpoint
@@ -256,3 +257,13 @@ def test_the_benchmark_measures_every_way_to_train_in_one_run(miniature, monkeyp
     benchmark.main(f"{words} --stored".split())
     with pytest.raises(UserError, match="--images 4 is less than a batch of 8"):
         benchmark.main(["--study", "synthetic", "--images", "4"])
+
+
+def test_a_training_may_see_the_first_images_of_every_class_only():
+    labels = np.array([1, 0, 1, 1, 0, 0, 1])
+    split = SimpleNamespace(images=np.arange(7), labels=labels)
+    images, some = training_images(split, {"images_per_class": 2})
+    assert images.tolist() == [0, 1, 2, 4] and some.tolist() == [1, 0, 1, 0]
+    assert training_images(split, {})[0] is split.images
+    with pytest.raises(UserError, match="images_per_class is 4, but a class of train has 3 images only"):
+        training_images(split, {"images_per_class": 4})

@@ -39,6 +39,7 @@ DEFAULTS = {
     "threads": 1,  # changes the weights in the last bits; small networks run best side by side
     "augment": {},  # shift: pixels, flip: yes or no, crop: random-resized; see baselines/training/batches.py
     "evaluation_crop": None,  # side of the centre square that is embedded; None: the whole image
+    "images_per_class": None,  # train on the first so many of every class; None: on all
     "compile": False,  # compile the network where there is a GPU
     "sync_batch_norm": True,  # over all processes, so that their number does not change the result
 }
