@@ -344,6 +344,7 @@ def save(figure: Figure, png: Path, pdf: Path) -> None:
     for path, metadata in ((png, {"Software": None}), (pdf, {"CreationDate": None})):
         with write_aside(path) as aside:
             figure.savefig(aside, metadata=metadata)
+        figure.set_layout_engine("none")  # both are laid out alike, and it takes a third of the time
 
 
 def use_style() -> None:
