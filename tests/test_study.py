@@ -66,7 +66,7 @@ def test_the_papers_recipe_is_one_for_all_methods_and_ablations_keep_the_scale_o
             assert method.training == study.training and not method.by_size
         if method.name == "mrl_long":
             assert method.training["epochs"] == len(study.nesting) * study.training["epochs"]
-        if method.baseline == "mrl" and study.name == "glyphs":
+        if method.baseline == "mrl" and study.name in ("glyphs", "glyphs_full"):
             weights = method.options["loss_weights"] or [1] * len(method.nesting)
             assert len(study.nesting) == (method.options["loss_total"] or sum(weights))
 
