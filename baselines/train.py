@@ -49,15 +49,14 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def prepare(
-    study: Study, network: str, seed: int, dataset: Dataset
+    study: Study, network: str, seed: int, dataset: Dataset, images: np.ndarray
 ) -> tuple[Learner, Normalise, Path | None]:
     """(network before its training, how its inputs are scaled, folder of the network it starts from).
 
     Its weights are fresh, those of another network of the study, or ready ones. Raises UserError when the
-    network it starts from is not there.
+    network it starts from is not there. images: uint8 [n, H, W, C], those it is trained on.
     """
     settings = study.trained_with(network)
-    images, _ = training_images(dataset["train"], settings["training"])
     channels = images.shape[-1]
     learner = build_learner(settings, dataset.num_classes, channels, seed, seen_captions(dataset))
     starts_from = study.method(study.network(network).method).starts_from
@@ -108,11 +107,11 @@ def train_network(study: Study, network: str, seed: int, device: str, group: Gro
     settings, dataset = study.trained_with(network), Dataset(study.layout.data)
     training, split = settings["training"], dataset["train"]
     torch.set_num_threads(threads_of(settings))
-    learner, normalise, first = prepare(study, network, seed, dataset)
+    images, labels = training_images(split, training)
+    learner, normalise, first = prepare(study, network, seed, dataset, images)
     # Before training, so that images the network cannot take are refused at once.
     whole = replace(normalise, crop=training.get("evaluation_crop"))
-    macs = macs_per_image(learner, whole(split.images[:2]))
-    images, labels = training_images(split, training)
+    macs = macs_per_image(learner, whole(images[:2]))
     folder = study.layout.network(network, seed)
     began = first and files.sha256(first / "checkpoint.pt")
     checkpoint = Checkpoint(

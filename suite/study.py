@@ -261,6 +261,10 @@ class Study:
             return self.origin(before)
         return name if method.kind == "trained" else None
 
+    def share_network(self, name: str, other: str) -> bool:
+        """Whether two methods are of one origin, so that training k of both is of one network."""
+        return self.origin(name) is not None and self.origin(name) == self.origin(other)
+
     @cached_property
     def networks(self) -> dict[str, Network]:
         """Every network of the study by name."""

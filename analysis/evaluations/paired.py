@@ -52,10 +52,9 @@ def differences(
     if not dims:
         return
     run, (mine, its) = runs[0], (np.stack([side[m] for m in dims]) for side in (new, base))
-    origins = [run.study.origin(name) for name in (run.method.name, keys["baseline"])]
     how = {
         "margin": run.study.margin,
-        "paired": None not in origins and origins[0] == origins[1],
+        "paired": run.study.share_network(run.method.name, keys["baseline"]),
         "rng": np.random.default_rng(run.options["seed"]),
     }
     rows = compare_outcomes(mine, its, dims, **how).to_dict("records")

@@ -3,7 +3,7 @@
 Each is stated here and not tuned. Small sizes are those up to d/8, large ones above.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -88,6 +88,18 @@ def between(found: Mapping, margin: float, low: float = -np.inf, high: float = n
     if found["high"] < least or found["low"] > most:
         return "contradicted"
     return "undecided"
+
+
+def of_one_method(
+    evidence: Evidence, new: np.ndarray, base: np.ndarray, sizes: Iterable[int], shown: str, **bounds: float
+) -> dict:
+    """What is found of two outcomes of one method, [K, n] each, whose difference lies between `bounds`.
+
+    sizes, shown: what `dims` and `numbers` say.
+    """
+    found = evidence.decide(new, base, paired=True)
+    told = between(found, evidence.margin, **bounds)
+    return found | {"dims": " ".join(map(str, sizes)), "numbers": shown, "outcome": told}
 
 
 def averaged(sizes: Callable, told: Callable[[dict, float], str], weigh: Callable | None = None) -> Rule:
@@ -191,9 +203,7 @@ def collapses(evidence: Evidence, claim: Claim) -> dict:
     if not outcomes:
         raise NotTested("no sizes")
     first, full = min(outcomes), max(outcomes)
-    found = evidence.decide(outcomes[first], outcomes[full] / 2, paired=True)
-    told = between(found, evidence.margin, high=0)
-    return found | {"dims": str(first), "numbers": means(outcomes), "outcome": told}
+    return of_one_method(evidence, outcomes[first], outcomes[full] / 2, [first], means(outcomes), high=0)
 
 
 def not_monotone(evidence: Evidence, claim: Claim) -> dict:
@@ -245,9 +255,7 @@ def on_the_line(sizes: Outcome) -> Rule:
         }
         steps = evidence.by_size(new, line, list(line), paired=True)
         pair = [np.mean([side[m] for m in line], axis=0) for side in (new, line)]
-        found = evidence.decide(*pair, paired=True)
-        told = between(found, evidence.margin, low=-evidence.margin)
-        return found | {"dims": " ".join(map(str, line)), "numbers": numbers(steps), "outcome": told}
+        return of_one_method(evidence, *pair, line, numbers(steps), low=-evidence.margin)
 
     return rule
 
@@ -264,10 +272,8 @@ def best_of_all_sizes(evidence: Evidence, claim: Claim) -> dict:
     outcomes = evidence.outcomes(claim.method, claim.on)
     if len(outcomes) < 2:
         raise NotTested("needs two sizes")
-    full = outcomes[max(outcomes)]
-    found = evidence.decide(np.max(list(outcomes.values()), axis=0), full, paired=True)
-    told = between(found, evidence.margin, low=evidence.margin)
-    return found | {"dims": " ".join(map(str, outcomes)), "numbers": means(outcomes), "outcome": told}
+    best, full = np.max(list(outcomes.values()), axis=0), outcomes[max(outcomes)]
+    return of_one_method(evidence, best, full, outcomes, means(outcomes), low=evidence.margin)
 
 
 def falls_less(fine: Outcome) -> Rule:
@@ -281,9 +287,7 @@ def falls_less(fine: Outcome) -> Rule:
         lost = [side[first] - side[full] for side in (coarse, other)]
         if lost[0].shape != lost[1].shape:
             raise NotTested("some classes have no superclass")
-        found = evidence.decide(*lost, paired=True)
-        told = between(found, evidence.margin, low=0)
-        return found | {"dims": f"{first} {full}", "numbers": means(coarse), "outcome": told}
+        return of_one_method(evidence, *lost, [first, full], means(coarse), low=0)
 
     return rule
 
@@ -297,9 +301,8 @@ def reaches_full(sizes: Callable) -> Rule:
         if not dims or dims == [max(outcomes)]:
             raise NotTested("has no smaller size")
         (m,), full = dims, max(outcomes)
-        found = evidence.decide(outcomes[m], outcomes[full], paired=True)
-        told = between(found, evidence.margin, low=-evidence.margin)
-        return found | {"dims": f"{m} {full}", "numbers": means(outcomes), "outcome": told}
+        pair, shown = (outcomes[m], outcomes[full]), means(outcomes)
+        return of_one_method(evidence, *pair, [m, full], shown, low=-evidence.margin)
 
     return rule
 
