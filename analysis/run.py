@@ -189,6 +189,14 @@ def by_method(runs: list[Run]) -> dict[str, list[Run]]:
     return grouped
 
 
+def trained_by_both(
+    new: dict[int, np.ndarray], base: dict[int, np.ndarray]
+) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
+    """Of two methods' outcomes, as `by_seed` has them, the trainings with seeds that both are run with."""
+    both = min(len(values) for side in (new, base) for values in side.values())
+    return tuple({m: values[:both] for m, values in side.items()} for side in (new, base))
+
+
 def by_seed(runs: list[Run], read: Callable[[Run], Items]) -> dict[int, np.ndarray]:
     """Outcome of each item by size, averaged over draws, one row per training: float64 [K, n] per size."""
     found = [read(run).mean_of_draws() for run in runs]

@@ -17,7 +17,7 @@ def tabulate(study: Study, task: str, layout: Layout) -> pd.DataFrame:
     module = EVALUATION.load(task)
     dataset = Dataset(layout.data)
 
-    some = [(method, seed) for method in study.task_methods(task) for seed in study.seeds]
+    some = [(method, seed) for method in study.task_methods(task) for seed in method.seeds]
     runs = [run_of(study, layout, dataset, *each, task) for each in some]
     score = getattr(module, "score", Run.means if hasattr(module, "items") else lambda run: ())
     rows = [row for run in runs for row in score(run)]

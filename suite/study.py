@@ -50,6 +50,7 @@ class Method:
     """One row of the study's `methods`: a baseline (a file in baselines/) with options, under a name.
 
     training: settings of its networks; by_size: of single networks, where each size has its own.
+    seeds: those of the study that it is run with, the first so many.
     kind: "trained" (has networks of its own), "fitted" (on the training embeddings of `source`) or
     "control" (given the labels or nothing at all: the ceiling and the floor of every evaluation).
     """
@@ -60,6 +61,7 @@ class Method:
     label: str
     group: str
     nesting: tuple[int, ...]
+    seeds: tuple[int, ...]
     options: dict = field(default_factory=dict)
     training: dict = field(default_factory=dict)
     by_size: dict[int, dict] = field(default_factory=dict)
@@ -184,12 +186,17 @@ class Study:
                 )
             methods[second.name] = second
         for method in methods.values():
-            for other in (method.source, method.starts_from):
-                if other is not None and other not in methods:
-                    raise UserError(
-                        f"{self.path}: method {method.name} starts from {other}, which is not among the "
-                        f"study's methods ({', '.join(methods)})"
-                    )
+            other = method.source or method.starts_from
+            if other is not None and other not in methods:
+                raise UserError(
+                    f"{self.path}: method {method.name} starts from {other}, which is not among the "
+                    f"study's methods ({', '.join(methods)})"
+                )
+            if other is not None and len(method.seeds) > (least := len(methods[other].seeds)):
+                raise UserError(
+                    f"{self.path}: method {method.name} is run with {len(method.seeds)} seeds, but starts from "
+                    f"{other}, which is run with {least}; allowed: seeds: 1 to {least}"
+                )
         return methods
 
     def _tuned(self, name: str, settings: dict, methods: dict[str, Method]) -> Method:
@@ -222,7 +229,7 @@ class Study:
     def _method(self, name: str, given: dict) -> Method:
         baseline = given.get("baseline", name)
         facts = METHOD.facts(baseline)
-        special = {"baseline", "label", "group", "tasks", "nesting", "source", "training"}
+        special = {"baseline", "label", "group", "tasks", "nesting", "seeds", "source", "training"}
         options = METHOD.options(baseline, {key: given[key] for key in given if key not in special})
         nesting = tuple(given.get("nesting", self.nesting))
         check_nesting(nesting, self.dim, f"{self.path}: methods.{name}.nesting")
@@ -237,6 +244,7 @@ class Study:
             label=given.get("label", facts.LABEL),
             group=given.get("group", "baselines"),
             nesting=nesting,
+            seeds=self.seeds[: given.get("seeds")],
             options=options,
             training=self.training | training,
             by_size=by_size,

@@ -86,7 +86,7 @@ def finished_runs(study: Study) -> Iterator[Run]:
     methods = [method for name, method in study.methods.items() if study.frozen_measures(name)]
     methods.sort(key=lambda method: method.group != "baselines")
     for seed in study.seeds:
-        for method in methods:
+        for method in (each for each in methods if seed in each.seeds):
             yield run_of(study, study.layout, dataset, method, seed)
 
 
@@ -98,10 +98,9 @@ def write_frozen(study: Study, aside: Path, budget: int) -> None:
         copy_file(study.layout.table(task), aside / "tables" / f"{task}.csv")
     if study.layout.searched:  # what the settings of the recipe `tuned` were chosen by
         copy_file(study.layout.searched, aside / "search.csv")
-    for network in study.networks:
-        for seed in study.seeds:
-            log = study.layout.network(network, seed) / "log.csv"
-            copy_file(log, aside / "logs" / f"{network}-{seed}.csv")
+    for name, network in study.networks.items():
+        for seed in study.methods[network.method].seeds:
+            copy_file(study.layout.network(name, seed) / "log.csv", aside / "logs" / f"{name}-{seed}.csv")
     entries = []
     for run in finished_runs(study):
         kept = kept_items(run, study.frozen_measures(run.method.name))
@@ -165,8 +164,9 @@ def check_seeds(study: Study) -> None:
         # Tables that only compare methods are over all seeds at once.
         if path.exists() and {"items", "score"} & defined(EVALUATION.path(task)):
             found = sorted(set(pd.read_csv(path)["seed"]))
-            if found and found != sorted(study.seeds):
-                raise UserError(f"{path} is of seeds {found}, not {list(study.seeds)}: {how}")
+            own = sorted({seed for method in study.task_methods(task) for seed in method.seeds})
+            if found and found != own:
+                raise UserError(f"{path} is of seeds {found}, not {own}: {how}")
 
 
 def check_data(run: Run) -> None:
@@ -193,9 +193,9 @@ def freeze_extras(study: Study, aside: Path, budget: int) -> dict[str, str]:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     sources = [study.methods[name] for name in SOURCES if name in study.methods]
-    first, *others = study.seeds
+    first = study.seeds[0]
     # One seed of every source, then the other seeds of the source that methods start from by default.
-    for method, seed in [*((m, first) for m in sources), *((m, seed) for m in sources for seed in others)]:
+    for method, seed in [*((m, first) for m in sources), *((m, seed) for m in sources for seed in m.seeds[1:])]:
         network = method.networks[-1].name
         folder = aside / "networks" / f"{network}-{seed}"
         for name in ("checkpoint.pt", "meta.json"):

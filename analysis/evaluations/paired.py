@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from analysis.metrics import normalised_area
-from analysis.run import Run, by_method, by_seed
+from analysis.run import Run, by_method, by_seed, trained_by_both
 from analysis.statistics import compare_outcomes
 from suite.errors import unknown
 
@@ -51,10 +51,13 @@ def differences(
     dims = [m for m in new if m in base]
     if not dims:
         return
-    run, (mine, its) = runs[0], (np.stack([side[m] for m in dims]) for side in (new, base))
+    run = runs[0]
+    if paired := run.study.share_network(run.method.name, keys["baseline"]):
+        new, base = trained_by_both(new, base)
+    mine, its = (np.stack([side[m] for m in dims]) for side in (new, base))
     how = {
         "margin": run.study.margin,
-        "paired": run.study.share_network(run.method.name, keys["baseline"]),
+        "paired": paired,
         "rng": np.random.default_rng(run.options["seed"]),
     }
     rows = compare_outcomes(mine, its, dims, **how).to_dict("records")

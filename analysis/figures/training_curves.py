@@ -43,9 +43,10 @@ def draw(drawing):
 
 def training_log(drawing, method: str) -> pd.DataFrame:
     """Logs of a method's networks, averaged over seeds: dim, epoch, train_top1 …"""
+    trained = drawing.study.method(method)
     logs = [
         pd.read_csv(drawing.layout.network(net.name, seed) / "log.csv")
-        for net in drawing.study.method(method).networks
-        for seed in drawing.study.seeds
+        for net in trained.networks
+        for seed in trained.seeds
     ]
     return pd.concat(logs).groupby(["dim", "epoch"], as_index=False).mean(numeric_only=True)

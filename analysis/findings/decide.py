@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from analysis.findings.evidence import Claim, Evidence, NotTested, Outcome, signed
-from analysis.run import Run, by_method
+from analysis.run import Run, by_method, trained_by_both
 from suite.study import Method
 
 HALF = "ablation_length"
@@ -52,7 +52,7 @@ def last_doubling(evidence: Evidence) -> dict[str, float]:
         whole = [each for each in evidence.runs.values() if is_whole(each[0].method, half)]
         if half.group == HALF and whole:
             method = whole[0][0].method
-            after, before = (evidence.outcomes(name, LINEAR) for name in (method.name, half.name))
+            after, before = trained_by_both(*(evidence.outcomes(each, LINEAR) for each in (method.name, half.name)))
             m = max(before)
             gained[method.label] = float(after[m].mean() - before[m].mean())
     return gained

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from analysis.run import Items, Run, by_seed
+from analysis.run import Items, Run, by_seed, trained_by_both
 from analysis.statistics import compare_methods, compare_outcomes
 from suite.contracts import EVALUATION
 from suite.modules import ROOT
@@ -106,8 +106,13 @@ class Evidence:
         return self._read[method, outcome]
 
     def both(self, claim: "Claim") -> tuple[Outcomes, Outcomes, list[int]]:
-        """Outcomes of a claim's method and of what it is compared with, and the sizes that both have."""
+        """Outcomes of a claim's method and of what it is compared with, and the sizes that both have.
+
+        Where they are paired, of the trainings that both have.
+        """
         new, base = self.outcomes(claim.method, claim.on), self.outcomes(claim.against, claim.on)
+        if self.paired(claim.method, claim.against):
+            new, base = trained_by_both(new, base)
         return new, base, [m for m in new if m in base]
 
     def paired(self, method: str, against: str) -> bool:

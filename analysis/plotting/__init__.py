@@ -148,11 +148,12 @@ class Drawing:
 
         Intervals of several seeds are over these as well: `over_seeds`, `compare_methods`.
         """
-        count = len(self.study.seeds)
-        if bars and count > 1 and bars.startswith("95 % "):
+        counts = sorted({len(method.seeds) for method in self.study.methods.values()})
+        if bars and counts[-1] > 1 and bars.startswith("95 % "):
             bars = f"{bars} and trainings"
         items = split and f"{split}: n = {len(self.dataset.labels(split)):,}"
-        seeds = f"{count} seed{'s' if count > 1 else ''}"
+        seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+        seeds += " seeds" if counts[-1] > 1 else " seed"
         return " · ".join(filter(None, (self.study.title, items, seeds, bars and f"bars: {bars}")))
 
 

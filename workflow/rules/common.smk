@@ -159,10 +159,16 @@ def embedded_from(wildcards):
 def table_inputs(wildcards):
     """Embeddings and raw outcomes of every method and seed that a table is about."""
     for method in STUDY.task_methods(wildcards.task):
-        for seed in STUDY.seeds:
+        for seed in method.seeds:
             yield LAYOUT.embeddings(method.name, seed) / "meta.json"
     for method, measure in STUDY.read_by(wildcards.task):
-        yield from (LAYOUT.outcomes(method, seed, measure) for seed in STUDY.seeds)
+        yield from outcomes_of(method, measure)
+
+
+def outcomes_of(method, measure):
+    """Raw outcomes of a measure, of every seed that the method is run with."""
+    for seed in STUDY.methods[method].seeds:
+        yield LAYOUT.outcomes(method, seed, measure)
 
 
 def figure_inputs(wildcards):
@@ -173,13 +179,14 @@ def figure_inputs(wildcards):
     if "data" in facts.INPUTS:
         yield LAYOUT.data / "manifest.json"
     if "logs" in facts.INPUTS:
-        for name in STUDY.networks:
-            yield from (LAYOUT.network(name, s) / "log.csv" for s in STUDY.seeds)
+        for name, network in STUDY.networks.items():
+            for seed in STUDY.methods[network.method].seeds:
+                yield LAYOUT.network(name, seed) / "log.csv"
     if "search" in facts.INPUTS:
         yield searched()
     for method, measure in STUDY.measured():
         if measure in facts.MEASURES:
-            yield from (LAYOUT.outcomes(method, seed, measure) for seed in STUDY.seeds)
+            yield from outcomes_of(method, measure)
 
 
 def searched():

@@ -66,4 +66,4 @@ def saved_outcomes(wildcards):
     """Raw outcomes that are frozen."""
     for method in STUDY.methods:
         for measure in STUDY.frozen_measures(method):
-            yield from (LAYOUT.outcomes(method, seed, measure) for seed in STUDY.seeds)
+            yield from outcomes_of(method, measure)
