@@ -194,8 +194,8 @@ class Study:
                 )
             if other is not None and len(method.seeds) > (least := len(methods[other].seeds)):
                 raise UserError(
-                    f"{self.path}: method {method.name} is run with {len(method.seeds)} seeds, but starts from "
-                    f"{other}, which is run with {least}; allowed: seeds: 1 to {least}"
+                    f"{self.path}: method {method.name} is run with {len(method.seeds)} seeds, but starts "
+                    f"from {other}, which is run with {least}; allowed: seeds: 1 to {least}"
                 )
         return methods
 

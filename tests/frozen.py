@@ -29,7 +29,7 @@ from suite.layout import Layout
 from suite.provenance import provenance
 from suite.study import Study, load_study
 
-METHODS = {"mrl": None, "fixed_feature": None, "pca": None, "control_random": None}
+METHODS = {"mrl": None, "fixed_feature": None, "pca": None, "control_random": {"seeds": 1}}
 TASKS = dict.fromkeys(("linear", "knn", "retrieval", "robustness", "cost", "longtail"))
 BACKBONE = {"name": "small_resnet", "dim": 16, "widths": [4, 4]}
 STUDY = "synthetic.yaml"

@@ -118,6 +118,12 @@ def test_methods_of_one_network_are_paired():
     paired = decided(rules.not_worse(every), one, other, {"new": "ff", "base": "ff"})
     assert paired["detectable"] < apart["detectable"] / 3 and paired["value"] == apart["value"]
 
+    # Of trainings that one side does not have nothing is paired.
+    fewer = {m: values[:3] for m, values in other.items()}
+    some = decided(rules.not_worse(every), one, fewer, {"new": "ff", "base": "ff"})
+    same = {m: values[:3] for m, values in one.items()}
+    assert some == decided(rules.not_worse(every), same, fewer, {"new": "ff", "base": "ff"})
+
 
 def test_sizes_in_between_are_compared_with_the_line_through_their_neighbours():
     class Two(Given):
@@ -203,7 +209,7 @@ def test_a_row_says_what_was_found_and_of_what():
 
 def test_a_study_that_gained_by_its_last_doubling_is_unfinished():
     def run(name, group, epochs):
-        method = Method(name, "mrl", "trained", name, group, (2, 4), {}, {"epochs": epochs})
+        method = Method(name, "mrl", "trained", name, group, (2, 4), (0,), {}, {"epochs": epochs})
         return [SimpleNamespace(method=method)]
 
     class Measured(Evidence):

@@ -48,6 +48,12 @@ def test_networks_serve_all_sizes_or_one_each_and_ablations_are_evaluated_by_the
     assert "mrl" not in [method.name for method in without.task_methods("linear")]
 
 
+def test_a_method_is_run_with_the_first_seeds_of_its_study():
+    study = Study(tiny(seeds=[4, 2, 7], methods__mrl_8boost={"baseline": "mrl", "seeds": 2}))
+    assert study.method("mrl").seeds == (4, 2, 7) and study.method("mrl_8boost").seeds == (4, 2)
+    assert Study(study.config | {"seeds": [5]}).method("mrl_8boost").seeds == (5,)
+
+
 def test_only_what_decides_the_weights_is_in_the_settings_of_a_network():
     base = Study(tiny()).trained_with("mrl")
     fewer = tiny(interpolated=[5, 6], tasks={"knn": {}}, figures=["knn"], seeds=[3])
@@ -138,6 +144,11 @@ def test_a_tuned_method_is_a_second_one_with_settings_or_a_source_of_its_own():
         ({"methods": {"mlr": None}}, "unknown method 'mlr'.*allowed: .*mrl"),
         ({"methods": {"mrl": {"loss_wieghts": [1, 2]}}}, "did you mean 'loss_weights'"),
         ({"methods": {"svd": None}}, "starts from fixed_feature, which is not among"),
+        (
+            {"seeds": [0, 1], "methods__fixed_feature": {"seeds": 1}},
+            "svd is run with 2 seeds, but starts from fixed_feature, which is run with 1; allowed: seeds: 1",
+        ),
+        ({"methods__mrl": {"seeds": 0}}, "methods.mrl.seeds: 0 is less than the minimum of 1"),
         ({"tasks": {"knm": None}}, "unknown evaluation 'knm' \\(did you mean 'knn'"),
         ({"figures": ["liner"]}, "unknown figure 'liner' \\(did you mean 'linear'"),
         ({"data__source": "glyph"}, "unknown data source 'glyph' \\(did you mean 'glyphs'"),

@@ -195,7 +195,10 @@ def freeze_extras(study: Study, aside: Path, budget: int) -> dict[str, str]:
     sources = [study.methods[name] for name in SOURCES if name in study.methods]
     first = study.seeds[0]
     # One seed of every source, then the other seeds of the source that methods start from by default.
-    for method, seed in [*((m, first) for m in sources), *((m, seed) for m in sources for seed in m.seeds[1:])]:
+    for method, seed in [
+        *((m, first) for m in sources),
+        *((m, seed) for m in sources for seed in m.seeds[1:]),
+    ]:
         network = method.networks[-1].name
         folder = aside / "networks" / f"{network}-{seed}"
         for name in ("checkpoint.pt", "meta.json"):

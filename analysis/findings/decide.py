@@ -52,7 +52,9 @@ def last_doubling(evidence: Evidence) -> dict[str, float]:
         whole = [each for each in evidence.runs.values() if is_whole(each[0].method, half)]
         if half.group == HALF and whole:
             method = whole[0][0].method
-            after, before = trained_by_both(*(evidence.outcomes(each, LINEAR) for each in (method.name, half.name)))
+            after, before = trained_by_both(
+                *(evidence.outcomes(each, LINEAR) for each in (method.name, half.name))
+            )
             m = max(before)
             gained[method.label] = float(after[m].mean() - before[m].mean())
     return gained
