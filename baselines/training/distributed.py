@@ -118,10 +118,15 @@ def synchronised_batch_norm(module: nn.Module, group: Group) -> Iterator[None]:
     torch.nn.SyncBatchNorm does the same, on CUDA alone and by replacing the layers; here they stay what they
     are, so that a saved network is the same however many processes trained it.
     """
-    several = group.size > 1
-    layers = [layer for layer in module.modules() if several and isinstance(layer, nn.BatchNorm2d)]
+    if group.size == 1:
+        yield
+        return
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)]
+    # Compiled, the sums over processes would lose their gradients. Said here and not at its definition: to say
+    # it takes the import of the compiler, which is as long as that of torch.
+    shared = torch.compiler.disable(_batch_norm)
     for layer in layers:
-        layer.forward = partial(_batch_norm, layer)
+        layer.forward = partial(shared, layer)
     try:
         yield
     finally:
@@ -129,7 +134,6 @@ def synchronised_batch_norm(module: nn.Module, group: Group) -> Iterator[None]:
             del layer.forward
 
 
-@torch.compiler.disable  # compiled, the sums over processes would lose their gradients
 def _batch_norm(layer: nn.BatchNorm2d, x: Tensor) -> Tensor:
     """Batch norm of x [n, C, H, W] with mean and variance over the n of every process."""
     if not layer.training:
