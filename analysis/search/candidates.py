@@ -1,5 +1,6 @@
 """The k best so far of each query, kept in rows of integers that order by score and then by lowest id."""
 
+import numpy as np
 import torch
 
 # Scores are first compared with a row's threshold by the maximum of a group of this many columns.
@@ -74,9 +75,7 @@ class Best:
 
     def _merge_whole(self, rows: torch.Tensor, scores: torch.Tensor, start: int, valid: int) -> None:
         """Merge whole rows of a tile. rows: int64 [r]; scores: [r, tile]."""
-        ids = torch.arange(start, start + valid, device=scores.device)
-        offered = keys_of(scores[:, :valid], ids)
-        offered = offered.topk(min(self.k, valid), dim=1, sorted=False).values
+        offered = largest(scores[:, :valid], start, self.k)
         self._keep(rows, torch.cat([self.keys[rows], offered], dim=1))
 
     def _keep(self, rows: torch.Tensor, keys: torch.Tensor) -> None:
@@ -86,6 +85,25 @@ class Best:
         self.keys[rows] = torch.nn.functional.pad(kept, (0, self.capacity - self.k), value=EMPTY)
         self.count[rows] = self.k
         self.threshold[rows] = torch.where(least == EMPTY, -torch.inf, score_of(least))
+
+
+def largest(scores: torch.Tensor, start: int, k: int) -> torch.Tensor:
+    """Keys of the k best of each row at least, int64 [r, ≥ k or tile]; scores: [r, tile] of ids start …
+
+    numpy finds a row's k-th best with vector instructions, several times as fast as torch; only scores that
+    reach it get a key.
+    """
+    tile = scores.shape[1]
+    if scores.device.type != "cpu" or tile <= k:
+        ids = torch.arange(start, start + tile, device=scores.device)
+        return keys_of(scores, ids).topk(min(k, tile), dim=1, sorted=False).values
+    least = np.partition(scores.numpy(), tile - k, axis=1)[:, tile - k]
+    row, column = np.divmod(np.flatnonzero(scores.numpy() >= least[:, None]), tile)
+    counts = np.bincount(row, minlength=len(scores))
+    slot = np.arange(len(row)) - np.repeat(counts.cumsum() - counts, counts)
+    keys = torch.full((len(scores), int(counts.max())), EMPTY)
+    keys[row, slot] = keys_of(scores[row, column], torch.from_numpy(start + column))
+    return keys
 
 
 def capacity(k: int) -> int:

@@ -38,6 +38,9 @@ METRICS = {
 # stay in a shared L3 cache. A GPU wants few, large kernels instead.
 TILE = {"cpu": 2048, "cuda": 16384}
 STRIP = {"cpu": 512, "cuda": 4096}
+# A database of at most so many rows, and so many for each neighbour, is one tile on a CPU: where many of its
+# rows are kept, choosing them once costs less than the products lose.
+WHOLE, WHOLE_PER_NEIGHBOUR = 32_768, 128
 # Queries searched in one pass: as many as keep their candidates within this.
 CANDIDATE_BYTES = 512 * 2**20
 MAX_QUERY_BLOCK = 4096
@@ -109,7 +112,7 @@ def prefix_search(
     for name, value in given.items():
         if value is not None and value < 1:
             raise UserError(f"{name} = {value}; it must be at least 1")
-    tile = min(database_block or TILE[device.type], len(database))
+    tile = min(database_block or default_tile(len(database), k, device), len(database))
     tile = -(-tile // GROUP) * GROUP  # whole groups
     block = query_block or default_query_block(len(dims), k, device)
 
@@ -133,6 +136,13 @@ def prefix_search(
             ids[:, rows], distances[:, rows] = finished.find(start, search)
             bar.update(done * len(tiles) - bar.n)  # of a block that was kept
     return PrefixNeighbours(dims, ids, distances)
+
+
+def default_tile(rows: int, k: int, device: torch.device) -> int:
+    """Rows per tile of a database of so many rows."""
+    if device.type == "cpu" and rows <= min(WHOLE, WHOLE_PER_NEIGHBOUR * k):
+        return rows
+    return TILE[device.type]
 
 
 def default_query_block(sizes: int, k: int, device: str | torch.device = "cpu") -> int:

@@ -122,8 +122,8 @@ def synchronised_batch_norm(module: nn.Module, group: Group) -> Iterator[None]:
         yield
         return
     layers = [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)]
-    # Compiled, the sums over processes would lose their gradients. Said here and not at its definition: to say
-    # it takes the import of the compiler, which is as long as that of torch.
+    # Compiled, the sums over processes would lose their gradients. Said here and not at the definition: it
+    # takes the import of the compiler, which is as long as that of torch.
     shared = torch.compiler.disable(_batch_norm)
     for layer in layers:
         layer.forward = partial(shared, layer)
