@@ -23,6 +23,7 @@ from baselines.training.networks import count_macs, load_network
 from splits.store import Dataset
 from suite import cli, files
 from suite.contracts import METHOD
+from suite.memory import keep_freed_memory
 from suite.provenance import provenance
 from suite.study import Method, Study, load_study
 
@@ -84,6 +85,7 @@ def probe_notes(probed: dict[tuple[int, int], Probe]) -> list[str]:
 
 def trained(study: Study, method: Method, seed: int, dataset: Dataset, folder: Path, device: str) -> dict:
     """Forward every split through the method's networks; their columns lie side by side."""
+    keep_freed_memory()
     networks = [load_network(study.layout.network(net.name, seed)) for net in method.networks]
     views, classifiers, costs, columns = [], {}, [], []
     width = heads = 0

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from baselines.fitting import Fit
-from baselines.probe import Minimum, best_penalty, choose_probe, held_out, minimise, standardised
+from baselines.probe import Minimum, best_penalty, blocks, choose_probe, held_out, minimise, standardised
 from baselines.representation import View
 
 KIND = "fitted"
@@ -114,14 +114,21 @@ class Problem:
     def objective(self, parameters: Tensor, l2: float) -> tuple[float, Tensor]:
         """Its value, and its gradient."""
         mapping, weight, bias = self.split(parameters)
-        z = self.x @ mapping.T
-        p, label = torch.softmax(z @ weight.T + bias, 1), self.y[:, None]
-        loss = -p.gather(1, label).clamp_min_(1e-38).log_().mean(dtype=torch.float64)
-        p = p.scatter_add_(1, label, p.new_full(label.shape, -1)) / len(z)
+        loss, gradient = self.x.new_zeros((), dtype=torch.float64), torch.zeros_like(parameters)
+        of_mapping, of_weight, of_bias = self.split(gradient)
+        for rows in blocks(self.x, self.num_classes):
+            x, label = self.x[rows], self.y[rows, None]
+            z = x @ mapping.T
+            p = torch.softmax(z @ weight.T + bias, 1)
+            loss -= p.gather(1, label).clamp_min_(1e-38).log_().sum(dtype=torch.float64)
+            p.scatter_add_(1, label, p.new_full(label.shape, -1))
+            of_mapping += (p @ weight).T @ x
+            of_weight += p.T @ z
+            of_bias += p.sum(0)
+        gradient /= len(self.x)
         penalised = parameters[: -self.num_classes]
-        value = loss + l2 / 2 * penalised.square().sum(dtype=torch.float64)
-        gradient = torch.cat([((p @ weight).T @ self.x).flatten(), (p.T @ z).flatten(), p.sum(0)])
         gradient[: -self.num_classes] += l2 * penalised
+        value = loss / len(self.x) + l2 / 2 * penalised.square().sum(dtype=torch.float64)
         return float(value), gradient
 
     def curvature(self, parameters: Tensor, l2: float) -> Tensor:

@@ -23,6 +23,7 @@ from splits.store import Dataset, Split
 from suite import cli, files
 from suite.contracts import METHOD
 from suite.errors import UserError
+from suite.memory import keep_freed_memory
 from suite.provenance import provenance
 from suite.study import Study, load_study
 
@@ -44,6 +45,7 @@ def main(argv: list[str] | None = None) -> None:
         again = [*runner, "-m", "baselines.train", *(sys.argv[1:] if argv is None else argv)]
         os.execv(sys.executable, [sys.executable, *again])
     device = cli.device(args.device)
+    keep_freed_memory()
     with joined(device) as (group, own_device):
         train_network(study, args.network, args.seed, device, group, own_device)
 

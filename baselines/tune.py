@@ -36,6 +36,7 @@ from splits.store import Dataset, digest, shared_images, split_digests
 from suite import cli, files
 from suite.contracts import METHOD, SOURCE
 from suite.errors import UserError
+from suite.memory import keep_freed_memory
 from suite.study import TUNED, Method, Study, load_study
 
 BLOCK = 1024  # images scored at once
@@ -387,6 +388,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--jobs", type=int, default=1, help="trainings side by side (1)")
     cli.add_device(parser)
     args = parser.parse_args(argv)
+    keep_freed_memory()
     study = load_study(args.study)
     method = study.method(args.method)
     given = {"per_size": args.per_size, "count": args.images, "folds": args.folds, "jobs": args.jobs}

@@ -1,5 +1,7 @@
 """Training: the same seed gives the same weights, a killed run continues, wrong input is refused."""
 
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +23,7 @@ from baselines.training.distributed import Group
 from baselines.training.networks import build_learner, macs_per_image
 from suite import files
 from suite.errors import UserError
+from suite.modules import ROOT
 
 BACKBONE = {"name": "small_resnet", "dim": 8, "widths": [4, 8]}
 TRAINING = {
@@ -267,3 +270,26 @@ def test_a_training_may_see_the_first_images_of_every_class_only():
     assert training_images(split, {})[0] is split.images
     with pytest.raises(UserError, match="images_per_class is 4, but a class of train has 3 images only"):
         training_images(split, {"images_per_class": 4})
+
+
+FREED = """
+import resource
+import numpy as np
+from suite.memory import keep_freed_memory
+{call}
+def faults(times):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(times):
+        [np.ones(3 << 17) for _ in range(8)]  # of 768 pages each
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults(3)
+print(faults(20))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a setting of glibc's")
+def test_memory_that_is_freed_is_used_again():
+    def faults(call):
+        return int(subprocess.check_output([sys.executable, "-c", FREED.format(call=call)], cwd=ROOT))
+
+    assert faults("keep_freed_memory()") < 768 < 20 * 768 < faults("")
