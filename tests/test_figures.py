@@ -9,10 +9,23 @@ import pytest
 import synthetic
 from matplotlib.collections import PolyCollection
 from matplotlib.container import BarContainer, ErrorbarContainer
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from analysis.figures import neighbour_grid, rate_envelope
-from analysis.plotting import LOOKS, Drawing, as_shown, look, metric_of, over_seeds, save, use_style, whiskers
+from analysis.plotting import (
+    LOOKS,
+    Drawing,
+    against_size,
+    as_shown,
+    cut_below,
+    look,
+    metric_of,
+    over_seeds,
+    save,
+    use_style,
+    whiskers,
+)
 from analysis.plotting.pictures import paste
 from analysis.plotting.retrieval import paper_pairs
 from analysis.statistics import interval_over_seeds
@@ -20,7 +33,7 @@ from suite.contracts import EVALUATION, FIGURE
 from suite.errors import UserError
 from suite.layout import Layout
 from suite.modules import ROOT
-from suite.study import load_study
+from suite.study import Study, load_study
 
 # Figures of evaluations that need more than images and labels: from the tables that were saved.
 SAVED = [
@@ -112,8 +125,69 @@ def test_a_point_of_the_rate_envelope_is_its_seeds_mean_and_is_left_out_where_on
 
 def test_a_recipe_has_a_panel_of_its_own(finished):
     figure, drawing = drawn(*finished, "linear")
-    paper, tuned, _ = ({line.get_label() for line in axes.containers} for axes in figure.axes)
-    assert drawing.label("mrl") in paper and tuned == {drawing.label("mrl_tuned")}
+    panels = {axes.get_title(): {line.get_label() for line in axes.containers} for axes in figure.axes}
+    assert drawing.label("mrl") in panels["one recipe for all"]
+    assert panels["each tuned"] == {drawing.label("mrl_tuned")}
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """(study, layout) with a method of its own, whose name is trouble, and FF at two of four sizes."""
+    methods = {"mrl": None, "fixed_feature": {"nesting": [2, 16]}}
+    methods |= {"own": {"baseline": "mrl", "label": "_Ba$$in$"}}
+    tasks = dict.fromkeys(("linear", "knn", "disagreement", "paired"))
+    return synthetic.finish(tmp_path_factory.mktemp("own"), methods=methods, tasks=tasks, figures=[])
+
+
+def test_main_figures_show_the_papers_methods_and_the_others_minus_ff(own):
+    figure, drawing = drawn(*own, "linear")
+    names = {line.get_label() for axes in figure.axes for line in axes.containers}
+    assert names == {"MRL", "FF"}
+    figure, drawing = drawn(*own, "linear_others")
+    (line,) = figure.axes[0].containers
+    assert line.get_label() == "\u200b_Ba$$in$" in {text.get_text() for text in figure.legends[0].get_texts()}
+    means = over_seeds(drawing.table("linear", metric="top1")).set_index(["method", "dim"])["value"]
+    expected = [means["own", m] - means["fixed_feature", m] for m in (2, 16)]
+    assert line[0].get_xdata().tolist() == [2, 16]
+    np.testing.assert_allclose(line[0].get_ydata().astype(float), expected)
+    study = Study(own[0].config | {"methods": {"mrl": None, "fixed_feature": None}})
+    refused(
+        study, own[1], "knn_others", "no methods beyond the paper's in knn .*; take the figures …_others out"
+    )
+
+
+def test_names_of_the_users_are_no_formulas(own, tmp_path):
+    for name in ("linear_others", "paired"):
+        save(drawn(*own, name)[0], tmp_path / f"{name}.png", tmp_path / f"{name}.pdf")
+
+
+def test_bars_stand_at_their_sizes_where_a_method_has_fewer(own):
+    figure, _ = drawn(*own, "disagreement")
+    bars = {line.get_label(): line.patches for line in figure.axes[1].containers}
+    places = {
+        label: [round(bar.get_x() + bar.get_width() / 2) for bar in some] for label, some in bars.items()
+    }
+    assert places == {"MRL": [0, 1, 2, 3, 4], "FF": [0, 3, 4]}  # the last: never
+
+
+def test_an_axis_is_broken_between_what_holds_up_and_what_collapses():
+    def parts(*curves):
+        figure = Figure()
+        rows = [pd.DataFrame({"dim": [2, 4, 8], "value": values}) for values in curves]
+        return [axes.get_ylim() for axes in against_size.broken(figure, figure.add_gridspec(2, 1), 0, rows)]
+
+    (upper, lower) = parts([70, 75, 80], [5, 40, 79])
+    assert upper[0] == lower[1] and 65 < upper[0] < 70 and upper[1] > 80 and lower[0] < 5
+    assert len(parts([70, 75, 80], [60, 70, 79])) == len(parts([5, 40, 80])) == 1
+    np.testing.assert_allclose(against_size.apart(np.array([0.1, 0.95, 0.97]), 0.2), [0.1, 0.8, 1])
+
+
+def test_what_a_panel_of_differences_cuts_off_is_written_there():
+    (axes, other), points = Figure().subplots(1, 2), pd.Series
+    cut_below([(axes, points({2: -60.0, 4: 1.0}), "k"), (axes, points({2: -45.0, 4: 2.0}), "b")])
+    assert [text.get_text() for text in axes.texts] == ["↓ −60", "↓ −45"] and -40 < axes.get_ylim()[0] <= -30
+    cut_below([(other, points({2: -3.0, 4: 1.0}), "k")])
+    assert not other.texts and other.get_ylim() == (-5, 3)
 
 
 def test_no_figure_is_left_out():

@@ -35,7 +35,9 @@ def draw(drawing):
         hollow = look | {"linestyle": ":", "markerfacecolor": "white"}
         left.plot(shares["dim"], shares["value"].cumsum(), label=label, **hollow)
         values = np.append(shares["value"], never.loc[never["method"] == method, "value"])
-        places = np.arange(len(values)) + (place - (len(methods) - 1) / 2) * width
+        # A method may have fewer sizes than another.
+        places = np.array([*map(sizes.index, shares["dim"]), len(sizes)])
+        places = places + (place - (len(methods) - 1) / 2) * width
         bars = right.bar(places, values, width, color=look["color"], label=drawing.label(method))
         right.bar_label(bars, fmt="%.2g", fontsize=5.5, padding=1)
     size_axis(left, sizes)

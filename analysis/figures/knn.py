@@ -1,14 +1,13 @@
-"""1-NN accuracy against representation size, all methods (paper, Figure 3)."""
+"""1-NN accuracy against representation size (paper, Figure 3); `knn_others`: methods beyond the paper's."""
 
-from analysis.plotting import recipe_panels
+from analysis.plotting.against_size import by_recipe
 
 TABLES = ("knn",)
 INPUTS = ("data",)
+ARGUMENT = ("", "others")
 
 
 def draw(drawing):
-    """Left: the study, recipe by recipe, at trained sizes. Right: the paper's own curves."""
-    sampled = drawing.study.tasks["knn"]["sampled"]
-    over = "classes" if sampled == "classes" else "test items"
-    table = drawing.table("knn", metric="top1", trained=True)
-    return recipe_panels(drawing, table, "knn", over)
+    """Left: the paper's methods, recipe by recipe, at trained sizes. Right: the paper's own curves."""
+    over = "classes" if drawing.study.tasks["knn"]["sampled"] == "classes" else "test items"
+    return by_recipe(drawing, drawing.table("knn", metric="top1", trained=True), "knn", over)

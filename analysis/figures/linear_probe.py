@@ -1,16 +1,13 @@
-"""Accuracy of the suite's linear probe against representation size: the same classifier for all methods."""
+"""Accuracy of the suite's linear probe, the same for all methods; `linear_probe_others`: those beyond."""
 
-from analysis.plotting import curves, headline, legend_below, new_figure
+from analysis.plotting.against_size import against_size
 
 TABLES = ("linear",)
 INPUTS = ("data",)
+ARGUMENT = ("", "others")
 
 
 def draw(drawing):
-    """A curve per method; bars are 95 % over test items."""
-    figure, axes = new_figure(height=3.4)
-    table = drawing.table("linear", metric="probe_top1")
-    curves(drawing, axes, table, drawing.shown("linear", controls=True))
-    headline(figure, drawing.conditions())
-    legend_below(figure, axes)
-    return figure
+    """The paper's methods, or the others' differences; bars are 95 % over test items."""
+    shown = [("", drawing.table("linear", metric="probe_top1"))]
+    return against_size(drawing, shown, "linear", "95 % over test items", "val")

@@ -1,7 +1,16 @@
 """Each method's paired difference to a baseline at every size; `paired_mrl` takes MRL as the baseline."""
 
 from analysis.metrics import metric
-from analysis.plotting import as_shown, headline, legend_below, new_figure, rows_by, size_axis, whiskers
+from analysis.plotting import (
+    as_shown,
+    cut_below,
+    headline,
+    legend_below,
+    new_figure,
+    rows_by,
+    size_axis,
+    whiskers,
+)
 from analysis.statistics import OF_NETWORKS, VERDICTS
 from suite.errors import unknown
 
@@ -10,7 +19,6 @@ INPUTS = ("data",)
 ARGUMENT = "method"
 BASELINE = "fixed_feature"
 OUTCOMES = ("linear", "knn")  # their top1
-LOWEST = -30  # points; what is worse is not to be seen, so that small differences are
 
 
 def draw(drawing):
@@ -22,15 +30,17 @@ def draw(drawing):
     table = table[(table["baseline"] == baseline) & (table["dim"] > 0)]  # dim 0: the areas
     margin = 100 * drawing.study.margin
     figure, panels = new_figure(2, width=7.2, height=3.7, sharey=True)
+    drawn = []
     for axes, outcome in zip(panels, OUTCOMES):
         rows = table[table["outcome"] == outcome]
         axes.axhspan(-margin, margin, color="#DDDDDD", zorder=0)
         for method, some in rows_by(rows, "method", drawing.shown("paired")).items():
-            differences(drawing, axes, method, some.sort_values("dim"))
+            some = some.sort_values("dim")
+            differences(drawing, axes, method, some)
+            drawn.append((axes, some.set_index("dim")["value"], drawing.look(method)["color"]))
         size_axis(axes, rows["dim"])
         axes.set_title(metric("top1", outcome).label)
-    shown = table[table["method"].isin(drawing.shown("paired"))]
-    panels[0].set_ylim(max(LOWEST, shown["low"].min() - 1), shown["high"].max() + 1)
+    cut_below(drawn)
     panels[0].set_ylabel(f"difference to {drawing.label(baseline)} (points)")
     networks = (table["scope"] == "networks").all()
     told = "higher or lower, of these networks" if networks else "better or worse"

@@ -1,5 +1,6 @@
 """What every figure shares: one look per method everywhere, a log₂ size axis, what a figure may read."""
 
+from collections import Counter
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.text import Annotation
+from matplotlib.text import Annotation, Text
 from matplotlib.ticker import NullLocator
 
 from analysis.metrics import Metric, metric_in_table
@@ -28,14 +29,14 @@ LOOKS = {
     "mrl_e": ("#56B4E9", "s", "-"),
     "fixed_feature": ("#D55E00", "D", "-"),
     "svd": ("#009E73", "v", "--"),
-    "pca": ("#009E73", "^", "-"),
+    "pca": ("#882255", "^", "-"),
     "random_features": ("#999999", "X", "--"),
     "first_features": ("#CC79A7", "P", "--"),
     "random_projection": ("#666666", "p", ":"),
     "slimmable": ("#E69F00", "<", "--"),
-    "slimmable_fair": ("#E69F00", ">", "-"),
+    "slimmable_fair": ("#BBAA33", ">", "-"),
     "nested_dropout": ("#7A4FBF", "h", "-"),
-    "mrl_sampled": ("#7A4FBF", "H", "--"),
+    "mrl_sampled": ("#332288", "H", "--"),
     "linear_map": ("#8C5A2B", "d", "-"),
     "control_random": ("#BBBBBB", "", ":"),
     "control_label": ("#BBBBBB", "", ":"),
@@ -65,6 +66,7 @@ STYLE = {
     "pdf.fonttype": 42,
 }
 
+LOWEST = -30  # points: differences below are cut, so that small ones can be seen
 NORMAL = 1.96  # standard errors on each side of a 95 % interval
 
 
@@ -128,7 +130,8 @@ class Drawing:
 
     def label(self, method: str) -> str:
         """A method's name in figures."""
-        return self.study.method(method).label
+        label = self.study.method(method).label
+        return f"\u200b{label}" if label.startswith("_") else label  # or no legend would have it
 
     def look(self, method: str) -> dict:
         """Plot arguments of a method: colour, marker, line style; the same in every figure."""
@@ -248,26 +251,23 @@ def curves(drawing: Drawing, axes: Axes, table: pd.DataFrame, methods: Sequence[
     axes.set_ylabel(metric_of(table).axis)
 
 
-def recipe_panels(drawing: Drawing, table: pd.DataFrame, task: str, over: str = "test items") -> Figure:
-    """Every method's curve against size, a panel per recipe of the study; at the right the paper's own.
+def cut_below(drawn: Sequence[tuple[Axes, pd.Series, str]]) -> None:
+    """End axes of differences at LOWEST and write what lies below there, one number above the other.
 
-    table: rows of `task` of one metric, whose intervals are over what `over` says.
+    drawn: where, the points of a method by size, and its colour; the axes share their limits.
     """
-    shown = {"baselines": drawing.shown(task, controls=True), TUNED: drawing.shown(task, group=TUNED)}
-    shown = {group: methods for group, methods in shown.items() if methods}
-    width = 7.0 if len(shown) == 1 else 10.5
-    figure, panels = new_figure(
-        len(shown) + 1, width_ratios=[1.7] * len(shown) + [1], width=width, height=3.4
-    )
-    for axes, (group, methods) in zip(panels, shown.items()):
-        axes.sharey(panels[0])
-        curves(drawing, axes, table, methods)
-        if len(shown) > 1:
-            axes.set_title("each tuned" if group == TUNED else "one recipe for all")
-    headline(figure, drawing.conditions(bars=f"95 % over {over}"))
-    paper_panel(panels[-1], task, "top1")
-    legend_below(figure, panels[0])
-    return figure
+    lowest, highest = min(each.min() for _, each, _ in drawn), max(each.max() for _, each, _ in drawn)
+    points = [(value, axes, m, color) for axes, each, color in drawn for m, value in each.items()]
+    lines = Counter((axes, m) for value, axes, m, _ in points if value < LOWEST)
+    bottom = max(LOWEST - 0.05 * (highest - LOWEST) * max(lines.values(), default=0), lowest - 2)
+    for axes, _, _ in drawn:
+        axes.set_ylim(bottom, highest + 2)
+    below = sorted((each for each in points if each[0] < bottom), key=lambda each: each[0])
+    written = Counter()
+    for value, axes, m, color in below:
+        look = {"color": color, "fontsize": 5.5, "ha": "center", "va": "bottom"}
+        beside(axes, f"↓ −{abs(value):.0f}", (m, bottom), (0, 1 + 7 * written[axes, m]), **look)
+        written[axes, m] += 1
 
 
 def curve_panels(
@@ -300,18 +300,6 @@ def paper_title(axes: Axes, **options: object) -> None:
     axes.set_title(text, color="#666666", **options)
 
 
-def paper_panel(axes: Axes, task: str, metric: str) -> None:
-    """The paper's curves, drawn lightly: to be compared with the study's in shape only."""
-    table = paper(task, metric).replace({"method": {"first_features_of_ff2048": "first_features"}})
-    for method, rows in table.groupby("method", sort=False):
-        if method in LOOKS:
-            rows = rows.dropna(subset=["dim"]).sort_values("dim")
-            axes.plot(rows["dim"], rows["value"], alpha=0.45, **look(method))
-    size_axis(axes, table["dim"].dropna())
-    axes.tick_params(axis="x", rotation=45)
-    paper_title(axes)
-
-
 def legend_below(figure: Figure, axes: Axes, columns: int = 5) -> None:
     """One legend under the whole figure."""
     handles, labels = axes.get_legend_handles_labels()
@@ -341,7 +329,12 @@ def new_figure(columns: int = 1, rows: int = 1, width: float = 7.0, height: floa
 
 
 def save(figure: Figure, png: Path, pdf: Path) -> None:
-    """Write both files whole, without dates, so that the same figure is the same bytes."""
+    """Write both files whole, without dates, so that the same figure is the same bytes.
+
+    A $ in a name of the user's is a dollar, not the start of a formula; only numbers at ticks are those.
+    """
+    for text in figure.findobj(Text):
+        text.set_parse_math(text.get_text().startswith("$\\mathdefault"))
     for path, metadata in ((png, {"Software": None}), (pdf, {"CreationDate": None})):
         with write_aside(path) as aside:
             figure.savefig(aside, metadata=metadata)
