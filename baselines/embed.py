@@ -23,7 +23,7 @@ from baselines.training.networks import count_macs, load_network
 from splits.store import Dataset
 from suite import cli, files
 from suite.contracts import METHOD
-from suite.memory import keep_freed_memory
+from suite.machine import keep_freed_memory
 from suite.provenance import provenance
 from suite.study import Method, Study, load_study
 

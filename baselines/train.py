@@ -23,7 +23,7 @@ from splits.store import Dataset, Split
 from suite import cli, files
 from suite.contracts import METHOD
 from suite.errors import UserError
-from suite.memory import keep_freed_memory
+from suite.machine import keep_freed_memory
 from suite.provenance import provenance
 from suite.study import Study, load_study
 

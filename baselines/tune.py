@@ -36,7 +36,7 @@ from splits.store import Dataset, digest, shared_images, split_digests
 from suite import cli, files
 from suite.contracts import METHOD, SOURCE
 from suite.errors import UserError
-from suite.memory import keep_freed_memory
+from suite.machine import keep_freed_memory
 from suite.study import TUNED, Method, Study, load_study
 
 BLOCK = 1024  # images scored at once

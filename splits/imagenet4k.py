@@ -36,6 +36,7 @@ from splits.images.listing import INSIDE, Listing, Source, list_images, open_sou
 from splits.sampling import NOT_DRAWN, RULES, item_keys, place_rows, select_classes
 from suite import cli, files
 from suite.errors import UserError, unknown
+from suite.machine import cores
 
 PUBLISHED_SHA256 = "25b3a993e3f08880b6058b871e591c0995e9a69a73db699d1b8d6527c2b25f7d"
 PUBLISHED_MIN_IMAGES = 1050
@@ -337,7 +338,7 @@ def main(argv: list[str] | None = None) -> None:
         help="read every drawn image (or decode it too) and replace what is missing, damaged or "
         "the same file as another; without it the listing is trusted",
     )
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="for --check-images")
+    parser.add_argument("--threads", type=int, default=cores(), help="for --check-images")
     args = parser.parse_args(argv)
     if args.database < 1 or args.query < 1:
         raise UserError("--database and --query are numbers of images per class, at least 1")

@@ -9,6 +9,6 @@ A floor imports from itself and those below it: suite < splits < baselines < ana
     layout       where the files of a study lie below results/
     files        writing whole files or none
     cli, errors  what every command line shares; messages for people
-    memory       how a process gets its memory
+    machine      cores and memory of this process
     provenance   the conditions a run was made under
 """

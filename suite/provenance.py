@@ -1,13 +1,13 @@
 """What a result was made with: every run carries this, so that it can be judged and repeated."""
 
 import datetime
-import os
 import platform
 import re
 import subprocess
 from importlib import metadata
 from pathlib import Path
 
+from suite.machine import cores
 from suite.modules import ROOT
 
 LIBRARIES = ("torch", "torchvision", "numpy", "faiss-cpu", "scikit-learn", "pandas", "matplotlib")
@@ -20,7 +20,7 @@ def provenance(**conditions: object) -> dict:
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "machine": f"{platform.machine()} {processor()}",
-        "cores": os.cpu_count(),
+        "cores": cores(),
         "libraries": {name: metadata.version(name) for name in LIBRARIES},
         **conditions,
     }

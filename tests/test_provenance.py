@@ -1,6 +1,7 @@
 """What a result was made with, and the device it was asked for."""
 
 import json
+import os
 import subprocess
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from suite import cli
 from suite import provenance as module
+from suite.machine import cores
 from suite.provenance import LIBRARIES, git_commit, provenance
 
 
@@ -49,3 +51,14 @@ def test_auto_takes_a_gpu_where_there_is_one_and_what_was_asked_for_is_kept(ther
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
     assert cli.device("auto") == ("cuda" if there else "cpu")
     assert [cli.device(asked) for asked in ("cpu", "cuda:1")] == ["cpu", "cuda:1"]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores are not a process's here")
+def test_cores_are_those_this_process_may_run_on():
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        assert cores() == provenance()["cores"] == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert cores() == len(allowed)

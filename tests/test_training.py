@@ -275,7 +275,7 @@ def test_a_training_may_see_the_first_images_of_every_class_only():
 FREED = """
 import resource
 import numpy as np
-from suite.memory import keep_freed_memory
+from suite.machine import keep_freed_memory
 {call}
 def faults(times):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

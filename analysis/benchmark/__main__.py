@@ -11,7 +11,6 @@ are the ones to read where other programs share the cores.
 """
 
 import argparse
-import os
 from pathlib import Path
 
 import torch
@@ -20,6 +19,7 @@ from analysis.benchmark import adaptive, evaluations, search
 from analysis.search.prefix import known_device
 from suite import cli, files
 from suite.errors import UserError
+from suite.machine import cores
 from suite.provenance import provenance
 
 # What each gives: add_arguments(parser), and run(args), its table.
@@ -35,7 +35,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     for name, module in COMMANDS.items():
         summary = module.__doc__.partition("\n")[0]
         sub = commands.add_parser(name, help=summary, description=summary)
-        sub.add_argument("--threads", type=int, default=os.cpu_count(), help="default: all cores")
+        sub.add_argument("--threads", type=int, default=cores(), help="default: all cores")
         sub.add_argument("--device", default="cpu", help="cpu (default) or cuda")
         sub.add_argument("--seed", type=int, default=0, help="seed of the random data (default 0)")
         sub.add_argument("--out", type=Path, help="also write the table: .csv, or .json with its conditions")

@@ -4,7 +4,6 @@ Every index takes queries of the full size as they are: to cut them and to norma
 search, at every size, so that it is inside the clock for all.
 """
 
-import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import faiss
 import numpy as np
 
 from suite.errors import UserError
+from suite.machine import cores
 from suite.timing import repeated, timed
 
 # Factories of this file, beside FAISS's own: one bit per dimension; exact.
@@ -138,7 +138,7 @@ def refine(index, full: faiss.IndexFlatL2, factor: float) -> faiss.Index:
 
 def thread_counts() -> list[int]:
     """One thread, and all."""
-    return sorted({1, os.cpu_count()})
+    return sorted({1, cores()})
 
 
 def time_searches(index, queries: np.ndarray, k: int, least: float) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -15,7 +15,7 @@ rule measure:
     conda:
         "../../environment.yml"
     # All of them where a job that runs beside it would spoil what is timed.
-    threads: lambda w: os.cpu_count() if MEASURE.facts(w.measure).ALONE else 1
+    threads: lambda w: cores() if MEASURE.facts(w.measure).ALONE else 1
     resources:
         gpu=lambda w: GPU if MEASURE.facts(w.measure).SEARCHES else 0,
     params:

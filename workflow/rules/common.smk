@@ -1,7 +1,6 @@
 """The study, and what follows from it; read once, before any job."""
 
 import json
-import os
 import re
 import shlex
 import sys
@@ -23,6 +22,7 @@ from suite.contracts import (
     backbone_module,
 )
 from suite.errors import UserError, unknown
+from suite.machine import cores
 from suite.study import load_study, study_name
 
 ALLOWED = "study seeds recipes method against imagenet21k imagenet4k_rule imagenet4k_check".split()

@@ -11,7 +11,7 @@ rule build_imagenet4k:
         "results/logs/imagenet4k.log",
     conda:
         "../../environment.yml"
-    threads: os.cpu_count() if IMAGENET4K_CHECK else 1
+    threads: cores() if IMAGENET4K_CHECK else 1
     params:
         images=imagenet21k,
         rule=config.get("imagenet4k_rule", "published"),

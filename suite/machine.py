@@ -1,10 +1,18 @@
-"""How this process gets its memory."""
+"""What this process has of the machine: cores, and how it gets its memory."""
 
 import ctypes
+import os
 import sys
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
 LARGEST = 32 << 20  # bytes: the largest MMAP_THRESHOLD that glibc takes
+
+
+def cores() -> int:
+    """Cores that this process may run on: those of `taskset` or a cluster's allocation, else all."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def keep_freed_memory() -> None:
