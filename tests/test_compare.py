@@ -285,6 +285,17 @@ def test_the_answer_names_sizes_and_the_range_of_differences():
         "it is higher in 1 and alike in 1 of 2 comparisons (these networks): higher on linear classification "
         f"at 16 (differences from +0.0 to {100 * (new - 1.0 * base)[0, 1].mean():+.1f} points)."
     )
+    counts, _ = page.count_table(found)
+    assert counts.splitlines()[2] == "| against base | △ 1 ≈ 1 |"
+    # What is drawn: one training, its own items' interval.
+    rows = found.curves.query("method == 'base' and dim == 8").iloc[0]
+    error = 1.96 * base[0, 0].std() / 4000**0.5
+    np.testing.assert_allclose([rows["low"], rows["high"]], base[0, 0].mean() + [-error, error], atol=1e-4)
+
+
+def test_what_could_not_be_compared_is_one_line_for_each_reason():
+    refused = [("1-NN against A", "not measured"), ("v2", "no split"), ("1-NN against B", "not measured")]
+    assert page.left_out(refused) == ["1-NN against A; 1-NN against B: not measured.", "v2: no split."]
 
 
 def test_a_metric_of_which_less_is_better_turns_the_verdict_round():

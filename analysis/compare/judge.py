@@ -18,7 +18,7 @@ from analysis.compare.freeze import check_data, collect, describe, kept_items
 from analysis.compare.saved import SAVED, Saved, SavedRun, source_of
 from analysis.metrics import metric_in_table, normalised_area
 from analysis.run import Items, run_of
-from analysis.statistics import RESAMPLES, compare_outcomes
+from analysis.statistics import RESAMPLES, compare_outcomes, interval_over_seeds
 from baselines.representation import Representation
 from splits.store import Dataset
 from suite.contracts import MEASURE
@@ -227,14 +227,20 @@ def compare_areas(new: np.ndarray, base: np.ndarray, dims: list[int], **how: obj
 def curves(
     new: Compared, baselines: list[Compared], seeds: dict[str, tuple], allowed: Sequence[Items]
 ) -> Iterator[dict]:
-    """Mean per method and size of everything compared, over the seeds that were compared."""
+    """Mean per method and size of everything compared, over the seeds that were compared, with its interval.
+
+    low, high: 95 % over test items and trainings (`interval_over_seeds`).
+    """
     mine = tuple(dict.fromkeys(seed for ours, _ in seeds.values() for seed in ours))
     drawn = [(new, mine), *((base, seeds[base.name][1]) for base in baselines)]
     for what in allowed:
         keys = {"task": what.task, "split": what.split, "metric": what.metric}
         for each, some in drawn:
             for dim, values in (each.items(what, some) or {}).items():
-                yield keys | {"method": each.name, "dim": dim, "value": float(values.mean())}
+                errors = values.std(-1, ddof=1) / np.sqrt(values.shape[-1])
+                found = interval_over_seeds(values.mean(-1), errors)
+                interval = {"value": found.estimate, "low": found.low, "high": found.high}
+                yield keys | {"method": each.name, "dim": dim} | interval
 
 
 # --- from files -----------------------------------------------------------------------------------

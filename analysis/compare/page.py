@@ -17,7 +17,16 @@ from matplotlib.figure import Figure
 from analysis.compare.judge import Verdicts
 from analysis.compare.saved import SavedRun
 from analysis.evaluations.cost import costs
-from analysis.plotting import legend_below, look, metric_of, new_figure, size_axis, use_style
+from analysis.plotting import (
+    headline,
+    legend_below,
+    look,
+    metric_of,
+    new_figure,
+    size_axis,
+    use_style,
+    whiskers,
+)
 from analysis.run import Items
 from analysis.statistics import OF_NETWORKS, VERDICTS
 from suite.files import write_aside
@@ -31,8 +40,13 @@ SIGNS = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": "?"} |
 
 def blocks(verdicts: Verdicts, study: Study, png: bytes, name: str) -> Iterator[tuple[str, str]]:
     """The whole page. png: the picture, which lies under `name` beside the Markdown page."""
-    new = verdicts.new
+    new, margin = verdicts.new, f"{100 * verdicts.margin:g}"
     yield heading(1, title(verdicts, study))
+    if any(what.main for what in verdicts.items):
+        yield count_table(verdicts)
+        yield paragraph(
+            f"Sizes of each verdict: {', '.join(f'{SIGNS[word]} {word}' for word in used(verdicts))}."
+        )
     yield paragraph(answer(verdicts))
     if len(verdicts.areas):
         yield area_table(verdicts)
@@ -44,10 +58,10 @@ def blocks(verdicts: Verdicts, study: Study, png: bytes, name: str) -> Iterator[
     yield heading(2, "Differences")
     yield paragraph(
         "Size by size, secondary: new − baseline in points on the same test items, with its 95 % interval. "
-        "p is Holm-adjusted over the sizes of one row (the family). **=** equivalent: the difference lies "
-        f"inside ±{100 * verdicts.margin:g} points (two one-sided tests); **▲** better, **▼** worse: "
-        "p ≤ 0.05; **?** undecided: these items and trainings cannot tell. △ higher, ▽ lower, ≈ alike: of "
-        "these networks, where one side was trained once."
+        "p is Holm-adjusted over the sizes of one row (the family). **▲** better, **▼** worse: p ≤ 0.05. "
+        f"**=** equivalent: the difference lies inside ±{margin} points (two one-sided tests, p ≤ 0.05). "
+        f"**?** undecided: neither, so it may be 0 and it may be larger than {margin} points. △ higher, ▽ "
+        "lower, ≈ alike: the same of these networks, where one side was trained once."
     )
     for what in verdicts.items:
         rows = where(verdicts.differences, what)
@@ -62,7 +76,7 @@ def blocks(verdicts: Verdicts, study: Study, png: bytes, name: str) -> Iterator[
         "and includes linear probes. An item takes 4 bytes a dimension, so it costs the same at equal size."
     )
     yield heading(2, "What could not be compared")
-    yield bullets([f"{what}: {why}." for what, why in verdicts.refused] or ["Everything was compared."])
+    yield bullets(left_out(verdicts.refused) or ["Everything was compared."])
     yield heading(2, "Conditions")
     yield bullets(condition_items(verdicts, study))
 
@@ -83,6 +97,35 @@ def answer(verdicts: Verdicts) -> str:
     if not sentences:
         return f"{new.label} shares none of the main tasks with the baselines; see the tables below."
     return f"**{new.label}**, over {listed([what.name for what in main])}. " + " ".join(sentences)
+
+
+def used(verdicts: Verdicts) -> list[str]:
+    """Words of the verdicts that the page has, the best first."""
+    found = set(verdicts.differences["verdict"])
+    return [word for word in (*VERDICTS[:3], *OF_NETWORKS, VERDICTS[3]) if word in found]
+
+
+def count_table(verdicts: Verdicts) -> tuple[str, str]:
+    """A row per baseline, a column per main task: at how many sizes the new method is what."""
+    main = [what for what in verdicts.items if what.main]
+    lines = []
+    for base in verdicts.baselines:
+        its = verdicts.differences.query("baseline == @base.name")
+        counts = [where(its, what)["verdict"].value_counts() for what in main]
+        cells = [
+            " ".join(f"{SIGNS[word]} {each[word]}" for word in used(verdicts) if word in each)
+            for each in counts
+        ]
+        lines.append([f"against {base.label}", *(cell or "—" for cell in cells)])
+    return table(["", *(what.name for what in main)], lines)
+
+
+def left_out(refused: Sequence[tuple[str, str]]) -> list[str]:
+    """What could not be compared, a line for each reason."""
+    reasons: dict[str, list[str]] = {}
+    for what, why in refused:
+        reasons.setdefault(why, []).append(what)
+    return [f"{'; '.join(dict.fromkeys(named))}: {why}." for why, named in reasons.items()]
 
 
 def sentence(rows: pd.DataFrame) -> str:
@@ -258,11 +301,14 @@ def draw(verdicts: Verdicts) -> Figure:
         for place, each in enumerate([*verdicts.baselines, verdicts.new]):
             mine = rows[rows["method"] == each.name].sort_values("dim")
             style = look(each.name, place) if each is not verdicts.new else NEW
-            panel.plot(mine["dim"], 100 * mine["value"], label=each.label, **style)
+            mine = mine.assign(**{end: 100 * mine[end] for end in ("value", "low", "high")})
+            bars = {"yerr": whiskers(mine), "elinewidth": 0.8}
+            panel.errorbar(mine["dim"], mine["value"], label=each.label, **bars, **style)
         size_axis(panel, rows["dim"])
         panel.tick_params(axis="x", rotation=45)
         panel.set_title(what.name)
         panel.set_ylabel(metric_of(rows).axis)
+    headline(figure, "bars: 95 % over test items and trainings")
     legend_below(figure, axes[0][0], min(6, 1 + len(verdicts.baselines)))
     return figure
 
@@ -277,7 +323,7 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto
 table { border-collapse: collapse; font-size: 13px; display: block; overflow-x: auto }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap }
 th:first-child, td:first-child { text-align: left }
-img { max-width: 100% } code { background: #f3f3f3; padding: 0 .2rem }
+img { max-width: 100%; height: auto } code { background: #f3f3f3; padding: 0 .2rem }
 """
 
 
@@ -290,6 +336,7 @@ def write(verdicts: Verdicts, study: Study, path: Path) -> None:
     body = "\n".join(page)
     page = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{html.escape(title(verdicts, study))}</title>"
         f"<style>{STYLE}</style></head><body>\n{body}\n</body></html>\n"
     )
