@@ -290,7 +290,9 @@ def test_the_answer_names_sizes_and_the_range_of_differences():
     # What is drawn: one training, its own items' interval.
     rows = found.curves.query("method == 'base' and dim == 8").iloc[0]
     error = 1.96 * base[0, 0].std() / 4000**0.5
-    np.testing.assert_allclose([rows["low"], rows["high"]], base[0, 0].mean() + [-error, error], atol=1e-4)
+    np.testing.assert_allclose(
+        [rows["low"], rows["high"]], base[0, 0].mean() + np.array([-error, error]), atol=1e-4
+    )
 
 
 def test_what_could_not_be_compared_is_one_line_for_each_reason():
