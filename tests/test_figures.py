@@ -1,12 +1,14 @@
 """Every figure: drawn from whole tables, it says which study it shows, of how much, and what its bars are."""
 
 import re
+from itertools import combinations
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.container import BarContainer, ErrorbarContainer
 from matplotlib.figure import Figure
@@ -74,6 +76,27 @@ def check(figure, drawing, counts):
     assert ("bars: " in text) == bars
     bands = any(isinstance(one, PolyCollection) for axes in figure.axes for one in axes.collections)
     assert ("bands: " in text) == bands
+    assert overlapping(figure) == []
+
+
+def overlapping(figure):
+    """Pairs of texts drawn one over the other; rotated ones, whose boxes are too large, are left out."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    hidden = set()
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        low, high = sorted(axis.get_view_interval())
+        for tick in (*axis.majorTicks, *axis.minorTicks):
+            if not axis.axes.axison or not low <= tick.get_loc() <= high:
+                hidden |= {tick.label1, tick.label2}
+    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+    texts = [text for text in texts if text not in hidden and text.get_rotation() in (0, 90)]
+    boxes = [(text.get_text(), Text.get_window_extent(text, canvas.get_renderer())) for text in texts]
+    return [
+        (one, other)
+        for (one, a), (other, b) in combinations(boxes, 2)
+        if min(a.x1, b.x1) - max(a.x0, b.x0) > 2 and min(a.y1, b.y1) - max(a.y0, b.y0) > 2
+    ]
 
 
 @pytest.mark.parametrize("name", [*synthetic.config()["figures"], *OTHERS])

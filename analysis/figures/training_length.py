@@ -36,9 +36,7 @@ def draw(drawing):
                 axes.plot(x, value, marker="o", **look)
                 if np.isfinite(low).all():
                     axes.fill_between(x, low, high, color=look["color"], alpha=0.15, linewidth=0)
-            log_axis(axes)
-            for formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-                formatter(lambda x, _: f"{x / 1e6:g} M" if f"{x:.0e}"[0] in "125" else "")
+            log_axis(axes, number=lambda images: f"{images / 1e6:g} M")
             if metric == "gap":
                 axes.set_title(title)
                 paper(axes, name, options)

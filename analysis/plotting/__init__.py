@@ -1,7 +1,7 @@
 """What every figure shares: one look per method everywhere, a log₂ size axis, what a figure may read."""
 
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -66,6 +66,7 @@ STYLE = {
     "pdf.fonttype": 42,
 }
 
+MOST_NUMBERS = 4  # at the ticks of a log axis
 LOWEST = -30  # points: differences below are cut, so that small ones can be seen
 NORMAL = 1.96  # standard errors on each side of a 95 % interval
 
@@ -228,11 +229,23 @@ def size_axis(axes: Axes, sizes: Iterable[int]) -> None:
     axes.set_xlabel("representation size (dimensions)")
 
 
-def log_axis(axes: Axes, base: int = 10) -> None:
-    """A log x axis with plain numbers."""
+def log_axis(axes: Axes, base: int = 10, number: Callable[[float], str] = "{:g}".format) -> None:
+    """A log x axis with plain numbers, in between as well where it is not longer than two decades."""
+
+    def at_tick(value: float, _: int) -> str:
+        low, high = axes.get_xlim()
+        ticks = [each for each in axes.xaxis.get_majorticklocs() if low <= each <= high]
+        # Within a decade matplotlib has as many ticks as on a linear axis.
+        shown = ticks[:: 1 + len(ticks) // MOST_NUMBERS]
+        return number(value) if value in shown else ""
+
+    def between(value: float, _: int) -> str:
+        low, high = axes.get_xlim()
+        return number(value) if 10 * low < high < 100 * low and f"{value:.0e}"[0] in "25" else ""
+
     axes.set_xscale("log", base=base)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "25" else "")
+    axes.xaxis.set_major_formatter(at_tick)
+    axes.xaxis.set_minor_formatter(between)
     axes.tick_params(axis="x", which="minor", labelsize=6)
 
 

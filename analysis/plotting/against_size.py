@@ -65,6 +65,8 @@ def against_size(
             for method, some in methods.items():
                 curve(drawing, axes, method, some)
         size_axis(parts[-1], means["dim"])
+        if len(ratios) > 2:
+            parts[-1].set_xlabel("size (dimensions)")
         parts[0].set_title(title)
         if place == 0:
             parts[0].set_ylabel(metric.axis)

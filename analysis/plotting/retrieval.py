@@ -110,8 +110,9 @@ def single_search(axes: Axes, rows: pd.DataFrame, alpha: float = 1.0) -> None:
 
 
 def label_points(axes: Axes, xs, ys, sizes, color: str = "black", alpha: float = 1.0) -> None:
-    """The size beside each point, below and to the right."""
-    for x, y, m in zip(xs, ys, sizes):
+    """The size beside the first and the last point, below and to the right: those between are in order."""
+    points = list(zip(xs, ys, sizes))
+    for x, y, m in dict.fromkeys((points[0], points[-1])):
         beside(axes, f"{m:g}", (x, y), (3, -3), va="top", fontsize=5.5, color=color, alpha=alpha)
 
 
