@@ -218,7 +218,7 @@ def differences(
     cut_below(drawn)
     panels[0, 0].set_ylabel(f"difference to {drawing.label(reference)} (points)")
     headline(
-        figure, f"{drawing.conditions(split, bars=bars)}, as if of other items (paired: figure `paired`)"
+        figure, f"{drawing.conditions(split, bars=bars)}, as if of other items; as paired: figure paired"
     )
     legend_below(figure, panels[0, 0])
     return figure
