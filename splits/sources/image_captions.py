@@ -17,8 +17,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
+from splits import given
 from splits.checks import check_share, check_whole
-from splits.given import composed, decoded, hidden, read_table, resolved, some
+from splits.given import composed, decoded, hidden, resolved, some
 from splits.images import pictures
 from splits.images.listing import names_image
 from splits.store import DatasetWriter, class_table
@@ -66,7 +67,7 @@ def read_pairs(root: Path) -> pd.DataFrame:
     if root.suffix.lower() == ".tar":
         pairs = read_webdataset(root)
     else:
-        pairs = read_pairs_of(root / "captions.csv" if root.is_dir() else root)
+        pairs = read_table(root / "captions.csv" if root.is_dir() else root)
     pairs["caption"] = pairs["caption"].str.split().str.join(" ")
     empty = pairs.loc[pairs["caption"] == "", "id"].tolist()
     if empty:
@@ -74,11 +75,11 @@ def read_pairs(root: Path) -> pd.DataFrame:
     return pairs
 
 
-def read_pairs_of(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> pd.DataFrame:
     """Pairs of a .csv, checked: every image must be there."""
     if not path.is_file():
         raise UserError(f"no table {path}: expected columns image, caption (data.root)")
-    table = read_table(path, "image", "caption")
+    table = given.read_table(path, "image", "caption")
     for line, caption in zip(table["line"], table["caption"]):
         # A caption may have several lines, but none that is a row of the table.
         if any(names_row(part) for part in caption.split("\n")[1:]):

@@ -140,8 +140,7 @@ def outside(options: dict) -> tuple[list[str], dict]:
     """What decides the data beside the options: a table of superclasses, and which images there are."""
     root = Path(options["root"]).expanduser()
     table = superclass_table(root, options)
-    found = filter(is_image, files_below(root)) if root.is_dir() else ()
-    listing = sorted((str(path.relative_to(root)), path.stat().st_size) for path in found)
+    listing = sorted((str(p.relative_to(root)), p.stat().st_size) for p in root.rglob("*") if is_image(p))
     return [str(table)] if table else [], {"listing": config_hash(listing)}
 
 

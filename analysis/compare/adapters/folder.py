@@ -122,6 +122,76 @@ class Folder:
         except (*UNREADABLE, AttributeError, TypeError) as error:
             told = reason(single if single.exists() else several, error)
             raise UserError(f"{self.folder}: {split} cannot be read as numpy arrays{told}") from error
+        self._ids_inside[split] = arrays.pop("ids", None)
+        if set(arrays) == {"embeddings"}:
+            arrays = {None: arrays["embeddings"]}
+        if not arrays:
+            raise UserError(
+                f"{several} holds no embeddings: give `embeddings` [n, D], or an array [n, m] per size "
+                "named by it ('8', '16', …)"
+            )
+        for name, array in arrays.items():
+            self._check_array(split, name, array)
+        return {None if name is None else int(name): array for name, array in arrays.items()}
+
+    def _check_array(self, split: str, name: str | None, array: np.ndarray) -> None:
+        where = f"{self.folder}: {split}" + (f", array {name!r}" if name is not None else "")
+        if name is not None and not name.isdigit():
+            raise UserError(
+                f"{where}: an .npz holds `embeddings`, or one array per size named by it ('8', '16', …), and "
+                "perhaps `ids`"
+            )
+        if array.ndim != 2:
+            raise UserError(f"{where}: embeddings are [rows, dimensions]; this has shape {list(array.shape)}")
+        if array.dtype not in (np.float16, np.float32, np.float64):
+            raise UserError(
+                f"{where}: embeddings are float16, float32 or float64; this is {array.dtype} "
+                f"({advice_for(array.dtype)})"
+            )
+        if name is not None and array.shape[1] != int(name):
+            raise UserError(f"{where}: the array of size {name} has {array.shape[1]} columns")
+        if not 1 <= array.shape[1] <= MAX_DIM:
+            raise UserError(f"{where}: {array.shape[1]} dimensions; 1 to {MAX_DIM:,} are possible")
+
+    def _sizes(self, study: Study) -> tuple[int, ...]:
+        """Sizes of the study that the arrays serve; raises UserError when splits differ or none is served."""
+        shapes = {
+            split: {name: array.shape[1] for name, array in arrays.items()}
+            for split, arrays in self.arrays.items()
+        }
+        first = shapes[self.splits[0]]
+        for split, found in shapes.items():
+            if found != first:
+                raise UserError(
+                    f"{self.folder}: {self.splits[0]} has dimensions {show(first)} and {split} "
+                    f"{show(found)}; all splits must come from the same embedding"
+                )
+        if None in first:
+            sizes = tuple(m for m in study.nesting if m <= first[None])
+        else:
+            sizes = tuple(sorted(first))
+            wrong = [m for m in sizes if m not in study.nesting]
+            if wrong:
+                raise UserError(
+                    f"{self.folder}: sizes {wrong} are not among those of {study.name}: {list(study.nesting)}"
+                )
+        if not sizes:
+            raise UserError(
+                f"{self.folder}: {first[None]} dimensions are fewer than the smallest size of {study.name}, "
+                f"{study.nesting[0]} (sizes {list(study.nesting)})"
+            )
+        return sizes
+
+    def _order(self) -> tuple[int, ...] | None:
+        path = self.folder / ORDER
+        if not path.exists():
+            return None
+        if None not in self.arrays["train"]:
+            raise UserError(f"{path}: an order of dimensions goes with one array for all sizes")
+        try:
+            order, width = load_array(path), self.arrays["train"][None].shape[1]
+        except UNREADABLE as error:
+            raise UserError(f"{path} cannot be read as a numpy array{reason(path, error)}") from error
         whole = order.ndim == 1 and order.dtype.kind in "iu"
         if not whole or not np.array_equal(np.sort(order), np.arange(width)):
             raise UserError(f"{path}: must be a permutation of 0 … {width - 1} (whole numbers)")
