@@ -187,7 +187,7 @@ BAD_RESULTS = {
     "{2: x}": "gives 16 columns for size 2",
     "x - x.mean(0)": "must not use statistics of the rows",
     "__import__('numpy').ma.masked_less(x, 5)": "array with masked entries",
-    "x * (__import__('numpy').arange(16) > 0)": r'columns 0 of train are constant .* ALLOW = \("constant_columns"',
+    "x * (__import__('numpy').arange(16) > 0)": r'columns 0 of train are constant .* ALLOW = \("constant',
     "x[:, [0, 1, 2, 1]]": r"columns \[1, 3\] of train are copies",
 }
 BAD_FILES = {f"{FIT}{TRANSFORM}{result}\n": message for result, message in BAD_RESULTS.items()} | {
@@ -387,10 +387,7 @@ BAD_FOLDERS = {  # by what is done to a folder: the function that does it, what 
     "bfloat16": (edited(lambda x: x.astype(np.float16).view("V2"), "train"), r"tensor.float\(\).numpy\(\)"),
     "an archive": (renamed_archive, r"val cannot be read as numpy arrays; it is several numpy arrays"),
     "a pointer": (written("val.npy", "version https://git-lfs.github.com/spec/v1"), "a pointer of Git LFS"),
-    "a web page": (
-        written("order.npy", "<html>"),
-        "order.npy cannot be read as a numpy array; it is a web page",
-    ),
+    "a web page": (written("order.npy", "<html>"), "order.npy cannot be read .*; it is a web page"),
     "objects": (edited(lambda x: x.astype(object), "train"), "train cannot be read as numpy arrays"),
     "other dimensions": (edited(lambda x: x[:, :8], "v2"), "train has dimensions 16 and v2 8"),
     "too few": (

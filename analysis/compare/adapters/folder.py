@@ -212,7 +212,10 @@ class Folder:
         if ids is None:
             self.notes.append(f"Row order of {split} was not checked: no ids were given.")
             return
-        given = [composed(value.decode() if isinstance(value, bytes) else str(value)) for value in ids]
+        given = [
+            composed(value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value))
+            for value in ids
+        ]
         wanted = [composed(value) for value in dataset[split].items["id"]]
         if given == wanted:
             return

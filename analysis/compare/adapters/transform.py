@@ -14,7 +14,7 @@ import numpy as np
 
 from analysis.compare.adapters.columns import faults_of_columns
 from baselines.fitting import Fit
-from baselines.representation import View, check_finite
+from baselines.representation import View, check_finite, check_unmasked
 from suite import modules
 from suite.contracts import TRANSFORM
 from suite.errors import UserError
@@ -129,11 +129,7 @@ def plain_array(part, path):
 
     Raises UserError for an array with masked entries, whose mask would be lost.
     """
-    if np.ma.is_masked(part):
-        raise UserError(
-            f"{path}: transform gives an array with masked entries, which embeddings cannot have: fill them "
-            "(.filled(0))"
-        )
+    check_unmasked(part, f"{path}: transform")
     if hasattr(part, "detach"):  # a torch tensor, perhaps with a gradient, on a GPU, or of bfloat16
         part = part.detach().cpu()
         part = part.float() if part.is_floating_point() else part
