@@ -164,6 +164,19 @@ class Run:
         interval = {"low": float(found.low), "high": float(found.high)}
         return self.row(dim, split, metric, found.estimate, n, **interval, **keys)
 
+    def mean_of_classes(
+        self, dim: int, split: str, metric: str, hits: np.ndarray, labels: np.ndarray, **keys: object
+    ) -> dict:
+        """The accuracy within a class, averaged over classes, as a row; n and its interval are of classes.
+
+        hits: [draws, n]; labels: int64 [n].
+        """
+        counts = np.bincount(labels)
+        accuracy = (np.bincount(labels, hits.mean(0)) / np.maximum(counts, 1))[counts > 0]
+        value, low, high = mean_interval(accuracy)
+        interval = {"low": float(low), "high": float(high)}
+        return self.row(dim, split, metric, value, len(accuracy), **interval, **keys)
+
     def means(self, items: Iterable[Items] | None = None) -> Iterator[dict]:
         """Rows of the means of items, by default all of the evaluation's; size by size within a split."""
         items = self.items() if items is None else items

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from baselines.fitting import Source, probes
 from baselines.probe import Probe
-from baselines.representation import Representation, View, check_finite, write_representation
+from baselines.representation import Representation, View, check_finite, check_unmasked, write_representation
 from baselines.training import autocast, loading
 from baselines.training.batches import evaluation_batches
 from baselines.training.networks import count_macs, load_network
@@ -175,7 +175,9 @@ def fitted(study: Study, method: Method, seed: int, dataset: Dataset, folder: Pa
         width = fit.transform(np.asarray(features[:1], np.float32)).shape[1]
         with files.create_npy(folder / f"{name}.npy", (len(features), width), np.float32) as out:
             for rows in evaluation_batches(len(features), BLOCK):
-                out[rows] = fit.transform(np.asarray(features[rows], np.float32))
+                embedded = fit.transform(np.asarray(features[rows], np.float32))
+                check_unmasked(embedded, f"{method.name}: transform")
+                out[rows] = embedded
             check_finite(out, f"{method.name}, split {name}")
     train = np.load(folder / "train.npy", mmap_mode="r") if fit.transform else representation.array("train")
     clock = time.perf_counter()

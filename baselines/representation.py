@@ -206,6 +206,14 @@ def write_representation(
     files.write_json(folder / "meta.json", meta | facts)
 
 
+def check_unmasked(array: np.ndarray, who: str) -> None:
+    """Raise UserError for an array with masked entries: in a file they would be numbers like others."""
+    if np.ma.is_masked(array):
+        raise UserError(
+            f"{who} gives an array with masked entries, which embeddings cannot have: fill them (.filled(0))"
+        )
+
+
 def check_finite(features: np.ndarray, what: str) -> None:
     """Raise UserError naming the first rows that hold NaN or infinity. features: [n, d]."""
     blocks = range(0, len(features), CHECKED)

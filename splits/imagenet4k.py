@@ -19,7 +19,6 @@ rule printed beside that list gives (splits/facts/README.md).
 import hashlib
 import io
 import os
-import tarfile
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -33,6 +32,7 @@ from tqdm import tqdm
 
 from splits import facts
 from splits.images.listing import INSIDE, Listing, Source, list_images, open_source, read_bytes
+from splits.images.pictures import DAMAGED
 from splits.sampling import NOT_DRAWN, RULES, item_keys, place_rows, select_classes
 from suite import cli, files
 from suite.errors import UserError, unknown
@@ -256,8 +256,7 @@ def examine(path: str, root: Path, check: str) -> tuple[str, str, bytes]:
                 image.load()
     except FileNotFoundError:
         return "missing", "no such file", b""
-    # Pillow raises SyntaxError and ValueError, too, for files that are damaged.
-    except (OSError, SyntaxError, ValueError, tarfile.TarError, Image.DecompressionBombError) as error:
+    except DAMAGED as error:
         return "unreadable", str(error).partition(" <")[0], b""  # no address of a buffer: it varies
     return "", "", hashlib.blake2b(data, digest_size=16).digest()
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from suite import modules
 from suite.errors import UserError
 from suite.study import RECIPES, Study, load_study
 
@@ -54,8 +55,16 @@ def has_gpu() -> bool:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a command; print a UserError as one line and exit with 1; anything else shows its traceback."""
+    """Run a command; print a UserError as one line and exit with 1; anything else shows its traceback.
+
+    A user's own file that ends the program is such an error, too.
+    """
     try:
         main()
     except UserError as error:
         sys.exit(f"error: {error}")
+    except SystemExit as error:
+        # Of a user's own file. Ended with 0, the job would have succeeded without its results.
+        if place := modules.ended_by(error):
+            sys.exit(f"error: {place} ended the program (sys.exit or exit): return or raise an error there")
+        raise

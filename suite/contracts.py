@@ -186,7 +186,11 @@ FIGURE = Contract(
 TRANSFORM = Contract(
     "file with fit and transform",
     ".",
-    {"LABEL": Constant(str, None), "SOURCE": Constant(str, "fixed_feature")},
+    {
+        "LABEL": Constant(str, None),
+        "SOURCE": Constant(str, "fixed_feature"),
+        "ALLOW": NAMES,  # checks that its columns may fail: constant_columns, duplicate_columns
+    },
     lambda facts: [],
 )
 CONTRACTS = (SOURCE, METHOD, BACKBONE, MEASURE, EVALUATION, FIGURE)

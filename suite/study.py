@@ -423,7 +423,7 @@ class Study:
         named = [self.backbone.get("init_weights"), self.backbone.get("checkpoint")]
         if METHOD.facts(method.baseline).READY:
             named.append(method.options["path"].replace("{m}", str(net.sizes[-1])))
-        return [Path(path) for path in named if path]
+        return [Path(path).expanduser() for path in named if path]
 
 
 def split_by_size(training: dict) -> tuple[dict, dict[int, dict]]:
@@ -462,7 +462,7 @@ def study_name(given: str | Path) -> str:
 
 def study_path(given: str | Path) -> Path:
     """Absolute path of a study's file, whether it is there or not."""
-    path = Path(given)
+    path = Path(given).expanduser()
     return path.resolve() if path.suffix in (".yaml", ".yml") else STUDIES / f"{given}.yaml"
 
 

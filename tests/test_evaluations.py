@@ -345,6 +345,11 @@ def test_fewer_than_five_classes_have_no_top_5():
     assert values(rows, "top1") == {8: 3 / 4} and values(rows, "top5") == {}
     assert values(rows, "probe_top1") == {8: 1} and values(rows, "probe_penalty") == {8: 0.5}
     assert values(rows, "classifier_bytes") == {0: 108, 8: 108}
+    # Classes of 1, 1 and 2 images, of which one of the last is missed; of equal ones there is no such row.
+    assert values(rows, "mean_class_top1") == {8: pytest.approx((1 + 1 + 1 / 2) / 3)}
+    assert next(row for row in rows if row["metric"] == "mean_class_top1")["n"] == 3
+    run.dataset.labels = lambda name: np.array([0, 1, 2, 3])
+    assert values(list(linear.score(run)), "mean_class_top1") == {}
 
 
 def test_rows_of_a_split_with_every_class_are_told_apart():

@@ -134,7 +134,7 @@ def test_an_image_with_captions_of_both_sides_is_trained_on_and_not_tested(tmp_p
         ("images/3.png", None, "names 1 images that are not there, first .*3.png"),
         ("images/3.png", b"no picture", "cannot read image images/3.png"),
         ("captions.csv", b"file,caption\na,b\n", "needs image, caption"),
-        ("captions.csv", b"image,caption\n\xff\xfe,x\n", "is not a table in UTF-8"),
+        ("captions.csv", b"image,caption\n\xff\xfe,x\n", "is not UTF-8 text: byte 14 is 0xff"),
         ("captions.csv", b"image,caption\nimages/4.png,  \n", "1 captions are empty, first that of images/4"),
         ("captions.csv", b"image,caption\nimages/1.png,x y\n", "1 different captions: two are needed on"),
     ],

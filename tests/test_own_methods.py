@@ -1,6 +1,10 @@
 """A user's own method: every way to bring one, and every wrong one with its error."""
 
+import json
+import pickle
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import frozen
 import numpy as np
@@ -15,7 +19,7 @@ from analysis.compare.own_methods import own_files, with_method
 from baselines.fitting import Source
 from baselines.representation import Representation, View
 from splits.store import Dataset
-from suite import modules
+from suite import cli, modules
 from suite.errors import UserError
 from suite.modules import ROOT
 from suite.study import load_study
@@ -182,6 +186,9 @@ BAD_RESULTS = {
     "{3: x[:, :3]}": r"gives sizes \[3\]; the study has \[2, 4, 8, 16\]",
     "{2: x}": "gives 16 columns for size 2",
     "x - x.mean(0)": "must not use statistics of the rows",
+    "__import__('numpy').ma.masked_less(x, 5)": "array with masked entries",
+    "x * (__import__('numpy').arange(16) > 0)": r'columns 0 of train are constant .* ALLOW = \("constant',
+    "x[:, [0, 1, 2, 1]]": r"columns \[1, 3\] of train are copies",
 }
 BAD_FILES = {f"{FIT}{TRANSFORM}{result}\n": message for result, message in BAD_RESULTS.items()} | {
     "x = 1\n": "functions fit and transform, or one class with both; found neither",
@@ -198,6 +205,69 @@ def test_a_file_that_is_no_method_is_told_why(text, tmp_path):
     source = transform_source(features, labels)
     with pytest.raises(UserError, match=BAD_FILES[text]):
         transform.fit(source, SIZES, {"path": str(path)}, rng)
+
+
+def test_numbers_of_a_torch_tensor_and_columns_that_are_meant(tmp_path):
+    path = tmp_path / "tensors.py"
+    path.write_text(
+        f"import torch\nALLOW = ('constant_columns',)\n{FIT}"
+        "def transform(fitted, x):\n"
+        "    x = torch.from_numpy(x).requires_grad_().to(torch.bfloat16)\n"
+        "    return torch.cat([x, torch.zeros(len(x), 1)], 1)\n"
+    )
+    features = np.random.default_rng(0).normal(size=(240, 2)).astype(np.float32)
+    fit = transform.fit(transform_source(features, np.arange(240) % 12), (2,), {"path": str(path)}, None)
+    np.testing.assert_allclose(fit.transform(features[:5])[:, :2], features[:5], rtol=1e-2)
+    assert own_files(SimpleNamespace(baseline=own_methods.ADAPTERS / "x.py", options={"path": path})) == [
+        path
+    ]
+
+
+OWN = """
+from dataclasses import dataclass
+from beside import FACTOR
+
+@dataclass
+class Settings:
+    factor: int = FACTOR
+
+def double(x):
+    return FACTOR * x
+
+def stop():
+    raise SystemExit(0)
+"""
+
+
+@pytest.mark.parametrize("name", ["own_method", "json", "two.dots"])
+def test_a_file_outside_the_suite_is_loaded_as_a_module_is(name, tmp_path):
+    path = tmp_path / f"{name}.py"
+    path.write_text(OWN)
+    (tmp_path / "beside.py").write_text("FACTOR = 2\n")
+    module = modules.load("baselines", str(path))
+    assert (
+        module.Settings() == pickle.loads(pickle.dumps(module.Settings())) and module.Settings().factor == 2
+    )
+    assert pickle.loads(pickle.dumps(module.double))(3) == 6
+    assert sys.modules["json"] is json  # the library is still there
+    assert modules.closure(path) == sorted([str(path), str(tmp_path / "beside.py")])
+    with pytest.raises(SystemExit, match=rf"error: .*{name}.py, line 13 ended the program"):
+        cli.run(module.stop)
+    path.write_text("from nowhere_at_all import x\n")
+    with pytest.raises(UserError, match=f"{name}.py cannot be imported: No module named 'nowhere_at_all'"):
+        modules.load("baselines", str(path))
+    path.write_text("import sys\nsys.exit()\n")
+    with pytest.raises(SystemExit, match="line 2 ended the program"):
+        cli.run(lambda: modules.load("baselines", str(path)))
+    sys.path.remove(str(tmp_path))
+    sys.modules.pop("beside")
+
+
+def test_other_ends_of_a_command_stay_what_they_are():
+    for code in (None, 0, 2):
+        with pytest.raises(SystemExit) as ended:
+            cli.run(lambda code=code: sys.exit(code))
+        assert ended.value.code == code
 
 
 def transform_source(features, labels):
@@ -300,6 +370,11 @@ def damaged_archives(folder):
         (folder / f"{split}.npz").write_bytes(b"PK\x03\x04 cut off")
 
 
+def renamed_archive(folder):
+    np.savez(folder / "x.npz", np.load(folder / "val.npy"))
+    (folder / "x.npz").replace(folder / "val.npy")
+
+
 PERMUTATION = "must be a permutation of 0 … 15"
 BAD_FOLDERS = {  # by what is done to a folder: the function that does it, what its owner is told
     "a row less": (edited(lambda x: x[:-1], "val"), "val has 119 rows, but the split has 120 items"),
@@ -307,7 +382,12 @@ BAD_FOLDERS = {  # by what is done to a folder: the function that does it, what 
         edited(lambda x: x[..., None], "val"),
         r"\[rows, dimensions\]; this has shape \[120, 16, 1\]",
     ),
-    "integers": (edited(np.int64, "train"), "float16, float32 or float64; this is int64"),
+    "integers": (edited(np.int64, "train"), r"float16, float32 or float64; this is int64 .*astype"),
+    "packed bits": (edited(lambda x: np.packbits(x > 0, axis=1), "train"), "packed, save np.unpackbits"),
+    "bfloat16": (edited(lambda x: x.astype(np.float16).view("V2"), "train"), r"tensor.float\(\).numpy\(\)"),
+    "an archive": (renamed_archive, r"val cannot be read as numpy arrays; it is several numpy arrays"),
+    "a pointer": (written("val.npy", "version https://git-lfs.github.com/spec/v1"), "a pointer of Git LFS"),
+    "a web page": (written("order.npy", "<html>"), "order.npy cannot be read .*; it is a web page"),
     "objects": (edited(lambda x: x.astype(object), "train"), "train cannot be read as numpy arrays"),
     "other dimensions": (edited(lambda x: x[:, :8], "v2"), "train has dimensions 16 and v2 8"),
     "too few": (
@@ -387,6 +467,16 @@ def test_a_folder_as_it_was_handed_in_is_as_good_as_its_files(here, tmp_path):
     added = with_method(study, "mine", str(folder)).methods["mine"]
     assert {path.name for path in own_files(added)} == {path.name for path in folder.iterdir()}
     assert own_files(study.methods["pca"]) == []
+
+
+def test_ids_may_be_written_on_other_systems(here, tmp_path):
+    study, layout = here
+    folder = export(layout, "mrl", tmp_path / "mine", ("train", "val"))
+    path = folder / "val.ids.txt"
+    path.write_text(path.read_text().replace("\n", "\r\n"), encoding="utf-16", newline="")
+    (folder / "._val.npy").write_bytes(b"\0")
+    notes = Folder(folder, study, Dataset(layout.data)).notes
+    assert not any("Row order" in note for note in notes)
 
 
 def test_numbers_that_snakemake_left_as_text_are_numbers_again(here):

@@ -94,6 +94,17 @@ def test_an_archive_with_fewer_images_gives_the_same_data(tiny, archive, tmp_pat
     assert build(tiny_imagenet, tmp_path / "dataset", **TINY, file=str(half)).checksum == tiny.checksum
 
 
+def test_what_macos_adds_to_an_archive_is_passed_over(archive, tmp_path):
+    again = tmp_path / "again.zip"
+    again.write_bytes(archive.read_bytes())
+    with zipfile.ZipFile(again, "a") as out:
+        for name in out.namelist():
+            folder, _, file = name.rpartition("/")
+            out.writestr(f"__MACOSX/{folder}/._{file}", b"")
+    with zipfile.ZipFile(archive) as plain, zipfile.ZipFile(again) as added:
+        pd.testing.assert_frame_equal(*(tiny_imagenet.read_members(each, again) for each in (plain, added)))
+
+
 def test_tiny_imagenet_says_what_does_not_fit(archive, tmp_path):
     with pytest.raises(UserError, match=r"no file .*absent.zip \(data.file\)"):
         tiny_imagenet.find({"file": str(tmp_path / "absent.zip")})

@@ -1,5 +1,8 @@
 """The reference's checkpoints, in every layout they come in, give the logits of the reference's formulas."""
 
+import argparse
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +12,7 @@ from torch.nn import functional as F
 
 from baselines import released, released_fixed_feature
 from baselines.backbones import build_backbone
+from baselines.backbones.resnet import read_state_dict
 from baselines.training.networks import build_learner
 from suite.errors import UserError
 
@@ -147,6 +151,57 @@ def test_a_wrong_checkpoint_says_what_is_wrong(trunk, tmp_path):
             build(path, **given)
     with pytest.raises(UserError, match=r"it needs \{m\} for the size"):
         released_fixed_feature.build(None, CLASSES, (8,), {"path": mrl})
+
+
+LINEAR = {"layer.weight": torch.ones(2, 2), "layer.bias": torch.zeros(2)}
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        {"model": LINEAR, "optimizer": {"state": {0: {"step": torch.ones(1)}}}, "epoch": 3},
+        {"state_dict": {f"model._orig_mod.{name}": value for name, value in LINEAR.items()}},
+        {
+            "args": argparse.Namespace(lr=0.1),
+            "checkpoint": {"weights": LINEAR},
+            "rng": {"cpu": torch.ones(1)},
+        },
+        {f"module.{name}": torch.nn.Parameter(value) for name, value in LINEAR.items()},
+    ],
+)
+def test_weights_are_found_under_what_training_scripts_put_around_them(wrapped, tmp_path):
+    torch.save(wrapped, tmp_path / "x.pt")
+    found = read_state_dict(tmp_path / "x.pt")
+    assert {name: value.tolist() for name, value in found.items()} == {
+        name: value.tolist() for name, value in LINEAR.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            {"model": LINEAR, "state_dict_ema": LINEAR},
+            r"holds 2 state dicts: model, state_dict_ema. .*torch.save\(checkpoint\['model'\]",
+        ),
+        (LINEAR | {f"module.{name}": value for name, value in LINEAR.items()}, "two weights of one name"),
+        ({"model": LINEAR, "of": Path("x")}, "it holds an object of pathlib.*, and to read it would run its"),
+        ({"epoch": 3}, "holds no state dict"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\n",
+            "checkpoint of tensors; it is a pointer of Git LFS",
+        ),
+        (b"<!doctype html>", "checkpoint of tensors; it is a web page"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_used_says_why(content, message, tmp_path):
+    if isinstance(content, bytes):
+        (tmp_path / "x.pt").write_bytes(content)
+    else:
+        torch.save(content, tmp_path / "x.pt")
+    with pytest.raises(UserError, match=message) as told:
+        read_state_dict(tmp_path / "x.pt")
+    assert "weights_only" not in str(told.value)
 
 
 def test_torchvision_weights_start_a_plain_or_blurred_network(tmp_path):

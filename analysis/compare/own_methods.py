@@ -20,10 +20,12 @@ import yaml
 
 from analysis.compare.adapters.folder import describe_folder
 from analysis.compare.saved import SAVED, Saved
+from splits.given import hidden, read_text
 from splits.store import Dataset
-from suite import cli, files
+from suite import cli, files, modules
 from suite.contracts import METHOD, TRANSFORM, stated
 from suite.errors import UserError, unknown
+from suite.modules import ROOT
 from suite.study import CURVES, Method, Study, load_study
 
 ADAPTERS = Path(__file__).parent / "adapters"
@@ -87,13 +89,13 @@ def row_of(given: object) -> dict:
     """What stands under the method's name in a study's `methods`; see the module's first lines."""
     if isinstance(given, dict):
         return entry(typed(given), "--config method")
-    path = Path(str(given))
+    path = Path(str(given)).expanduser()
     if path.is_dir():
         return folder_row(path)
     if not path.exists():
         raise UserError(f"no method at {path}: give a .py file, a folder of embeddings or a .yaml entry")
     if path.suffix in (".yaml", ".yml"):
-        return entry(parse(path.read_text(encoding="utf-8"), str(path)), str(path))
+        return entry(parse(read_text(path), str(path)), str(path))
     if path.suffix == ".py":
         return python_row(path)
     raise UserError(f"{path} is no method: a .py file, a folder of embeddings or a .yaml entry is one")
@@ -125,7 +127,7 @@ def entry(given: object, where: str) -> dict:
         )
     row = {key: value for key, value in given.items() if key not in ("group", "tasks")}
     if row["baseline"].endswith(".py"):
-        row = python_row(Path(row.pop("baseline"))) | row
+        row = python_row(Path(row.pop("baseline")).expanduser()) | row
     return row
 
 
@@ -179,11 +181,13 @@ def seeds_of(row: dict, study: Study, given: Sequence[int] | None) -> list[int]:
 
 
 def own_files(method: Method) -> list[Path]:
-    """The user's files that an adapter reads: they decide the method as its module does."""
+    """The user's files that an adapter reads, and what these import from beside them."""
     if Path(method.baseline).parent != ADAPTERS:
         return []
     path = Path(method.options["path"])
-    return sorted(path.glob("*.*")) if path.is_dir() else [path]
+    if path.is_dir():
+        return sorted(file for file in path.glob("*.*") if not hidden(file.name))
+    return [ROOT / file for file in modules.closure(path)]
 
 
 def check(study: Study, method: Method) -> None:

@@ -1,17 +1,23 @@
 """Linear classification: top-1 and top-5 of each method's own classifier, and top-1 of the suite's probe.
 
-No test-time augmentation. Parameters and bytes of the classifier stand beside the accuracy, by size and,
-for all sizes together, as dim 0: there MRL-E halves MRL's, d·C against Σ m·C (paper, section 3;
+No test-time augmentation. Where classes of val are of unequal size, the mean over classes stands beside that
+over images. Parameters and bytes of the classifier stand beside the accuracy, by size and, for all sizes
+together, as dim 0: there MRL-E halves MRL's, d·C against Σ m·C (paper, section 3;
 docs/protocols.md, "Linear classification"). So does how each probe was fitted.
 """
 
 from collections.abc import Iterator
+
+import numpy as np
 
 from analysis.metrics import topk_hits
 from analysis.run import Items, Run
 
 MEASURES = ("predict", "probe")
 NAME, WORD = "linear classification", "linear"
+# The largest class of val is more than so many times the smallest. Of official sets a few images are left out
+# as copies, and means over their classes and over their images are the same.
+UNEQUAL = 1.1
 
 
 def items(run: Run) -> Iterator[Items]:
@@ -31,6 +37,12 @@ def items(run: Run) -> Iterator[Items]:
 def score(run: Run) -> Iterator[dict]:
     """Rows of the means, of a classifier's parameters and bytes (of all sizes as 0), of the probes' fit."""
     yield from run.means()
+    labels = run.dataset.labels("val")
+    counts = np.bincount(labels)
+    if counts.max() > UNEQUAL * counts[counts > 0].min():
+        top1 = run.main_items(run.task)
+        for place, m in enumerate(top1.sizes):
+            yield run.mean_of_classes(m, "val", "mean_class_top1", top1.at(place), labels)
     parameters = run.representation.meta["classifier_parameters"]
     for m in (0, *run.representation.sizes):
         yield run.row(m, "val", "classifier_parameters", parameters[str(m)], 1)

@@ -14,7 +14,6 @@ from itertools import pairwise
 import numpy as np
 
 from analysis.run import Items, Run
-from analysis.statistics import mean_interval
 from suite.errors import UserError
 
 MEASURES = ("classmeans",)
@@ -70,7 +69,7 @@ def score(run: Run) -> Iterator[dict]:
                 if rows.any():
                     some, keys = hits[:, place, rows], {"group": group, **start}
                     yield run.mean(m, "stream", "top1", some, stream.groups[rows], **keys)
-                    yield class_mean(run, m, some.mean(0), labels[rows], **keys)
+                    yield run.mean_of_classes(m, "stream", "mean_class_top1", some, labels[rows], **keys)
             for first, stop in pairwise(edges):
                 value, keys = hits[:, place, first:stop].mean(), {"group": "all", **start, "until": int(stop)}
                 yield run.row(m, "stream", "top1_along_stream", value, stop - first, **keys)
@@ -87,12 +86,3 @@ def groups(labels: np.ndarray, num_pretrained: int, head: int) -> dict[str, np.n
         "novel_head": ~pretrained & frequent,
         "novel_tail": ~pretrained & ~frequent,
     }
-
-
-def class_mean(run: Run, m: int, hits: np.ndarray, labels: np.ndarray, **keys: str) -> dict:
-    """Accuracy per class, averaged over classes, as a row. hits: float [n]; labels: int64 [n]."""
-    counts = np.bincount(labels)
-    accuracy = (np.bincount(labels, hits) / np.maximum(counts, 1))[counts > 0]
-    value, low, high = mean_interval(accuracy)
-    interval = {"low": float(low), "high": float(high)}
-    return run.row(m, "stream", "mean_class_top1", value, len(accuracy), **interval, **keys)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from splits.words.wordpieces import read_text, read_vocabulary, specials_first
+from splits.given import read_text
+from splits.words.wordpieces import read_vocabulary, specials_first
 from suite.errors import UserError
 from suite.files import read_json
 

@@ -5,7 +5,9 @@ for resnet18 and resnet34. Names of parameters are torchvision's, with `.conv` b
 so that torchvision's weights and the reference's checkpoints both fit (`load_weights`).
 """
 
-from collections.abc import Mapping
+import argparse
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.backbones.small_resnet import spatial_mean
+from splits.given import really
 from suite.errors import UserError, unknown
 
 NAMES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
@@ -25,6 +28,7 @@ OPTIONS = {
 }
 STEMS = ("imagenet", "small")
 SHOWN = 4  # names of parameters in an error
+WRAPPERS = ("module.", "model.", "network.", "backbone.", "encoder.")
 
 
 class BlurredConv2d(nn.Module):
@@ -111,24 +115,72 @@ class ResNet(nn.Module):
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Tensors by name from a checkpoint file, without `module.` in front of the names.
+    """Tensors by name from a checkpoint file, without wrappers' names in front (`plain_names`).
 
-    The state dict may be the file's whole content or lie under "state_dict" or "model". Raises UserError for
-    a file that is missing or holds something else.
+    The state dict may be the file's whole content or lie anywhere in it, beside settings, under keys that are
+    text. Raises UserError for a file that is missing, holds none or several (weights and their running means,
+    say), or more than tensors and plain values.
     """
     path = Path(path).expanduser()
     if not path.is_file():
         raise UserError(f"no checkpoint {path}")
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises many kinds for files that are no checkpoints
-        raise UserError(f"{path} cannot be read as a checkpoint of tensors: {error}") from error
-    for key in ("state_dict", "model"):
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
+    found = dict(state_dicts(read_tensors(path)))
+    if len(found) > 1:
+        first = next(iter(found))
+        parts = "".join(f"[{part!r}]" for part in first.split("."))
+        raise UserError(
+            f"{path} holds {len(found)} state dicts: {', '.join(found)}. Save the one that is meant in a "
+            f"file of its own, as torch.save(checkpoint{parts}, 'weights.pt')"
+        )
+    if not found:
         raise UserError(f"{path} holds no state dict (tensors by name)")
-    return {name.removeprefix("module."): value for name, value in found.items()}
+    return plain_names(next(iter(found.values())), path)
+
+
+def read_tensors(path: Path) -> object:
+    """What torch.save wrote; raises UserError for a file that is none of it, or would run code when read."""
+    try:
+        # What most training scripts keep beside the weights: their arguments, a plain record.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises many kinds for files that are no checkpoints
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        if named:
+            raise UserError(
+                f"{path} cannot be read as a checkpoint of tensors: it holds an object of {named[1]}, and to "
+                "read it would run its code. Where it was made, save the weights alone: "
+                "torch.save(model.state_dict(), 'weights.pt')"
+            ) from error
+        instead = really(path).replace("; it is a file of torch.save", "")
+        told = instead or f": {str(error).partition(chr(10))[0]}"
+        raise UserError(f"{path} cannot be read as a checkpoint of tensors{told}") from error
+
+
+def state_dicts(found: object, name: str = "") -> Iterator[tuple[str, Mapping[str, Tensor]]]:
+    """(keys that lead there, state dict) of every one within what a file holds."""
+    if not isinstance(found, Mapping) or not all(isinstance(key, str) for key in found):
+        return  # an optimiser's state has numbers as keys
+    if all(isinstance(value, Tensor) for value in found.values()):
+        if any("." in key for key in found):  # else random states, say
+            yield name, found
+        return
+    for key, value in found.items():
+        yield from state_dicts(value, f"{name}.{key}" if name else key)
+
+
+def plain_names(weights: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Weights by the names they have in the network itself.
+
+    Without `module.` (of torch's parallel wrappers) in front and `_orig_mod.` (of its compiler) anywhere, and
+    without WRAPPERS where they stand in front of every name. Raises UserError where two names become one.
+    """
+    names = [name.replace("_orig_mod.", "").removeprefix("module.") for name in weights]
+    while prefix := next((each for each in WRAPPERS if all(n.startswith(each) for n in names)), None):
+        names = [name.removeprefix(prefix) for name in names]
+    plain = dict(zip(names, weights.values()))
+    if len(plain) < len(weights):
+        raise UserError(f"{path} holds two weights of one name, with and without a wrapper's name in front")
+    return plain
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor], where: str | Path) -> None:

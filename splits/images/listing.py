@@ -4,6 +4,8 @@
     tars       n01440764.tar, one per class, as ImageNet-21K is distributed; never unpacked
     manifest   a csv or tsv (gz too) with the columns path, wnid; paths relative to its folder
 
+A folder that holds one folder of these and nothing else stands for that one, as archives unpack.
+
 A path of an image is relative to the source's root; inside a tar it reads `n01440764.tar::n01440764_18.JPEG`.
 """
 
@@ -23,6 +25,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
+from splits.given import hidden
 from suite.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -63,7 +66,7 @@ class Listing:
 
 def open_source(path: str | os.PathLike) -> Source:
     """The source at `path`, its layout recognised; raises UserError if it is none of the three."""
-    path = Path(path)
+    path = Path(path).expanduser()
     if path.is_file():
         if not path.name.endswith(tuple(MANIFEST_SUFFIXES)):
             raise UserError(
@@ -73,8 +76,9 @@ def open_source(path: str | os.PathLike) -> Source:
         return Source(path, "manifest")
     if not path.is_dir():
         raise UserError(f"no images at {path}: there is no such folder or manifest")
-    with os.scandir(path) as entries:
-        visible = [entry for entry in entries if not entry.name.startswith(".")]
+    visible = _visible(path)
+    while len(visible) == 1 and visible[0].is_dir() and _holds_classes(below := _visible(visible[0])):
+        path, visible = Path(visible[0]), below
     tars = any(entry.name.endswith(".tar") for entry in visible)
     folders = any(entry.is_dir() for entry in visible)
     if tars and folders:
@@ -84,6 +88,19 @@ def open_source(path: str | os.PathLike) -> Source:
     if not tars and not folders:
         raise UserError(f"{path} holds neither class folders (n01440764/) nor tars (n01440764.tar)")
     return Source(path, "tars" if tars else "folder")
+
+
+def _visible(folder: str | os.PathLike) -> list[os.DirEntry]:
+    """Entries of a folder that are not hidden."""
+    with os.scandir(folder) as entries:
+        return [entry for entry in entries if not hidden(entry.name)]
+
+
+def _holds_classes(entries: list[os.DirEntry]) -> bool:
+    """Whether a folder with these entries holds class folders or tars, no images."""
+    return any(entry.is_dir() or entry.name.endswith(".tar") for entry in entries) and not any(
+        names_image(entry.name) for entry in entries
+    )
 
 
 def list_images(source: Source, wanted: Collection[str]) -> Listing:
@@ -142,7 +159,9 @@ def _manifest_chunks(path: Path) -> Iterator[tuple[pd.Categorical, np.ndarray]]:
                 if empty.any():
                     lines = (np.flatnonzero(empty)[:5] + first_line).tolist()
                     raise UserError(f"{path}: empty path or wnid in line {lines}")
-                paths = np.array([posixpath.normpath(path) for path in chunk["path"]], dtype=object)
+                # Windows writes \\ between folders, and another name would be another draw.
+                plain = chunk["path"].str.replace("\\", "/", regex=False)
+                paths = np.array([posixpath.normpath(path) for path in plain], dtype=object)
                 yield chunk["wnid"].array, paths
                 first_line += len(chunk)
                 bar.update(len(chunk))
@@ -164,8 +183,8 @@ def _entry_chunks(
     tars = source.layout == "tars"
     entries = [
         entry
-        for entry in sorted(source.path.glob("[!.]*.tar" if tars else "[!.]*"))
-        if tars or entry.is_dir()
+        for entry in sorted(source.path.glob("*.tar" if tars else "*"))
+        if not hidden(entry.name) and (tars or entry.is_dir())
     ]
     for entry in tqdm(entries, desc="listing"):
         class_id, paths = entry.stem if tars else entry.name, []
@@ -181,13 +200,16 @@ def _paths_in(entry: Path, layout: str) -> list[str]:
     """Paths, relative to the root, of the images in one class's folder or tar."""
     if layout == "tars":
         return [f"{entry.name}{INSIDE}{name}" for name in _members(entry) if names_image(name)]
+    inside, prefix = _visible(entry), entry.name
+    while len(inside) == 1 and inside[0].is_dir():
+        prefix, inside = f"{prefix}/{inside[0].name}", _visible(inside[0])
     # A link that leads nowhere is listed: its image is missing, and named as such when it is read.
-    return [f"{entry.name}/{f.name}" for f in os.scandir(entry) if names_image(f.name) and not f.is_dir()]
+    return [f"{prefix}/{f.name}" for f in inside if names_image(f.name) and not f.is_dir()]
 
 
 def names_image(name: str) -> bool:
-    """Whether a file's name is an image's; `._1.JPEG` is what macOS keeps beside one."""
-    return name.lower().endswith(SUFFIXES) and not posixpath.basename(name).startswith(".")
+    """Whether a file's name, or its path within what is read, is an image's and not hidden."""
+    return name.lower().endswith(SUFFIXES) and not hidden(name)
 
 
 @lru_cache(maxsize=64)  # images are read class by class, so a few tars at a time are enough

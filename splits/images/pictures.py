@@ -11,20 +11,24 @@ same plan has made is not made again.
 
 import hashlib
 import io
+import struct
 import sys
+import tarfile
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageOps
 from tqdm import tqdm
 
+from splits.given import really
 from splits.images.listing import read_bytes
 from splits.store import DIGEST, DatasetWriter, digest
 from suite import files
@@ -34,6 +38,22 @@ from suite.roles import ROLES
 CHUNK = 64  # files per job: some seconds of work are lost when a build is stopped
 WAITING = 4  # jobs per process that are handed out at a time, so that memory stays bounded
 MODES = {1: "L", 3: "RGB"}
+BITS = range(9, 17)  # how many a grey value may have that a file keeps in 16
+UNREADABLE_SHOWN = 20  # so many images that cannot be read are named, and no more are looked for
+# What Pillow, and what it reads with, raises for files that are damaged or no images.
+DAMAGED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    tarfile.TarError,
+    Image.DecompressionBombError,
+)
 
 File = Path | str | bytes  # a file; a path as listing.read_bytes takes it, so of a tar's member too; content
 Job = tuple[slice, list[str], list[File]]  # rows, and the names and files of the images that become them
@@ -46,12 +66,19 @@ class Format:
     inverted: dark ink on white paper becomes light ink on a dark ground. draft: large JPEG files may be
     decoded at a half, a quarter or an eighth of their size (never below `size`), which is several times
     faster; the mean over 2×2 and more pixels is then taken by the decoder.
+
+    as_shown: as programs show a picture, turned by its EXIF orientation and with a ground where it is
+    transparent (`on_a_ground`); official data sets are taken as everybody reads them, pixels alone. bits: how
+    many of 16 a grey value has; None: 16, but a picture without values beyond 12 is refused.
     """
 
     size: int
     channels: int
     inverted: bool = False
     draft: bool = False
+    # Not in the text by which `write_split` knows its plan: what it decodes are official sets.
+    as_shown: bool = field(default=False, repr=False)
+    bits: int | None = field(default=16, repr=False)
 
     def __post_init__(self):
         if self.size < 1 or self.channels not in MODES:
@@ -76,9 +103,21 @@ def decode(name: str, file: File, target: Format) -> np.ndarray:
         with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as opened:
             if target.draft:
                 opened.draft(MODES[target.channels], (target.size, target.size))
-            image = eight_bit(name, opened).convert(MODES[target.channels])
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"cannot read image {name}: {error}") from error
+            deep = ";16" in str(opened.tile) and not opened.mode.startswith("I;16")
+            image = ImageOps.exif_transpose(opened) if target.as_shown else opened
+            image = eight_bit(name, image, target.bits)
+            if target.as_shown:
+                image = on_a_ground(image)
+            image = image.convert(MODES[target.channels])
+    except DAMAGED as error:
+        told = str(error).partition(" <")[0] or type(error).__name__  # no address of a buffer: it varies
+        found = really(file) if isinstance(file, (Path, bytes)) else ""
+        raise UserError(f"cannot read image {name}: {told}{found}") from error
+    if target.as_shown and deep and 0 < np.max(image) < 16:
+        raise UserError(
+            f"image {name} has 16 bits a channel and uses 12 of them or fewer, so that it would be nearly "
+            "black (Pillow keeps the upper 8 of a colour): save it with 8 bits a channel"
+        )
     width, height = image.size
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
@@ -88,17 +127,54 @@ def decode(name: str, file: File, target: Format) -> np.ndarray:
     return 255 - pixels if target.inverted else pixels
 
 
-def eight_bit(name: str, image: Image.Image) -> Image.Image:
+def check_bits(options: dict) -> int | None:
+    """A source's option `bits`; raises UserError unless it is None or one of BITS."""
+    if (bits := options["bits"]) is not None and (type(bits) is not int or bits not in BITS):
+        raise UserError(f"data.bits is {bits!r}, allowed: null or whole numbers from {BITS[0]} to {BITS[-1]}")
+    return bits
+
+
+def eight_bit(name: str, image: Image.Image, bits: int | None = 16) -> Image.Image:
     """The image with 8 bits a channel: of 16-bit grey the upper ones, rounded; others are so already.
 
-    Raises UserError for 32-bit and floating-point grey: Pillow would cut such values off at 255.
+    bits: as in `Format`. Raises UserError for values that need more bits, or that leave it open how many they
+    have; and for 32-bit and floating-point grey: Pillow would cut such values off at 255.
     """
     if image.mode.startswith("I;16"):
-        return Image.fromarray(np.rint(np.asarray(image) / 257).astype(np.uint8))
+        values = np.asarray(image)
+        highest = int(values.max())
+        if bits is None and 0 < highest < 2**12:
+            raise UserError(
+                f"image {name} holds 16-bit numbers of at most {highest:,}: it would be nearly black. Say in "
+                "`data` how many bits its values have: `bits: 12` for a camera of 12, or `bits: 16` if it is "
+                "meant to be so dark"
+            )
+        full = 2 ** (bits or 16) - 1
+        if highest > full:
+            raise UserError(
+                f"image {name} holds numbers up to {highest:,}, but `bits: {bits}` ends at {full:,}"
+            )
+        return Image.fromarray(np.rint(values / (full / 255)).astype(np.uint8))
     if image.mode in ("I", "F"):
         kind = "32-bit whole" if image.mode == "I" else "floating-point"
         raise UserError(f"image {name} holds {kind} numbers: save it with 8 or 16 bits a channel")
     return image
+
+
+def on_a_ground(image: Image.Image) -> Image.Image:
+    """The image without transparency: on white paper, or on black where white would hide all of it.
+
+    Without a ground, a drawing whose ink is in the transparency alone is all black.
+    """
+    if not image.has_transparency_data:
+        return image
+    image = image.convert("RGBA")
+    flat = {
+        ground: Image.alpha_composite(Image.new("RGBA", image.size, ground), image).convert("RGB")
+        for ground in ("white", "black")
+    }
+    seen = [each for each in flat.values() if any(low < high for low, high in each.getextrema())]
+    return next(iter(seen), flat["white"])
 
 
 def write_splits(writer: DatasetWriter, table: pd.DataFrame, target: Format, threads: int) -> None:
@@ -158,7 +234,7 @@ def write_split(
     """Decode every file of `table` and write the split `name`, starting where an earlier call stopped.
 
     table: one row per image with label, id, path (relative to `root`, see listing.read_bytes) and further
-    columns for items.csv. Raises UserError naming a file that cannot be decoded; what is done is kept.
+    columns for items.csv. Raises UserError naming files that cannot be decoded; what is done is kept.
     """
     labels = table["label"].to_numpy(np.int64)
     with writer.filled(name, (len(table), *target.shape), labels, table.drop(columns=["label", "path"])):
@@ -222,24 +298,39 @@ def decode_all(
     """Decode images into an .npy file [n, size, size, channels]; yields each job's rows and a digest of each.
 
     Workers write into the file themselves: neither do images pass between processes, nor are hundreds of
-    gigabytes read again to compare splits.
+    gigabytes read again to compare splits. Raises one UserError with every file that cannot be decoded, when
+    the others are done; jobs that hold one are not yielded.
     """
     opened.cache_clear()  # another array may have had the same name
+    faults: list[str] = []
     with bar, pool(threads) as run:
-        for rows, digests in run(decode_into, ((str(array), target, job) for job in jobs)):
-            bar.update(len(digests))
-            yield rows, digests
+        for rows, digests, told in run(decode_into, ((str(array), target, job) for job in jobs)):
+            bar.update(rows.stop - rows.start)
+            faults += told
+            if len(faults) >= UNREADABLE_SHOWN:
+                break
+            if not told:
+                yield rows, digests
     opened.cache_clear()
+    if len(faults) > 1:
+        least = "at least " if len(faults) >= UNREADABLE_SHOWN else ""
+        raise UserError(f"{least}{len(faults)} images cannot be used:\n  " + "\n  ".join(faults))
+    if faults:
+        raise UserError(faults[0])
 
 
-def decode_into(job: tuple[str, Format, Job]) -> tuple[slice, list[bytes]]:
-    """Decode the files of one job into their rows of the array; returns the rows and the images' digests."""
+def decode_into(job: tuple[str, Format, Job]) -> tuple[slice, list[bytes], list[str]]:
+    """Decode the files of one job into their rows of the array; the rows, the images' digests, and faults."""
     array, target, (rows, names, contents) = job
-    out, digests = opened(array), []
+    out, digests, faults = opened(array), [], []
     for row, name, file in zip(range(rows.start, rows.stop), names, contents):
-        out[row] = image = decode(name, file, target)
-        digests.append(digest(image))
-    return rows, digests
+        try:
+            out[row] = image = decode(name, file, target)
+        except UserError as error:
+            faults.append(str(error))
+        else:
+            digests.append(digest(image))
+    return rows, digests, faults
 
 
 @lru_cache(maxsize=1)

@@ -17,7 +17,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
+from splits import given
 from splits.checks import check_share, check_whole
+from splits.given import composed, decoded, hidden, resolved, some
 from splits.images import pictures
 from splits.images.listing import names_image
 from splits.store import DatasetWriter, class_table
@@ -30,6 +32,7 @@ OPTIONS = {
     "seed": 0,  # chooses the captions that are held out
     "size": 64,  # side of an image in pixels
     "channels": 3,  # 1 grey, 3 colour
+    "bits": None,  # of a grey value in files of 16 bits: 9 to 16; None: 16, and darker files are refused
     "held_out": 0.1,  # share of the captions that are never trained on
     "vocabulary": 4096,  # word pieces of the captions at most
     "length": 64,  # tokens of a caption at most
@@ -47,7 +50,9 @@ def build(writer: DatasetWriter, options: dict, threads: int) -> None:
     pairs = read_pairs(Path(options["root"]).expanduser())
     pairs, names, seen = divide(pairs, options["held_out"], options["seed"])
     writer.classes(class_table(names, "", seen, caption=names))
-    target = pictures.Format(options["size"], options["channels"])
+    target = pictures.Format(
+        options["size"], options["channels"], as_shown=True, bits=pictures.check_bits(options)
+    )
     pictures.write_splits(writer, pairs, target, threads)
     if len(np.unique(np.load(writer.folder / "query" / "labels.npy"))) < 2:
         raise UserError(
@@ -74,19 +79,25 @@ def read_table(path: Path) -> pd.DataFrame:
     """Pairs of a .csv, checked: every image must be there."""
     if not path.is_file():
         raise UserError(f"no table {path}: expected columns image, caption (data.root)")
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise UserError(f"{path} is not a table in UTF-8: {error}") from error
-    if not {"image", "caption"} <= set(table.columns):
-        raise UserError(f"{path} has columns {', '.join(table.columns)}; needs image, caption")
-    files = [path.parent / name for name in table["image"]]
+    table = given.read_table(path, "image", "caption")
+    for line, caption in zip(table["line"], table["caption"]):
+        # A caption may have several lines, but none that is a row of the table.
+        if any(names_row(part) for part in caption.split("\n")[1:]):
+            raise UserError(
+                f"{path}, line {line}: the caption goes on over lines that name images: its quote has no end"
+            )
+    files = resolved(path.parent, table["image"].tolist())
     if missing := [str(file) for file in files if not file.is_file()]:
         raise UserError(
-            f"{path} names {len(missing)} images that are not there, first {', '.join(missing[:3])}; paths "
-            f"are relative to {path.parent}"
+            f"{path} names {len(missing)} images that are not there, first {some(missing)}; paths are "
+            f"relative to {path.parent}"
         )
     return pd.DataFrame({"id": table["image"], "file": files, "caption": table["caption"]})
+
+
+def names_row(line: str) -> bool:
+    """Whether a line of a caption is itself a row with an image."""
+    return "," in line and any(names_image(field.strip(' "')) for field in line.split(","))
 
 
 def read_webdataset(path: Path) -> pd.DataFrame:
@@ -95,21 +106,23 @@ def read_webdataset(path: Path) -> pd.DataFrame:
     texts: dict[str, str] = {}
     try:
         with tarfile.open(path) as archive:
-            for member in (member for member in archive if member.isfile()):
+            for member in archive:
+                if hidden(member.name) or not (member.isfile() or member.islnk() or member.issym()):
+                    continue
                 name = PurePosixPath(member.name)
-                key = str(name.parent / name.name.partition(".")[0])
+                key = composed(str(name.parent / name.name.partition(".")[0]))
                 if names_image(name.name):
                     if key in images:
                         raise UserError(f"{path}: {images[key][0]} and {member.name} are images of one key")
                     images[key] = member.name, archive.extractfile(member).read()
                 elif name.suffix.lower() == ".txt":
-                    texts[key] = archive.extractfile(member).read().decode("utf-8")
+                    texts[key] = decoded(archive.extractfile(member).read(), f"{path}: {member.name}")
     except FileNotFoundError as error:
         raise UserError(f"no file {path} (data.root)") from error
     except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise UserError(f"{path} is not a whole .tar: {error}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: {member.name} is not UTF-8 text") from error
+    except KeyError as error:
+        raise UserError(f"{path}: {member.name} is a link to what is not in it") from error
     if alone := sorted(set(images) ^ set(texts)):
         raise UserError(
             f"{path}: {len(alone)} keys have an image or a caption (.txt) alone, first {', '.join(alone[:3])}"

@@ -17,6 +17,7 @@ results with the same data checksum are comparable.
 import ast
 import hashlib
 import platform
+import sys
 import sysconfig
 import zlib
 from pathlib import Path
@@ -27,9 +28,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from splits.checks import check_share, check_whole
+from splits.given import files_below, read_text, refuse_dead, some
 from splits.store import DatasetWriter, class_table
 from splits.words import wordpieces
-from splits.words.wordpieces import CLS, MASK, PAD, SEP, WordPieces
+from splits.words.wordpieces import CLS, MASK, PAD, SEP, UNK, WordPieces
 from suite import files
 from suite.errors import UserError
 
@@ -70,6 +72,7 @@ def build(writer: DatasetWriter, options: dict, threads: int) -> None:
         vocabulary = wordpieces.learn_vocabulary(map(documents.get, chosen["train"]), options["vocabulary"])
     cutter = WordPieces(vocabulary)
     train, val = ({name: cutter.encode(documents[name]) for name in chosen[split]} for split in SPLITS)
+    tell_unknown([*train.values(), *val.values()])
     known = np.unique(np.concatenate([runs(ids) for ids in train.values()]))
     parts = {
         "train": {name: [ids] for name, ids in train.items()},
@@ -132,8 +135,18 @@ def read_folder(root: Path) -> dict[str, str]:
     """
     if not root.is_dir():
         raise UserError(f"no folder {root}: data.root is a folder of text files ({', '.join(SUFFIXES)})")
-    paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    documents = {str(path.relative_to(root)): wordpieces.read_text(path) for path in paths}
+    paths = [path for path in files_below(root) if path.suffix.lower() in SUFFIXES]
+    refuse_dead(paths)
+    documents, faults = {}, []
+    for path in paths:
+        try:
+            documents[str(path.relative_to(root))] = read_text(path)
+        except UserError as error:
+            faults.append(str(error))
+    if faults:
+        raise UserError("; ".join(faults[:5]) + (f" … ({len(faults)} files)" if len(faults) > 5 else ""))
+    if empty := [name for name, text in documents.items() if not text.strip()]:
+        print(f"text: {len(empty)} files left out, which are empty: {some(empty)}", file=sys.stderr)
     documents = {name: text for name, text in documents.items() if text.strip()}
     if len(documents) < 2:
         raise UserError(
@@ -149,6 +162,18 @@ def divide(names: list[str], fraction: float, seed: int) -> dict[str, list[str]]
     count = min(len(names) - 1, max(1, round(fraction * len(names))))
     val = set(rng.choice(names, count, replace=False).tolist())
     return dict(zip(SPLITS, ([n for n in names if n not in val], [n for n in names if n in val])))
+
+
+def tell_unknown(documents: list[list[int]]) -> None:
+    """Say on stderr how many tokens are [UNK] where they are more than a hundredth: what no piece spells."""
+    tokens = sum(map(len, documents))
+    unknown = sum(ids.count(UNK) for ids in documents)
+    if unknown > tokens / 100:
+        print(
+            f"text: {unknown:,} of {tokens:,} tokens are [UNK]: words of more than {wordpieces.LONGEST_WORD} "
+            "letters (of a script without spaces, say), or of letters that the vocabulary lacks",
+            file=sys.stderr,
+        )
 
 
 def without_copies(documents: dict[str, str]) -> dict[str, str]:

@@ -23,6 +23,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from splits import facts, sampling
+from splits.given import decoded, hidden
 from splits.images import fetching, pictures
 from splits.store import DatasetWriter, class_table
 from suite.errors import UserError
@@ -82,20 +83,24 @@ def read_members(archive: zipfile.ZipFile, path: Path) -> pd.DataFrame:
 
     Raises UserError when the archive is not in the official layout.
     """
-    names = archive.namelist()
+    names = [name for name in archive.namelist() if not hidden(name)]
     annotations = [name for name in names if name.endswith("val/val_annotations.txt")]
     if len(annotations) != 1:
         raise UserError(
             f"{path} has no val/val_annotations.txt: expected the official layout, tiny-imagenet-200/ with "
             "train/<wnid>/images/*.JPEG, val/images/*.JPEG and val/val_annotations.txt"
         )
-    lines = archive.read(annotations[0]).decode().splitlines()
+    lines = decoded(archive.read(annotations[0]), annotations[0]).splitlines()
     wnid_of = dict(line.split("\t")[:2] for line in lines if line)
     rows = []
     for name in (name for name in names if name.endswith(".JPEG")):
         place = PurePosixPath(name)
         wnid, _, number = place.stem.rpartition("_")
         if "train" in place.parts:
+            if not number.isdecimal():
+                raise UserError(
+                    f"{path}: {name} is not called <wnid>_<number>.JPEG, as in the official archive"
+                )
             rows.append((name, wnid, int(number), "train"))
         elif "val" in place.parts:
             if place.name not in wnid_of:

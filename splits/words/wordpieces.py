@@ -17,11 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
+from splits.given import read_text
 from suite.errors import UserError
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 PAD, UNK, CLS, SEP, MASK = range(len(SPECIAL))
-WORD = re.compile(r"[^\W_]+|[^\w\s]|_")  # a run of letters and digits, or one other sign
+# Chinese characters are words of their own, as in BERT: no spaces stand between the words of Chinese text.
+HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f\U00030000-\U000323af"
+WORD = re.compile(rf"[{HAN}]|[^\W_{HAN}]+|[^\w\s]|_")  # else a run of letters and digits, or one other sign
 CAPITAL = re.compile(r"(##)?[A-Z]\w*")  # a piece as uncased vocabularies have none
 LONGEST_WORD = 100  # longer ones are [UNK], as in BERT
 
@@ -86,16 +89,6 @@ def specials_first(vocabulary: Sequence[str]) -> list[int]:
     """Row of a vocabulary for each id here: special tokens as in SPECIAL, then all others in their order."""
     others = [row for row, piece in enumerate(vocabulary) if piece not in SPECIAL]
     return [vocabulary.index(token) for token in SPECIAL] + others
-
-
-def read_text(path: Path) -> str:
-    """A file's text; raises UserError, with the place, when it is not UTF-8."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path} is not UTF-8 text: byte {error.start} is {error.object[error.start]:#04x}"
-        ) from error
 
 
 class WordPieces:

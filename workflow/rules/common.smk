@@ -210,4 +210,4 @@ def imagenet21k(wildcards):
             "ImageNet-4K is built from ImageNet-21K: add --config imagenet21k=PATH, a folder of class folders, "
             "of tars, or a manifest (path, wnid)"
         )
-    return config["imagenet21k"]
+    return os.path.expanduser(config["imagenet21k"])

@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from analysis.compare.adapters.columns import faults_of_columns
 from baselines.representation import View, check_finite
+from splits.given import composed, hidden, read_text, really
 from splits.store import Dataset
 from suite.errors import UserError, unknown
 from suite.study import Study
@@ -36,7 +38,6 @@ ALLOWABLE = ("constant_columns", "duplicate_columns", "identical_rows")
 NEEDED = ("train", "val")
 MAX_DIM = 65_536
 UNREADABLE = (ValueError, OSError, EOFError, zipfile.BadZipFile)  # what numpy raises for damaged files
-SAMPLE = 2_000  # rows in which constant and duplicate columns are looked for first
 
 
 def describe_folder(folder: Path) -> dict:
@@ -45,8 +46,8 @@ def describe_folder(folder: Path) -> dict:
     if not path.exists():
         return {}
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        found = yaml.safe_load(read_text(path)) or {}
+    except yaml.YAMLError as error:
         raise UserError(f"{path} is not YAML: {error}") from error
     if not isinstance(found, dict):
         raise UserError(f"{path} must be a mapping with some of {', '.join(DESCRIBED)}, not {found!r}")
@@ -86,7 +87,7 @@ class Folder:
     def _find_splits(self, dataset: Dataset) -> list[str]:
         known = {f"{split}{suffix}" for split in dataset.splits for suffix in (".npy", ".npz", IDS)}
         for path in sorted(self.folder.iterdir()):
-            if path.name not in (known | {DESCRIPTION, ORDER}) and not path.name.startswith("."):
+            if path.name not in (known | {DESCRIPTION, ORDER}) and not hidden(path.name):
                 raise unknown("file", path.name, known | {DESCRIPTION, ORDER}, "docs/compare.md")
         found = []
         for split in dataset.splits:
@@ -113,12 +114,14 @@ class Folder:
         single, several = self._candidates(split)
         try:
             if single.exists():
-                arrays = {None: np.load(single, mmap_mode="r", allow_pickle=False)}
+                arrays = {None: load_array(single)}
             else:
                 with np.load(several, allow_pickle=False) as archive:
                     arrays = {name: archive[name] for name in archive.files}
-        except UNREADABLE as error:
-            raise UserError(f"{self.folder}: {split} cannot be read as numpy arrays: {error}") from error
+        # Of a file that holds another kind than its name says, numpy may give a plain array for an archive.
+        except (*UNREADABLE, AttributeError, TypeError) as error:
+            told = reason(single if single.exists() else several, error)
+            raise UserError(f"{self.folder}: {split} cannot be read as numpy arrays{told}") from error
         self._ids_inside[split] = arrays.pop("ids", None)
         if set(arrays) == {"embeddings"}:
             arrays = {None: arrays["embeddings"]}
@@ -142,8 +145,8 @@ class Folder:
             raise UserError(f"{where}: embeddings are [rows, dimensions]; this has shape {list(array.shape)}")
         if array.dtype not in (np.float16, np.float32, np.float64):
             raise UserError(
-                f"{where}: embeddings are float16, float32 or float64; this is {array.dtype} (convert it "
-                "with .astype(np.float32))"
+                f"{where}: embeddings are float16, float32 or float64; this is {array.dtype} "
+                f"({advice_for(array.dtype)})"
             )
         if name is not None and array.shape[1] != int(name):
             raise UserError(f"{where}: the array of size {name} has {array.shape[1]} columns")
@@ -186,9 +189,9 @@ class Folder:
         if None not in self.arrays["train"]:
             raise UserError(f"{path}: an order of dimensions goes with one array for all sizes")
         try:
-            order, width = np.load(path, allow_pickle=False), self.arrays["train"][None].shape[1]
+            order, width = load_array(path), self.arrays["train"][None].shape[1]
         except UNREADABLE as error:
-            raise UserError(f"{path} cannot be read as a numpy array: {error}") from error
+            raise UserError(f"{path} cannot be read as a numpy array{reason(path, error)}") from error
         whole = order.ndim == 1 and order.dtype.kind in "iu"
         if not whole or not np.array_equal(np.sort(order), np.arange(width)):
             raise UserError(f"{path}: must be a permutation of 0 … {width - 1} (whole numbers)")
@@ -205,12 +208,15 @@ class Folder:
                 )
         ids, path = self._ids_inside[split], self.folder / f"{split}{IDS}"
         if ids is None and path.exists():
-            ids = path.read_text(encoding="utf-8").splitlines()
+            ids = read_text(path).splitlines()
         if ids is None:
             self.notes.append(f"Row order of {split} was not checked: no ids were given.")
             return
-        given = [value.decode() if isinstance(value, bytes) else str(value) for value in ids]
-        wanted = dataset[split].items["id"].tolist()
+        given = [
+            composed(value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value))
+            for value in ids
+        ]
+        wanted = [composed(value) for value in dataset[split].items["id"]]
         if given == wanted:
             return
         if sorted(given) == sorted(wanted):
@@ -234,12 +240,8 @@ class Folder:
     def _check_columns(self) -> None:
         """Raise UserError for columns that are constant or equal over the training split."""
         for array in self.arrays["train"].values():
-            constant = constant_columns(array)
-            told = f"columns {some(constant)} of train are constant and tell nothing apart"
-            self._refuse("constant_columns", constant, told)
-            twice = [group for group in equal_columns(array) if group[0] not in constant]
-            told = f"columns {some(twice)} of train are copies of each other"
-            self._refuse("duplicate_columns", twice, told)
+            for check, told in faults_of_columns(array):
+                self._refuse(check, told)
 
     def _check_leakage(self, dataset: Dataset) -> None:
         """Raise UserError when a row stands in two splits: no image does."""
@@ -251,16 +253,13 @@ class Folder:
                 row, (other, at) = shared[0]
                 self._refuse(
                     "identical_rows",
-                    shared,
                     f"{len(shared)} rows of {split} are identical to rows of other splits (row {row} to row "
                     f"{at} of {other}), though no image stands in two splits: were test items embedded "
                     "into train, or files mixed up?",
                 )
             seen |= {value: (split, row) for row, value in enumerate(here)}
 
-    def _refuse(self, check: str, found: list, message: str) -> None:
-        if not found:
-            return
+    def _refuse(self, check: str, message: str) -> None:
         if check not in self.allowed:
             raise UserError(
                 f"{self.folder}: {message}; if that is meant, say `allow: [{check}]` in {DESCRIPTION}"
@@ -286,6 +285,28 @@ class Folder:
         return np.hstack([np.asarray(part, np.float32) for part in parts])
 
 
+def load_array(path: Path) -> np.ndarray:
+    """One array of an .npy, memory-mapped; raises one of UNREADABLE for any other file."""
+    found = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(found, np.ndarray):
+        raise ValueError("it holds several arrays")
+    return found
+
+
+def reason(path: Path, error: Exception) -> str:
+    """Why a file is no array: what it is instead, or what numpy says, but for its advice to unpickle it."""
+    return really(path) or ("; it is no numpy file" if "pickled data" in str(error) else f": {error}")
+
+
+def advice_for(dtype: np.dtype) -> str:
+    """How numbers of another type become embeddings."""
+    if dtype.kind == "V":
+        return "bfloat16, which numpy keeps as bytes: save tensor.float().numpy() or array.astype(np.float32)"
+    if dtype == np.uint8:
+        return "of bits that are packed, save np.unpackbits(array, axis=1).astype(np.float32)"
+    return "convert it with .astype(np.float32)"
+
+
 def by_size(item: tuple[int | None, np.ndarray]) -> int:
     """Key that puts a split's arrays in the order of their sizes."""
     return item[0] or 0
@@ -294,29 +315,6 @@ def by_size(item: tuple[int | None, np.ndarray]) -> int:
 def show(widths: dict[int | None, int]) -> str:
     """Dimensions of the arrays of a split, for messages."""
     return str(widths[None]) if None in widths else str(sorted(widths))
-
-
-def some(items: list, count: int = 5) -> str:
-    """The first few items."""
-    return ", ".join(map(str, items[:count])) + (" …" if len(items) > count else "")
-
-
-def constant_columns(array: np.ndarray) -> list[int]:
-    """Columns of [n, D] with one value only; all rows are looked at only where the first ones agree."""
-    candidates = np.flatnonzero(np.ptp(array[:SAMPLE], axis=0) == 0)
-    return [int(c) for c in candidates if np.ptp(array[:, c]) == 0]
-
-
-def equal_columns(array: np.ndarray) -> list[list[int]]:
-    """Groups of columns of [n, D] that are the same number for number."""
-    found = [list(range(array.shape[1]))]
-    for rows in (array[:SAMPLE], array):  # all rows are looked at only where the first ones agree
-        groups: dict[tuple[int, bytes], list[int]] = {}
-        for place, group in enumerate(found):
-            for column in group:
-                groups.setdefault((place, rows[:, column].tobytes()), []).append(column)
-        found = [group for group in groups.values() if len(group) > 1]
-    return found
 
 
 def row_digests(array: np.ndarray) -> list[bytes]:

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
+from analysis.compare.adapters.columns import faults_of_columns
 from baselines.fitting import Fit
-from baselines.representation import View, check_finite
+from baselines.representation import View, check_finite, check_unmasked
 from suite import modules
+from suite.contracts import TRANSFORM
 from suite.errors import UserError
 
 KIND = "fitted"
@@ -41,7 +43,19 @@ def fit(source, sizes, options, rng):
     )
     check_finite(embedded, f"{path}: transform of train")
     check_rowwise(transform, source.features, embedded, path)
-    return Fit(views_of(layout, sizes, path), transform=transform)
+    views = views_of(layout, sizes, path)
+    for view in views:
+        check_columns(embedded[:, view.start : view.stop], path)
+    return Fit(views, transform=transform)
+
+
+def check_columns(embedded, path):
+    """Raise UserError for columns [n, D] that are constant or copies, unless the file's ALLOW names them."""
+    for check, told in faults_of_columns(embedded):
+        if check not in TRANSFORM.facts(str(path)).ALLOW:
+            raise UserError(
+                f'{path}: transform: {told}; if that is meant, say ALLOW = ("{check}",) in the file'
+            )
 
 
 def functions(path):
@@ -94,8 +108,8 @@ def side_by_side(output, layout, rows, path):
     Raises UserError for what is no embedding of these rows, or not shaped like that of other rows.
     """
     parts = dict(sorted(output.items())) if isinstance(output, dict) else {None: output}
+    parts = {size: plain_array(part, path) for size, part in parts.items()}
     for size, part in parts.items():
-        part = np.asarray(part)
         if part.ndim != 2 or len(part) != rows or part.dtype.kind != "f":
             raise UserError(
                 f"{path}: transform must give floats [{rows}, D] for {rows} rows, not {part.dtype} "
@@ -103,11 +117,23 @@ def side_by_side(output, layout, rows, path):
             )
         if size is not None and part.shape[1] != size:
             raise UserError(f"{path}: transform gives {part.shape[1]} columns for size {size}")
-    widths = {size: np.asarray(part).shape[1] for size, part in parts.items()}
+    widths = {size: part.shape[1] for size, part in parts.items()}
     if layout and layout != widths:
         raise UserError(f"{path}: transform gives widths {widths} and, for other rows, {layout}")
     layout.update(widths)
     return np.hstack([np.asarray(part, np.float32) for part in parts.values()])
+
+
+def plain_array(part, path):
+    """What transform gives as a numpy array, of a torch tensor its numbers.
+
+    Raises UserError for an array with masked entries, whose mask would be lost.
+    """
+    check_unmasked(part, f"{path}: transform")
+    if hasattr(part, "detach"):  # a torch tensor, perhaps with a gradient, on a GPU, or of bfloat16
+        part = part.detach().cpu()
+        part = part.float() if part.is_floating_point() else part
+    return np.asarray(part)
 
 
 def check_rowwise(transform, features, embedded, path):
