@@ -6,11 +6,10 @@ in a second and the command lines agree with it.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 from pathlib import Path
 
-import jsonschema
 import yaml
 
 from suite import contracts
@@ -19,6 +18,7 @@ from suite.errors import UserError, unknown
 from suite.layout import Layout
 from suite.modules import ROOT, shown
 from suite.roles import ROLES
+from suite.values import fault, read_yaml
 
 STUDIES = ROOT / "config" / "studies"
 SCHEMA = ROOT / "workflow" / "schemas" / "study.schema.yaml"
@@ -33,6 +33,7 @@ MARGIN = 0.01
 # How methods are trained. `paper`: all alike, by the section `training`, as in the paper; `tuned`: besides,
 # each with settings that were searched for (section `tuned`). A method of one recipe is none of the other.
 RECIPES = ("paper", "tuned")
+SAVED = "saved_"  # in front of a method's name: its network is the frozen one of results/saved/
 TUNED = "tuned"  # also the group of the second recipe's methods, and how their names end
 
 
@@ -92,10 +93,9 @@ class Study:
         if not isinstance(config, dict):
             raise UserError(f"{self.path} holds no study: expected keys as in config/studies/glyphs.yaml")
         self.config = config
-        schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
-        for error in jsonschema.Draft202012Validator(schema).iter_errors(config):
-            key = ".".join(map(str, error.absolute_path)) or "top level"
-            raise UserError(f"{self.path}: {key}: {error.message}; see {SCHEMA.relative_to(ROOT)}")
+        if found := fault(config, schema()):
+            place, what = found
+            raise UserError(f"{self.path}: {place or 'top level'}: {what}; see {shown(SCHEMA)}")
         self.name: str = config["name"]
         self.title: str = config["title"]
         self.nesting: tuple[int, ...] = tuple(config["nesting"])
@@ -122,6 +122,7 @@ class Study:
         self.interpolated: tuple[int, ...] = tuple(config.get("interpolated", ()))
         if self.interpolated:
             check_nesting(self.interpolated, self.dim, f"{self.path}: interpolated")
+        self._check_names()
         # Every name and option is resolved now, so that a wrong one fails before the first job.
         provided = SOURCE.facts(self.source).PROVIDES
         for method in self.declared.values():
@@ -145,6 +146,25 @@ class Study:
                     f"{self.path}: {who} needs data with {need}, which {self.source} does not have; "
                     f"sources that do: {', '.join(have)}"
                 )
+
+    def _check_names(self) -> None:
+        """Raise UserError where two methods, or what is kept of them, would go by one name."""
+        owners: dict[tuple[str, str], str] = {}
+        for method in self.declared.values():
+            if method.name.startswith(SAVED) and method.group != "new":
+                raise UserError(
+                    f"{self.path}: methods.{method.name}: names with {SAVED} in front are for frozen "
+                    "networks; give it another name"
+                )
+            named = [("network", net.name) for net in method.networks]
+            for kind, name in [*named, ("label", " ".join(method.label.split()))]:
+                other = owners.setdefault((kind, name), method.name)
+                if other != method.name:
+                    what = "one of them another label" if kind == "label" else "one of them another name"
+                    raise UserError(
+                        f"{self.path}: methods {other} and {method.name} both have the {kind} {name!r}, and "
+                        f"would be taken for each other; give {what}"
+                    )
 
     def _check_training(self, method: Method) -> None:
         """Raise UserError for settings of a training that nothing in the method could follow."""
@@ -230,9 +250,10 @@ class Study:
         baseline = given.get("baseline", name)
         facts = METHOD.facts(baseline)
         special = {"baseline", "label", "group", "tasks", "nesting", "seeds", "source", "training"}
-        options = METHOD.options(baseline, {key: given[key] for key in given if key not in special})
         nesting = tuple(given.get("nesting", self.nesting))
         check_nesting(nesting, self.dim, f"{self.path}: methods.{name}.nesting")
+        own = {key: given[key] for key in given if key not in special}
+        options = METHOD.options(baseline, own, nesting)
         for task in given.get("tasks", ()):
             if task not in EVALUATION.names():
                 raise unknown("evaluation", task, EVALUATION.names(), f"methods.{name}.tasks of {self.path}")
@@ -426,6 +447,12 @@ class Study:
         return [Path(path) for path in named if path]
 
 
+@cache
+def schema() -> dict:
+    """What a study's file may hold, beside the options of the modules that it names."""
+    return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+
+
 def split_by_size(training: dict) -> tuple[dict, dict[int, dict]]:
     """(settings of all networks, settings of single ones by size), from a `training` section with by_size.
 
@@ -481,8 +508,24 @@ def load_study(name: str | Path, **overrides) -> Study:
     if not path.exists():
         there = sorted(p.stem for p in STUDIES.glob("*.yaml"))
         raise unknown("study", name, there, "config/studies/ (or give the path of a .yaml file)")
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{shown(path)} is not YAML: {error}") from error
-    return Study({**config, **overrides} if isinstance(config, dict) else config, shown(path))
+    config = read_yaml(path)
+    study = Study({**config, **overrides} if isinstance(config, dict) else config, shown(path))
+    check_own_name(study, path)
+    return study
+
+
+def check_own_name(study: Study, path: Path) -> None:
+    """Raise UserError for a study whose results would replace those of another one of config/studies/."""
+    path = path.resolve()
+    shipped = STUDIES / f"{study.name}.yaml"
+    # The pages that compare a method write the study with the method in it, under its own name.
+    written = study.layout.compared.resolve()
+    if path.parent == STUDIES and path.stem != study.name:
+        raise UserError(
+            f"{study.path}: name is {study.name}; studies in config/studies/ are called like the file"
+        )
+    if path != shipped and shipped.exists() and not path.is_relative_to(written):
+        raise UserError(
+            f"{study.path}: name is {study.name}, as that of {shown(shipped)}, whose results it would "
+            "replace; give it a name of its own"
+        )

@@ -26,6 +26,11 @@ OPTIONS = {
     "seed": 0,  # of the splits: the same for every method and run
     "against": "fixed_feature",  # whose accuracies are to be reached with fewer dimensions; null for none
 }
+ALLOWED = {
+    "share": {"exclusiveMinimum": 0, "exclusiveMaximum": 1},
+    "splits": {"minimum": 1, "maximum": 10000},
+    "against": {"type": ["string", "null"]},
+}
 AS_ACCURATE = ("better", "equivalent", "higher", "alike")  # verdicts
 THRESHOLDS = np.linspace(0.1, 1, 100)  # the reference code's grid
 

@@ -15,6 +15,9 @@ NAME, WORD = "1-NN", "1-NN"
 OPTIONS = {
     "sampled": "items",  # what intervals are over; "classes" where these have a few, alike items each
 }
+ALLOWED = {
+    "sampled": {"enum": ["items", "classes"]},
+}
 
 
 def items(run: Run) -> Iterator[Items]:

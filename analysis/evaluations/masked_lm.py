@@ -17,6 +17,9 @@ NAME, WORD = "masked-token accuracy", "masked-token"
 OPTIONS = {
     "frequent": 100,  # so many tokens, the most frequent of train, are reported apart from all others
 }
+ALLOWED = {
+    "frequent": {"minimum": 1},
+}
 
 
 def items(run: Run) -> Iterator[Items]:

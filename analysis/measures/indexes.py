@@ -78,6 +78,29 @@ OPTIONS = {
         "binary": {"factory": "Binary"},
     },
 }
+ALLOWED = {
+    "splits": {
+        "minItems": 1,
+        "items": {"type": "array", "minItems": 2, "maxItems": 2, "items": {"type": "string"}},
+    },
+    "queries": {"minimum": 1},
+    "k": {"minimum": 1},
+    "shortlist": {"not_below": "k"},
+    "seconds": {"maximum": 3600},
+    "indexes": {
+        "minProperties": 1,
+        "additionalProperties": {
+            "type": "object",
+            "required": ["factory"],
+            "additionalProperties": False,
+            "properties": {
+                "factory": {"type": "string"},
+                "search": {"type": ["string", "array"], "minItems": 1, "items": {"type": "string"}},
+                "refine": {"type": "boolean"},
+            },
+        },
+    },
+}
 KEYS = {"factory", "search", "refine"}
 NORM = 4  # bytes of a prefix's norm, which has to be kept where the prefix itself is only in the full vector
 

@@ -26,6 +26,14 @@ OPTIONS = {
     "stream_head": 100,  # images of the stream's most frequent class
     "stream_tail": 2,  # images of its rarest
 }
+ALLOWED = {
+    "root": {"type": "string"},
+    "unseen": {"maximum": 99},
+    "train": {"minimum": 1},
+    "database": {"minimum": 1},
+    "stream_head": {"minimum": 1},
+    "stream_tail": {"minimum": 1, "not_above": "stream_head"},
+}
 
 ADDRESS = "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"
 FOLDER = "cifar-100-python"

@@ -25,6 +25,17 @@ OPTIONS = {
     "vocabulary": 4096,  # word pieces of the captions at most
     "length": 32,  # tokens of a caption at most
 }
+ALLOWED = {
+    "classes": {"minimum": 2},
+    "unseen": {"minimum": 2},
+    "unseen_faces": {"minimum": 1},
+    "train": {"minimum": 1},
+    "val": {"minimum": 1},
+    "database": {"minimum": 1},
+    "query": {"minimum": 1},
+    "vocabulary": {"minimum": 1},
+    "length": {"minimum": 1},
+}
 LEAST = {"seed": 0, "classes": 2, "unseen": 2}  # two classes: captions are told apart
 
 

@@ -43,6 +43,24 @@ OPTIONS = {
     "stream_head": 120,  # images of the stream's most frequent character
     "stream_tail": 2,  # images of its rarest
 }
+ALLOWED = {
+    "classes": {"minimum": 1},
+    "unseen": {"minimum": 1},
+    "unseen_faces": {"minimum": 1},
+    "train": {"minimum": 1},
+    "val": {"minimum": 1},
+    "v2": {"minimum": 1},
+    "sketch": {"minimum": 1},
+    "r": {"minimum": 1},
+    "a": {"minimum": 1},
+    "database": {"minimum": 1},
+    "query": {"minimum": 1},
+    "subset": {"exclusiveMinimum": 0, "maximum": 1},
+    "stream_seen": {"minimum": 1, "not_above": "classes"},
+    "stream_unseen": {"minimum": 1, "not_above": "unseen"},
+    "stream_head": {"minimum": 1},
+    "stream_tail": {"minimum": 1, "not_above": "stream_head"},
+}
 
 # A class to be trained on is in this many typefaces of either kind, and large enough to be read.
 BASE_TRAINED_FACES, BASE_HELD_OUT_FACES, BASE_EXTENT = 4, 1, 0.5

@@ -34,6 +34,14 @@ OPTIONS = {
     "vocabulary": 4096,  # word pieces of the captions at most
     "length": 64,  # tokens of a caption at most
 }
+ALLOWED = {
+    "root": {"type": "string"},
+    "size": {"minimum": 1, "maximum": 8192},
+    "channels": {"enum": [1, 3]},
+    "held_out": {"exclusiveMinimum": 0, "exclusiveMaximum": 1},
+    "vocabulary": {"minimum": 1},
+    "length": {"minimum": 1},
+}
 
 
 def build(writer: DatasetWriter, options: dict, threads: int) -> None:

@@ -31,6 +31,14 @@ OPTIONS = {
     "query_fraction": 0.2,  # of every class of unseen/; the rest is its database
     "superclasses": None,  # table of superclasses, relative to root; by default superclasses.csv if there
 }
+ALLOWED = {
+    "root": {"type": "string"},
+    "size": {"minimum": 1, "maximum": 8192},
+    "channels": {"enum": [1, 3]},
+    "val_fraction": {"exclusiveMinimum": 0, "exclusiveMaximum": 1},
+    "query_fraction": {"exclusiveMinimum": 0, "exclusiveMaximum": 1},
+    "superclasses": {"type": "string"},
+}
 
 
 def build(writer: DatasetWriter, options: dict, threads: int) -> None:

@@ -46,6 +46,20 @@ OPTIONS = {
     "counts": "published",  # its classes by published image counts, or by the images "found"
     "check_images": "decode",  # before drawing: "read" or "decode" each image, or null to trust the files
 }
+ALLOWED = {
+    "v2": {"type": ["string", "null"]},
+    "r": {"type": ["string", "null"]},
+    "a": {"type": ["string", "null"]},
+    "sketch": {"type": ["string", "null"]},
+    "imagenet21k": {"type": ["string", "null"]},
+    "size": {"minimum": 1, "maximum": 8192},
+    "classes": {"type": "array", "minItems": 1, "items": {"type": "string"}},
+    "rule": {"enum": ["published", "stated"]},
+    "database": {"minimum": 1},
+    "query": {"minimum": 1},
+    "counts": {"enum": ["published", "found"]},
+    "check_images": {"enum": ["read", "decode", None]},
+}
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,11 @@ OPTIONS = {
     "val_share": 0.2,  # share of the other people's drawings that are tested on
     "characters": 0,  # of each set, evenly over it; 0 = all (964 and 659)
 }
+ALLOWED = {
+    "size": {"minimum": 1, "maximum": 8192},
+    "new_drawers": {"minimum": 1, "maximum": 18},
+    "val_share": {"exclusiveMinimum": 0, "exclusiveMaximum": 1},
+}
 
 ADDRESS = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/"
 ARCHIVES = {

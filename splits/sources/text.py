@@ -44,6 +44,15 @@ OPTIONS = {
     "masked": 0.15,  # share of a sequence of val that is masked, BERT's
     "questions": 10_000,  # rows of val at most
 }
+ALLOWED = {
+    "root": {"type": "string"},
+    "vocabulary": {"minimum": 1},
+    "vocabulary_file": {"type": "string"},
+    "length": {"minimum": 10},
+    "val_fraction": {"exclusiveMinimum": 0, "exclusiveMaximum": 1},
+    "masked": {"exclusiveMinimum": 0, "exclusiveMaximum": 1},
+    "questions": {"minimum": 1},
+}
 SUFFIXES = (".txt", ".md", ".rst")
 SPLITS = ("train", "val")
 LIBRARY = Path(sysconfig.get_path("stdlib"))

@@ -39,6 +39,17 @@ OPTIONS = {
     "stream_tail": 2,  # images of its rarest
     "superclass": 5,  # classes a superclass has, at least
 }
+ALLOWED = {
+    "file": {"type": "string"},
+    "size": {"minimum": 1, "maximum": 8192},
+    "images": {"minimum": 1, "maximum": 500},
+    "unseen": {"maximum": 199},
+    "train": {"minimum": 1},
+    "database": {"minimum": 1},
+    "stream_head": {"minimum": 1},
+    "stream_tail": {"minimum": 1, "not_above": "stream_head"},
+    "superclass": {"minimum": 1},
+}
 
 ARCHIVE = "tiny-imagenet-200.zip"
 ADDRESS = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
