@@ -117,6 +117,9 @@ SOURCE = Contract(
         "OPTIONS": Constant(dict),
         "ALLOWED": ALLOWED,
         "PROVIDES": NAMES,  # what its data have beyond images and labels
+        "WRITES": NAMES,  # its splits, and `superclasses` where its classes have any; nothing: not said
+        # More of them, by name: one of these options is set or, with a dot or slash, lies below the option root.
+        "MAY_WRITE": Constant(dict, {}),
         "OUTSIDE": Constant(bool, False),  # defines outside(options): what else decides its data
         "TUNES": Constant(bool, False),  # defines tune(options, count, threads): images to choose settings on
     },
@@ -171,6 +174,7 @@ EVALUATION = Contract(
         "READS": Constant((tuple, str), ()),
         "ALL_METHODS": Constant(bool, False),  # whether ablations take part as well
         "NEEDS": NAMES,  # what the data must have beyond images and labels
+        "ASKS": NAMES,  # splits, or `superclasses`, of which the data need one
         "NAME": Constant(str, None),  # for people, on the page of a comparison
         "WORD": Constant(str, None),  # in front of its metrics in a sentence: "1-NN top1"
     },

@@ -132,8 +132,9 @@ class Study:
             self.task_methods(task)
             for name in (task, *self.reads(task)):
                 self._check_needs(f"evaluation {task}", EVALUATION.facts(name).NEEDS, provided)
+            self._check_written(f"evaluation {task}", EVALUATION.facts(task).ASKS)
         for figure in self.figures:
-            self._check_figure(figure)
+            self.check_figure(figure)
         for measure in self.config.get("measures", {}):
             self.measure_options(measure)
 
@@ -146,6 +147,33 @@ class Study:
                     f"{self.path}: {who} needs data with {need}, which {self.source} does not have; "
                     f"sources that do: {', '.join(have)}"
                 )
+
+    @cached_property
+    def written(self) -> set[str] | None:
+        """Splits of the study's data, and "superclasses" if classes have any; None: its source does not say.
+
+        Folders and files below a root that is not there are taken to be there: a study is planned without its
+        data.
+        """
+        facts, options = SOURCE.facts(self.source), self.source_options
+        root = Path(options.get("root") or ".").expanduser()
+
+        def is_set(name: str) -> bool:
+            if set(name) & set("./"):
+                return not root.is_dir() or (root / name).exists()
+            return options[name] not in (None, 0)
+
+        more = {name for name, any_of in facts.MAY_WRITE.items() if any(map(is_set, any_of))}
+        return {*facts.WRITES, *more} if facts.WRITES else None
+
+    def _check_written(self, who: str, asked: Iterable[str]) -> None:
+        """Raise UserError unless the study's data have one of these splits."""
+        if asked and self.written is not None and not self.written & set(asked):
+            raise UserError(
+                f"{self.path}: {who} needs data with {' or '.join(asked)}; those of {self.source}, with "
+                f"these options, have {', '.join(sorted(self.written))}; take it out, or see {SOURCE.folder}/"
+                f"{self.source}.py"
+            )
 
     def _check_names(self) -> None:
         """Raise UserError where two methods, or what is kept of them, would go by one name."""
@@ -395,7 +423,7 @@ class Study:
                 return module, figure.removeprefix(module).removeprefix("_")
         raise unknown("figure", figure, FIGURE.names(), f"{FIGURE.folder}/")
 
-    def _check_figure(self, figure: str) -> None:
+    def check_figure(self, figure: str) -> None:
         """Raise UserError unless the study has what a figure is drawn from, as far as its module says."""
         module, argument = self.figure_module(figure)
         facts = FIGURE.facts(module)
@@ -409,6 +437,8 @@ class Study:
         if argument not in allowed:
             names = [f"{module}_{each}".removesuffix("_") for each in allowed]
             raise unknown("figure", figure, names, f"ARGUMENT in {shown(FIGURE.path(module))}")
+        if facts.ARGUMENT == "split":
+            self._check_written(f"figure {figure}", [argument])
 
     def figure_arguments(self, module: str) -> list[str]:
         """What may follow a figure's name: `contact_sheet` takes a split, as in contact_sheet_train."""

@@ -102,10 +102,17 @@ def row_of(given: object) -> dict:
     raise UserError(f"{path} is no method: a .py file, a folder of embeddings or a .yaml entry is one")
 
 
+TEXTS = ("baseline", "label", "source", "path")  # of an entry, text whatever it looks like
+
+
 def typed(value: object) -> object:
-    """A mapping from Snakemake's command line, which leaves numbers, true and null in it as text."""
+    """A mapping from Snakemake's command line, which leaves numbers, true and null in it as text.
+
+    >>> typed({"label": "007", "loss_weights": ["2", "0.5"], "training": {"augment": {"flip": "true"}}})
+    {'label': '007', 'loss_weights': [2, 0.5], 'training': {'augment': {'flip': True}}}
+    """
     if isinstance(value, dict):
-        return {key: typed(each) for key, each in value.items()}
+        return {key: each if key in TEXTS else typed(each) for key, each in value.items()}
     if isinstance(value, list):
         return [typed(each) for each in value]
     return parse_yaml(value, "--config method") if isinstance(value, str) else value
@@ -218,7 +225,7 @@ def main(argv: list[str] | None = None) -> None:
     command = commands.add_parser("embed", help="embed every split with the frozen network of a source")
     cli.add_study(command)
     command.add_argument("--source", required=True, help="a trained method of the study")
-    command.add_argument("--threads", type=int, default=1, help="threads to compute with (default 1)")
+    command.add_argument("--threads", type=cli.THREADS, default=1, help="threads to compute with (default 1)")
     cli.add_run(command)
     args = parser.parse_args(argv)
     if args.command == "embed":

@@ -20,6 +20,7 @@ from analysis.statistics import compare_outcomes, mean_interval
 from suite.errors import UserError, unknown
 
 MEASURES = ("predict",)
+ASKS = ("val",)
 OPTIONS = {
     "share": 0.2,  # of val that thresholds are learned on: the paper's 10,000 of 50,000
     "splits": 30,  # random splits into the two parts

@@ -11,6 +11,7 @@ from analysis.metrics import topk_hits
 from analysis.run import Items, Run
 
 MEASURES = ("predict", "probe")
+ASKS = ("val",)
 NAME, WORD = "linear classification", "linear"
 
 

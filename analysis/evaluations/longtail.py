@@ -18,6 +18,7 @@ from analysis.statistics import mean_interval
 from suite.errors import UserError
 
 MEASURES = ("classmeans",)
+ASKS = ("stream",)
 NAME = "long-tailed stream"
 OPTIONS = {
     "head": 50,  # more examples of a class than this in the stream make it a head class

@@ -12,6 +12,7 @@ from analysis.metrics import topk_hits
 from analysis.run import Items, Run
 
 MEASURES = ("predict",)
+ASKS = ("val",)
 NEEDS = ("documents",)
 NAME, WORD = "masked-token accuracy", "masked-token"
 OPTIONS = {

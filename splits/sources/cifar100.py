@@ -17,6 +17,8 @@ from splits.images import fetching, pictures
 from splits.store import DatasetWriter, class_table, digest
 from suite.errors import UserError
 
+WRITES = ("train", "val", "superclasses")
+MAY_WRITE = {"database": ["unseen"], "query": ["unseen"], "stream": ["unseen"]}
 OPTIONS = {
     "root": None,  # folder that holds cifar-100-python/; None: data/, fetched if missing
     "seed": 0,  # chooses the unseen classes, the images of each split and the stream's order

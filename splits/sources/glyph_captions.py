@@ -13,6 +13,7 @@ from splits.store import DatasetWriter
 from splits.words import captions
 
 PROVIDES = ("captions",)
+WRITES = ("train", "val", "database", "query", "captions", "superclasses")
 OPTIONS = {
     "seed": 0,  # chooses the classes and draws every image
     "classes": 1000,  # characters that are trained on: what a name means is learned from many

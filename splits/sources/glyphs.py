@@ -24,6 +24,7 @@ from splits.store import DatasetWriter, Split, class_table
 from suite.errors import UserError
 
 TUNES = True
+WRITES = ("train", "val", "v2", "sketch", "r", "a", "database", "query", "stream", "superclasses")
 OPTIONS = {
     "seed": 0,  # chooses the classes and draws every image
     "classes": 100,  # characters that are trained on

@@ -25,6 +25,7 @@ from splits.words import captions, wordpieces
 from suite.errors import UserError
 
 PROVIDES = ("captions",)
+WRITES = ("train", "query", "captions")
 OPTIONS = {
     "root": "required",  # folder with captions.csv, a .csv, or a .tar
     "seed": 0,  # chooses the captions that are held out

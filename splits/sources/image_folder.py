@@ -22,6 +22,12 @@ from suite.errors import UserError
 from suite.files import config_hash
 
 OUTSIDE = True
+WRITES = ("train", "val")
+MAY_WRITE = {
+    "database": ["unseen/"],
+    "query": ["unseen/"],
+    "superclasses": ["superclasses", "superclasses.csv"],
+}
 OPTIONS = {
     "root": "required",  # the folder that holds train/
     "seed": 0,  # chooses which images are set apart

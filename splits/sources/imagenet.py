@@ -28,6 +28,15 @@ from splits.store import DatasetWriter, class_table
 from suite import files
 from suite.errors import UserError
 
+WRITES = ("train", "val", "superclasses")
+MAY_WRITE = {
+    "v2": ["v2"],
+    "r": ["r"],
+    "a": ["a"],
+    "sketch": ["sketch"],
+    "database": ["imagenet21k"],
+    "query": ["imagenet21k"],
+}
 OPTIONS = {
     "root": "data/imagenet",  # what the other paths are relative to; absolute ones are taken as they are
     "train": "train",

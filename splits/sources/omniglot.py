@@ -23,6 +23,7 @@ from splits.images.fetching import locate
 from splits.store import DatasetWriter, class_table
 from suite.errors import UserError
 
+WRITES = ("train", "val", "v2", "database", "query", "superclasses")
 OPTIONS = {
     "seed": 0,  # chooses which drawings are val
     "size": 32,  # side of an image in pixels; the drawings have 105

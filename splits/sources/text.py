@@ -34,6 +34,7 @@ from suite import files
 from suite.errors import UserError
 
 PROVIDES = ("documents",)
+WRITES = ("train", "val", "superclasses")
 OPTIONS = {
     "root": None,  # folder of text files; None: the text that every Python carries
     "seed": 0,  # chooses documents of val and what is masked there

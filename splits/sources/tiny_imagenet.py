@@ -27,6 +27,8 @@ from splits.images import fetching, pictures
 from splits.store import DatasetWriter, class_table
 from suite.errors import UserError
 
+WRITES = ("train", "val", "superclasses")
+MAY_WRITE = {"database": ["unseen"], "query": ["unseen"], "stream": ["unseen"]}
 OPTIONS = {
     "file": None,  # path of the archive; None: tiny-imagenet-200.zip below data/, fetched if missing
     "seed": 0,  # chooses the unseen classes, the images of each split and the stream's order
