@@ -43,3 +43,10 @@ rule:
         "results/tables"
     input:
         TABLES,
+
+
+# What nothing makes is told with what there is; Snakemake says "No rule to produce" alone.
+for target in files_asked(sys.argv[1:]):
+    known = target in [rule.name for rule in workflow.rules] or os.path.exists(target)
+    if not known and not any(rule.is_producer(target) for rule in workflow.rules):
+        raise WorkflowError(str(no_target(target, STUDY)))

@@ -14,6 +14,7 @@ def main(argv: list[str] | None = None) -> None:
     cli.add_seeds(parser)
     args = parser.parse_args(argv)
     study = cli.study(args)
+    study.check_figure(args.figure)
     module, argument = study.figure_module(args.figure)
     use_style()
     figure = FIGURE.load(module).draw(Drawing(study, study.layout, argument))

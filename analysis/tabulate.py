@@ -8,6 +8,7 @@ from analysis.run import COLUMNS, Run, run_of
 from splits.store import Dataset
 from suite import cli, files
 from suite.contracts import EVALUATION
+from suite.errors import unknown
 from suite.layout import Layout
 from suite.study import Study
 
@@ -35,6 +36,8 @@ def main(argv: list[str] | None = None) -> None:
     cli.add_seeds(parser)
     args = parser.parse_args(argv)
     study = cli.study(args)
+    if args.task not in study.tasks:
+        raise unknown("evaluation", args.task, study.tasks, study.path)
     table = tabulate(study, args.task, study.layout)
     with files.write_aside(study.layout.table(args.task)) as path:
         table.to_csv(path, index=False)

@@ -186,8 +186,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--images", type=int, default=6400, help="images of a timed epoch (default 6400)")
     parser.add_argument("--stored", action="store_true", help="the study's own images, from the disk")
     parser.add_argument("--rounds", type=int, default=3, help="timed rounds; medians are shown (default 3)")
-    parser.add_argument("--threads", type=int, help="default: the study's training.threads")
-    parser.add_argument("--device", default="auto", help="cpu, cuda …; auto (default) takes a GPU")
+    parser.add_argument("--threads", type=cli.THREADS, help="default: the study's training.threads")
+    parser.add_argument(
+        "--device", type=cli.device_name, default="auto", help="cpu, cuda …; auto (default) takes a GPU"
+    )
     parser.add_argument("--profile", action="store_true", help="also show the operators of a step")
     parser.add_argument("--out", type=Path, help="also write the table and its conditions as .json")
     args = parser.parse_args(argv)

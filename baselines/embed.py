@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     cli.add_study(parser)
     parser.add_argument("--method", required=True, help="a name under `methods` in the study's file")
-    parser.add_argument("--threads", type=int, default=1, help="threads to compute with (default 1)")
+    parser.add_argument("--threads", type=cli.THREADS, default=1, help="threads to compute with (default 1)")
     cli.add_run(parser)
     args = parser.parse_args(argv)
     study = load_study(args.study)

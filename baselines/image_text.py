@@ -32,6 +32,18 @@ OPTIONS = {
     "heads": 4,
     "temperature": 0.07,  # where τ starts
 }
+ALLOWED = {
+    "loss_weights": {
+        "type": "array",
+        "items": {"type": "number", "minimum": 0},
+        "contains": {"exclusiveMinimum": 0},
+        "per_size": True,
+    },
+    "vocabulary": {"minimum": 1},
+    "depth": {"minimum": 1, "maximum": 1000},
+    "heads": {"minimum": 1},
+    "temperature": {"exclusiveMinimum": 0},
+}
 LARGEST_SCALE = 100.0  # 1/τ at most, as in CLIP (Radford et al. 2021)
 
 

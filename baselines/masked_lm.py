@@ -25,6 +25,15 @@ OPTIONS = {
     "loss_weights": None,  # c_m in the order of nesting; None: all 1, as in the paper
     "masked": 0.15,  # share of the tokens that have to be predicted in a step, BERT's
 }
+ALLOWED = {
+    "loss_weights": {
+        "type": "array",
+        "items": {"type": "number", "minimum": 0},
+        "contains": {"exclusiveMinimum": 0},
+        "per_size": True,
+    },
+    "masked": {"exclusiveMinimum": 0, "exclusiveMaximum": 1},
+}
 KEPT, REPLACED = 0.1, 0.1  # of these, the share left as it is, and the share made a random token (BERT's)
 INITIAL = 0.02  # deviation of the first embeddings, BERT's
 

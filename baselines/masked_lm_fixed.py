@@ -12,6 +12,9 @@ NETWORK_PER_SIZE = True
 OPTIONS = {
     "masked": 0.15,  # share of the tokens that have to be predicted in a step, BERT's
 }
+ALLOWED = {
+    "masked": {"exclusiveMinimum": 0, "exclusiveMaximum": 1},
+}
 
 
 def build(backbone, num_classes, sizes, options):

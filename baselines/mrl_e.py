@@ -12,6 +12,15 @@ OPTIONS = {
     "loss_weights": None,  # c_m in the order of nesting; None: all 1, as in the paper
     "loss_total": None,  # Σ c_m to which they are scaled, so that the network's gradient keeps its scale
 }
+ALLOWED = {
+    "loss_weights": {
+        "type": "array",
+        "items": {"type": "number", "minimum": 0},
+        "contains": {"exclusiveMinimum": 0},
+        "per_size": True,
+    },
+    "loss_total": {"type": "number", "exclusiveMinimum": 0},
+}
 
 
 def build(backbone, num_classes, sizes, options):

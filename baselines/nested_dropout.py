@@ -24,6 +24,10 @@ OPTIONS = {
     "window": 50,  # steps over which the loss of the next prefix is averaged; 0: no unit sweeping
     "tolerance": 0.01,  # converged: from one window to the next the loss falls by less than this share
 }
+ALLOWED = {
+    "rho": {"exclusiveMinimum": 0, "exclusiveMaximum": 1},
+    "tolerance": {"type": "number"},
+}
 
 
 def build(backbone, num_classes, sizes, options):

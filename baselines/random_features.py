@@ -14,7 +14,10 @@ OPTIONS = {
     "draws": 10,  # how many random choices to average
     "probe_draws": None,  # how many of them get probes, by default all; 0 where only neighbours are asked for
 }
-AT_LEAST = {"draws": 10}  # the chance of the choice would show with fewer
+ALLOWED = {
+    "draws": {"minimum": 10, "maximum": 10000},  # with fewer the chance of the choice would show
+    "probe_draws": {"type": "integer", "minimum": 0, "not_above": "draws"},
+}
 
 
 def fit(source, sizes, options, rng):

@@ -28,6 +28,10 @@ OPTIONS = {
     "path": "required",  # of the checkpoint
     "layout": None,  # mrl, mrl_e or fixed_feature; None: what the file's name or its tensors say
 }
+ALLOWED = {
+    "path": {"type": "string"},
+    "layout": {"enum": ["mrl", "mrl_e", "fixed_feature"]},
+}
 
 LAYOUTS = ("mrl", "mrl_e", "fixed_feature")
 NAME = re.compile(r"r50_mrl([01])_e([01])_ff\d+\.pt")

@@ -10,6 +10,9 @@ READY = True  # comes with its weights
 OPTIONS = {
     "path": "required",  # of the checkpoints, with {m} for the size: data/released/r50_mrl0_e0_ff{m}.pt
 }
+ALLOWED = {
+    "path": {"type": "string", "pattern": r"\{m\}"},
+}
 
 
 def build(backbone, num_classes, sizes, options):

@@ -28,6 +28,11 @@ OPTIONS = {
     "widths": [0.25, 0.5, 0.75, 1.0],  # of the paper's variant
     "thinnest": 0.25,  # of the fair variant: no layer inside gets narrower than this share
 }
+ALLOWED = {
+    "variant": {"enum": ["paper", "fair"]},
+    "widths": {"minItems": 1, "items": {"type": "number", "exclusiveMinimum": 0, "maximum": 1}},
+    "thinnest": {"exclusiveMinimum": 0, "maximum": 1},
+}
 
 
 def build(backbone, num_classes, sizes, options):

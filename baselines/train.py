@@ -33,7 +33,10 @@ def main(argv: list[str] | None = None) -> None:
     cli.add_study(parser)
     parser.add_argument("--network", required=True, help="for example mrl, or fixed_feature_8")
     parser.add_argument(
-        "--processes", type=int, default=1, help="processes that train together, one per GPU; 0 and 1: one"
+        "--processes",
+        type=cli.whole(0, 1024),
+        default=1,
+        help="processes that train together, one per GPU; 0 and 1: one",
     )
     cli.add_run(parser)
     args = parser.parse_args(argv)
@@ -90,6 +93,21 @@ def training_images(split: Split, training: dict) -> tuple[np.ndarray, np.ndarra
     return split.images[rows], split.labels[rows]
 
 
+def check_images(images: np.ndarray, training: dict) -> None:
+    """Raise UserError for settings of a training that its images cannot give."""
+    batch, shift = training["batch_size"], training.get("augment", {}).get("shift", 0)
+    if batch > len(images):
+        raise UserError(
+            f"training.batch_size is {batch}, but there are {len(images)} images to train on; allowed: 1 to "
+            f"{len(images)}"
+        )
+    if images.ndim == 4 and shift >= (side := min(images.shape[1:3])):
+        raise UserError(
+            f"training.augment.shift is {shift}, but the images have {side} pixels: they would be moved out "
+            f"of sight; allowed: 0 to {side - 1}"
+        )
+
+
 def input_scale(settings: dict, images: np.ndarray) -> Normalise:
     """How inputs are scaled of a network that starts from no other of the study.
 
@@ -110,6 +128,8 @@ def train_network(study: Study, network: str, seed: int, device: str, group: Gro
     training, split = settings["training"], dataset["train"]
     torch.set_num_threads(threads_of(settings))
     images, labels = training_images(split, training)
+    if not METHOD.facts(settings["baseline"]).READY:
+        check_images(images, training)
     learner, normalise, first = prepare(study, network, seed, dataset, images)
     # Before training, so that images the network cannot take are refused at once.
     whole = replace(normalise, crop=training.get("evaluation_crop"))

@@ -34,7 +34,7 @@ from baselines.training.meter import Diverged
 from baselines.training.networks import build_learner
 from splits.store import Dataset, digest, shared_images, split_digests
 from suite import cli, files
-from suite.contracts import METHOD, SOURCE
+from suite.contracts import LARGEST, METHOD, SOURCE
 from suite.errors import UserError
 from suite.machine import keep_freed_memory
 from suite.study import TUNED, Method, Study, load_study
@@ -382,10 +382,10 @@ def main(argv: list[str] | None = None) -> None:
     text = "choose for each size apart, of methods with a network for each"
     parser.add_argument("--per-size", action="store_true", help=text)
     text = "images drawn to score on, at least (10000), where the data source draws any"
-    parser.add_argument("--images", type=int, default=10_000, help=text)
+    parser.add_argument("--images", type=cli.whole(1, LARGEST), default=10_000, help=text)
     text = f"cross-validate within train instead; the default ({FOLDS}) where none are drawn"
-    parser.add_argument("--folds", type=int, help=text)
-    parser.add_argument("--jobs", type=int, default=1, help="trainings side by side (1)")
+    parser.add_argument("--folds", type=cli.whole(2, 1000), help=text)
+    parser.add_argument("--jobs", type=cli.whole(1, 1024), default=1, help="trainings side by side (1)")
     cli.add_device(parser)
     args = parser.parse_args(argv)
     keep_freed_memory()

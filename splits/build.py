@@ -11,7 +11,7 @@ from suite.study import load_study
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     cli.add_study(parser)
-    parser.add_argument("--threads", type=int, default=1, help="processes to draw or decode with")
+    parser.add_argument("--threads", type=cli.THREADS, default=1, help="processes to draw or decode with")
     args = parser.parse_args(argv)
     study = load_study(args.study)
     folder = study.layout.data

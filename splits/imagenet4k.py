@@ -35,6 +35,7 @@ from splits.images.listing import INSIDE, Listing, Source, list_images, open_sou
 from splits.images.pictures import DAMAGED
 from splits.sampling import NOT_DRAWN, RULES, item_keys, place_rows, select_classes
 from suite import cli, files
+from suite.contracts import LARGEST
 from suite.errors import UserError, unknown
 from suite.machine import cores
 
@@ -318,9 +319,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--images", required=True, help="folder of class folders, of tars, or a manifest")
     parser.add_argument("--out", default="results/imagenet4k", help="folder to write to")
     parser.add_argument("--rule", default="published", help=f"{' or '.join(RULES)}; default %(default)s")
-    parser.add_argument("--database", type=int, default=PER_CLASS["database"], help="per class")
-    parser.add_argument("--query", type=int, default=PER_CLASS["query"], help="per class")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw")
+    parser.add_argument(
+        "--database", type=cli.whole(1, LARGEST), default=PER_CLASS["database"], help="per class"
+    )
+    parser.add_argument("--query", type=cli.whole(1, LARGEST), default=PER_CLASS["query"], help="per class")
+    parser.add_argument("--seed", type=cli.SEED, default=0, help="of the draw")
     parser.add_argument(
         "--counts",
         choices=COUNTS,
@@ -337,7 +340,7 @@ def main(argv: list[str] | None = None) -> None:
         help="read every drawn image (or decode it too) and replace what is missing, damaged or "
         "the same file as another; without it the listing is trusted",
     )
-    parser.add_argument("--threads", type=int, default=cores(), help="for --check-images")
+    parser.add_argument("--threads", type=cli.THREADS, default=cores(), help="for --check-images")
     args = parser.parse_args(argv)
     if args.database < 1 or args.query < 1:
         raise UserError("--database and --query are numbers of images per class, at least 1")

@@ -17,6 +17,7 @@ from types import ModuleType, SimpleNamespace
 from suite import modules
 from suite.errors import UserError, unknown
 from suite.modules import ROOT, shown
+from suite.values import fault, schema_fault
 
 REQUIRED = object()
 
@@ -76,21 +77,22 @@ class Contract:
         """Its constants, defaults filled in. Raises UserError with the line that breaks the contract."""
         return checked(self, self.path(name))
 
-    def options(self, name: str, given: dict | None) -> dict:
-        """Its OPTIONS overlaid with `given`. Raises UserError for unknown and for missing ones."""
-        defaults, given = self.facts(name).OPTIONS, given or {}
-        where = shown(self.path(name))
+    def options(self, name: str, given: dict | None, sizes: Sequence[int] | None = None) -> dict:
+        """Its OPTIONS overlaid with `given`. Raises UserError for unknown, missing and wrong ones.
+
+        sizes: those it is for; a list that has one entry for each has as many.
+        """
+        facts, given = self.facts(name), given or {}
+        defaults, where = facts.OPTIONS, shown(self.path(name))
         for key in given:
             if key not in defaults:
                 raise unknown(f"option of {self.kind} {name}", key, defaults, where)
         options = defaults | given
         if missing := [key for key, value in options.items() if value == "required"]:
             raise UserError(f"{self.kind} {name} needs {', '.join(missing)}; see OPTIONS in {where}")
-        for key, least in getattr(self.facts(name), "AT_LEAST", {}).items():
-            if not isinstance(options[key], (int, float)) or options[key] < least:
-                raise UserError(
-                    f"{self.kind} {name}: {key} is {options[key]}, but {where} asks for {least} or more"
-                )
+        for key, value in given.items():
+            if why := option_fault(key, value, facts, options, sizes):
+                raise UserError(f"{self.kind} {name}: {why}; see OPTIONS and ALLOWED in {where}")
         return options
 
     def load(self, name: str) -> ModuleType:
@@ -105,6 +107,7 @@ class Contract:
 
 
 OPTIONS = Constant(dict, {})
+ALLOWED = Constant(dict, {})  # by option what its values may be, as a JSON Schema; see `option_schema`
 NAMES = Constant(tuple, ())
 KINDS = {"trained": "build", "fitted": "fit", "control": "embed", "folder": "Folder"}
 SOURCE = Contract(
@@ -112,7 +115,11 @@ SOURCE = Contract(
     "splits/sources",
     {
         "OPTIONS": Constant(dict),
+        "ALLOWED": ALLOWED,
         "PROVIDES": NAMES,  # what its data have beyond images and labels
+        "WRITES": NAMES,  # its splits, and `superclasses` where its classes have any; nothing: not said
+        # More of them, by name: one of these options is set or, with a dot or slash, lies below root.
+        "MAY_WRITE": Constant(dict, {}),
         "OUTSIDE": Constant(bool, False),  # defines outside(options): what else decides its data
         "TUNES": Constant(bool, False),  # defines tune(options, count, threads): images to choose settings on
     },
@@ -125,7 +132,7 @@ METHOD = Contract(
         "KIND": Constant(str, allowed=tuple(KINDS)),
         "LABEL": Constant(str),  # in figures
         "OPTIONS": OPTIONS,
-        "AT_LEAST": OPTIONS,  # the least value of some options
+        "ALLOWED": ALLOWED,
         "SOURCE": Constant(str, None),  # fitted: the method whose embeddings it starts from
         "STARTS_FROM": Constant(str, None),  # trained: the method whose full-size network it starts from
         "NETWORK_PER_SIZE": Constant(bool, False),
@@ -140,7 +147,7 @@ BACKBONE = Contract(
     "backbone",
     "baselines/backbones",
     # NAMES: several architectures in one file; else the file's name.
-    {"OPTIONS": Constant(dict), "NAMES": NAMES},
+    {"OPTIONS": Constant(dict), "ALLOWED": ALLOWED, "NAMES": NAMES},
     lambda facts: [("build",)],
 )
 MEASURE = Contract(
@@ -148,6 +155,7 @@ MEASURE = Contract(
     "analysis/measures",
     {
         "OPTIONS": OPTIONS,
+        "ALLOWED": ALLOWED,
         "READS": NAMES,  # measures whose outcomes it starts from
         "SEARCHES": Constant(bool, False),  # takes a device and a folder to go on from
         "ALONE": Constant(bool, False),  # takes times: no other job runs beside it
@@ -160,11 +168,13 @@ EVALUATION = Contract(
     "analysis/evaluations",
     {
         "OPTIONS": OPTIONS,
+        "ALLOWED": ALLOWED,
         "MEASURES": NAMES,  # whose outcomes it is computed from
         # Evaluations whose items it is computed from; a text is the name of the option that lists them.
         "READS": Constant((tuple, str), ()),
         "ALL_METHODS": Constant(bool, False),  # whether ablations take part as well
         "NEEDS": NAMES,  # what the data must have beyond images and labels
+        "ASKS": NAMES,  # splits, or `superclasses`, of which the data need one
         "NAME": Constant(str, None),  # for people, on the page of a comparison
         "WORD": Constant(str, None),  # in front of its metrics in a sentence: "1-NN top1"
     },
@@ -194,6 +204,58 @@ TRANSFORM = Contract(
     lambda facts: [],
 )
 CONTRACTS = (SOURCE, METHOD, BACKBONE, MEASURE, EVALUATION, FIGURE)
+
+
+LARGEST = 2**32 - 1  # of whole numbers, seeds among them
+
+
+def option_schema(default: object, stated: dict) -> dict:
+    """What an option's values may be, as a JSON Schema: its default's type, and what ALLOWED states of it.
+
+    Numbers whose default is not negative are not, and whole ones at most LARGEST, unless a type is stated.
+
+    >>> option_schema(3, {"minimum": 1})
+    {'type': 'integer', 'maximum': 4294967295, 'minimum': 1}
+    """
+    if "type" in stated or "enum" in stated or default is None or default == "required":
+        return stated
+    match default:
+        case bool():
+            own = {"type": "boolean"}
+        case int():
+            own = {"type": "integer", "maximum": LARGEST} | ({"minimum": 0} if default >= 0 else {})
+        case float():
+            own = {"type": "number"} | ({"minimum": 0} if default >= 0 else {})
+        case str():
+            own = {"type": "string"}
+        case list() | tuple():
+            own = {"type": "array"}
+        case _:
+            own = {"type": "object"}
+    return own | stated
+
+
+def option_fault(
+    key: str, value: object, facts: SimpleNamespace, options: dict, sizes: Sequence[int] | None
+) -> str | None:
+    """What is wrong with the value that a study gives an option; None where it is allowed.
+
+    Beside JSON Schema's, ALLOWED knows `not_above` and `not_below`, which name another option, and
+    `per_size`: a list has one entry for each size.
+    """
+    default, stated = facts.OPTIONS[key], facts.ALLOWED.get(key, {})
+    if value is None and default is None:
+        return None
+    if found := fault(value, option_schema(default, stated)):
+        place, what = found
+        return f"{key}{place and '.'}{place}: {what}"
+    for word, sign in (("not_above", 1), ("not_below", -1)):
+        other = options.get(stated.get(word))
+        if other is not None and sign * value > sign * other:
+            return f"{key} is {value}, {word.replace('_', ' ')} {stated[word]}, which is {other}, is allowed"
+    if stated.get("per_size") and sizes is not None and len(value) != len(sizes):
+        return f"{key} has {len(value)} values for {len(sizes)} sizes {list(sizes)}; give one per size"
+    return None
 
 
 @cache
@@ -253,6 +315,11 @@ def checked(contract: Contract, path: Path) -> SimpleNamespace:
         else:
             facts[name] = constant.default
     facts = SimpleNamespace(**facts)
+    line = found.get("ALLOWED", (1, None))[0]
+    if strange := set(stated_of := getattr(facts, "ALLOWED", {})) - set(getattr(facts, "OPTIONS", {})):
+        raise refusal(line, f"ALLOWED names {', '.join(sorted(strange))}, which OPTIONS does not")
+    if stated_of and (wrong := schema_fault({"properties": stated_of})):
+        raise refusal(line, f"ALLOWED is not JSON Schema: {wrong}")
     for functions in contract.defines(facts):
         if not set(functions) & defined(path):
             raise refusal(1, f"every {contract.kind} defines {' or '.join(functions)}")

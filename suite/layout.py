@@ -59,6 +59,11 @@ class Layout:
         return self.searched
 
     @property
+    def compared(self) -> Path:
+        """Pages that judge new methods, and for each the study with it."""
+        return self.root / "compare" / self.study
+
+    @property
     def saved(self) -> Path:
         """Frozen baselines, the part of results/ that is committed."""
         return self.root / "saved" / self.study

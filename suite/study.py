@@ -6,11 +6,10 @@ in a second and the command lines agree with it.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 from pathlib import Path
 
-import jsonschema
 import yaml
 
 from suite import contracts
@@ -19,6 +18,7 @@ from suite.errors import UserError, unknown
 from suite.layout import Layout
 from suite.modules import ROOT, shown
 from suite.roles import ROLES
+from suite.values import fault, read_yaml
 
 STUDIES = ROOT / "config" / "studies"
 SCHEMA = ROOT / "workflow" / "schemas" / "study.schema.yaml"
@@ -33,6 +33,7 @@ MARGIN = 0.01
 # How methods are trained. `paper`: all alike, by the section `training`, as in the paper; `tuned`: besides,
 # each with settings that were searched for (section `tuned`). A method of one recipe is none of the other.
 RECIPES = ("paper", "tuned")
+SAVED = "saved_"  # in front of a method's name: its network is the frozen one of results/saved/
 TUNED = "tuned"  # also the group of the second recipe's methods, and how their names end
 
 
@@ -92,10 +93,9 @@ class Study:
         if not isinstance(config, dict):
             raise UserError(f"{self.path} holds no study: expected keys as in config/studies/glyphs.yaml")
         self.config = config
-        schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
-        for error in jsonschema.Draft202012Validator(schema).iter_errors(config):
-            key = ".".join(map(str, error.absolute_path)) or "top level"
-            raise UserError(f"{self.path}: {key}: {error.message}; see {SCHEMA.relative_to(ROOT)}")
+        if found := fault(config, schema()):
+            place, what = found
+            raise UserError(f"{self.path}: {place or 'top level'}: {what}; see {shown(SCHEMA)}")
         self.name: str = config["name"]
         self.title: str = config["title"]
         self.nesting: tuple[int, ...] = tuple(config["nesting"])
@@ -122,6 +122,7 @@ class Study:
         self.interpolated: tuple[int, ...] = tuple(config.get("interpolated", ()))
         if self.interpolated:
             check_nesting(self.interpolated, self.dim, f"{self.path}: interpolated")
+        self._check_names()
         # Every name and option is resolved now, so that a wrong one fails before the first job.
         provided = SOURCE.facts(self.source).PROVIDES
         for method in self.declared.values():
@@ -131,8 +132,9 @@ class Study:
             self.task_methods(task)
             for name in (task, *self.reads(task)):
                 self._check_needs(f"evaluation {task}", EVALUATION.facts(name).NEEDS, provided)
+            self._check_written(f"evaluation {task}", EVALUATION.facts(task).ASKS)
         for figure in self.figures:
-            self._check_figure(figure)
+            self.check_figure(figure)
         for measure in self.config.get("measures", {}):
             self.measure_options(measure)
 
@@ -145,6 +147,52 @@ class Study:
                     f"{self.path}: {who} needs data with {need}, which {self.source} does not have; "
                     f"sources that do: {', '.join(have)}"
                 )
+
+    @cached_property
+    def written(self) -> set[str] | None:
+        """Splits of the study's data, and "superclasses" if classes have any; None: its source does not say.
+
+        Folders and files below a root that is not there are taken to be there: a study is planned without its
+        data.
+        """
+        facts, options = SOURCE.facts(self.source), self.source_options
+        root = Path(options.get("root") or ".").expanduser()
+
+        def is_set(name: str) -> bool:
+            if set(name) & set("./"):
+                return not root.is_dir() or (root / name).exists()
+            return options[name] not in (None, 0)
+
+        more = {name for name, any_of in facts.MAY_WRITE.items() if any(map(is_set, any_of))}
+        return {*facts.WRITES, *more} if facts.WRITES else None
+
+    def _check_written(self, who: str, asked: Iterable[str]) -> None:
+        """Raise UserError unless the study's data have one of these splits."""
+        if asked and self.written is not None and not self.written & set(asked):
+            raise UserError(
+                f"{self.path}: {who} needs data with {' or '.join(asked)}; those of {self.source}, with "
+                f"these options, have {', '.join(sorted(self.written))}; take it out, or see {SOURCE.folder}/"
+                f"{self.source}.py"
+            )
+
+    def _check_names(self) -> None:
+        """Raise UserError where two methods, or what is kept of them, would go by one name."""
+        owners: dict[tuple[str, str], str] = {}
+        for method in self.declared.values():
+            if method.name.startswith(SAVED) and method.group != "new":
+                raise UserError(
+                    f"{self.path}: methods.{method.name}: names with {SAVED} in front are for frozen "
+                    "networks; give it another name"
+                )
+            named = [("network", net.name) for net in method.networks]
+            for kind, name in [*named, ("label", " ".join(method.label.split()))]:
+                other = owners.setdefault((kind, name), method.name)
+                if other != method.name:
+                    what = "one of them another label" if kind == "label" else "one of them another name"
+                    raise UserError(
+                        f"{self.path}: methods {other} and {method.name} both have the {kind} {name!r}, and "
+                        f"would be taken for each other; give {what}"
+                    )
 
     def _check_training(self, method: Method) -> None:
         """Raise UserError for settings of a training that nothing in the method could follow."""
@@ -230,9 +278,10 @@ class Study:
         baseline = given.get("baseline", name)
         facts = METHOD.facts(baseline)
         special = {"baseline", "label", "group", "tasks", "nesting", "seeds", "source", "training"}
-        options = METHOD.options(baseline, {key: given[key] for key in given if key not in special})
         nesting = tuple(given.get("nesting", self.nesting))
         check_nesting(nesting, self.dim, f"{self.path}: methods.{name}.nesting")
+        own = {key: given[key] for key in given if key not in special}
+        options = METHOD.options(baseline, own, nesting)
         for task in given.get("tasks", ()):
             if task not in EVALUATION.names():
                 raise unknown("evaluation", task, EVALUATION.names(), f"methods.{name}.tasks of {self.path}")
@@ -374,7 +423,7 @@ class Study:
                 return module, figure.removeprefix(module).removeprefix("_")
         raise unknown("figure", figure, FIGURE.names(), f"{FIGURE.folder}/")
 
-    def _check_figure(self, figure: str) -> None:
+    def check_figure(self, figure: str) -> None:
         """Raise UserError unless the study has what a figure is drawn from, as far as its module says."""
         module, argument = self.figure_module(figure)
         facts = FIGURE.facts(module)
@@ -388,6 +437,8 @@ class Study:
         if argument not in allowed:
             names = [f"{module}_{each}".removesuffix("_") for each in allowed]
             raise unknown("figure", figure, names, f"ARGUMENT in {shown(FIGURE.path(module))}")
+        if facts.ARGUMENT == "split":
+            self._check_written(f"figure {figure}", [argument])
 
     def figure_arguments(self, module: str) -> list[str]:
         """What may follow a figure's name: `contact_sheet` takes a split, as in contact_sheet_train."""
@@ -424,6 +475,12 @@ class Study:
         if METHOD.facts(method.baseline).READY:
             named.append(method.options["path"].replace("{m}", str(net.sizes[-1])))
         return [Path(path).expanduser() for path in named if path]
+
+
+@cache
+def schema() -> dict:
+    """What a study's file may hold, beside the options of the modules that it names."""
+    return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
 
 
 def split_by_size(training: dict) -> tuple[dict, dict[int, dict]]:
@@ -481,8 +538,24 @@ def load_study(name: str | Path, **overrides) -> Study:
     if not path.exists():
         there = sorted(p.stem for p in STUDIES.glob("*.yaml"))
         raise unknown("study", name, there, "config/studies/ (or give the path of a .yaml file)")
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{shown(path)} is not YAML: {error}") from error
-    return Study({**config, **overrides} if isinstance(config, dict) else config, shown(path))
+    config = read_yaml(path)
+    study = Study({**config, **overrides} if isinstance(config, dict) else config, shown(path))
+    check_own_name(study, path)
+    return study
+
+
+def check_own_name(study: Study, path: Path) -> None:
+    """Raise UserError for a study whose results would replace those of another one of config/studies/."""
+    path = path.resolve()
+    shipped = STUDIES / f"{study.name}.yaml"
+    # The pages that compare a method write the study with the method in it, under its own name.
+    written = study.layout.compared.resolve()
+    if path.parent == STUDIES and path.stem != study.name:
+        raise UserError(
+            f"{study.path}: name is {study.name}; studies in config/studies/ are called like the file"
+        )
+    if path != shipped and shipped.exists() and not path.is_relative_to(written):
+        raise UserError(
+            f"{study.path}: name is {study.name}, as that of {shown(shipped)}, whose results it would "
+            "replace; give it a name of its own"
+        )

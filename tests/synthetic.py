@@ -68,7 +68,7 @@ def config(**overrides) -> dict:
             "mrl_e": None,
             "fixed_feature": None,
             "random_features": None,
-            "mrl_8boost": {"baseline": "mrl", "group": "ablation_loss_weights"},
+            "mrl_8boost": {"baseline": "mrl", "label": "8boost", "group": "ablation_loss_weights"},
         },
         "tasks": dict.fromkeys(tasks()),
         "measures": {

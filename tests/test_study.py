@@ -49,7 +49,9 @@ def test_networks_serve_all_sizes_or_one_each_and_ablations_are_evaluated_by_the
 
 
 def test_a_method_is_run_with_the_first_seeds_of_its_study():
-    study = Study(tiny(seeds=[4, 2, 7], methods__mrl_8boost={"baseline": "mrl", "seeds": 2}))
+    study = Study(
+        tiny(seeds=[4, 2, 7], methods__mrl_8boost={"baseline": "mrl", "label": "other", "seeds": 2})
+    )
     assert study.method("mrl").seeds == (4, 2, 7) and study.method("mrl_8boost").seeds == (4, 2)
     assert Study(study.config | {"seeds": [5]}).method("mrl_8boost").seeds == (5,)
 

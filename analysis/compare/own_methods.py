@@ -19,14 +19,15 @@ from pathlib import Path
 import yaml
 
 from analysis.compare.adapters.folder import describe_folder
-from analysis.compare.saved import SAVED, Saved
-from splits.given import hidden, read_text
+from analysis.compare.saved import Saved
+from splits.given import hidden
 from splits.store import Dataset
 from suite import cli, files, modules
 from suite.contracts import METHOD, TRANSFORM, stated
 from suite.errors import UserError, unknown
 from suite.modules import ROOT
-from suite.study import CURVES, Method, Study, load_study
+from suite.study import CURVES, SAVED, Method, Study, load_study
+from suite.values import parse_yaml, read_yaml
 
 ADAPTERS = Path(__file__).parent / "adapters"
 TASKS = []  # takes part in no table of the study
@@ -77,12 +78,14 @@ def extended(study: Study, rows: dict[str, dict], seeds: list[int]) -> Study:
 
 def check_name(study: Study, name: str) -> None:
     """Raise UserError unless `name` can be a method of its own."""
-    if not re.fullmatch("[a-z0-9_]+", name) or name.startswith(SAVED):
+    if not re.fullmatch("[a-z0-9_]{1,80}", name) or name.startswith(SAVED):
         raise UserError(
-            f"{name!r} cannot name a method: use small letters, digits and _ , and not {SAVED}… in front"
+            f"{name!r} cannot name a method: use small letters, digits and _, 80 at most, and not "
+            f"{SAVED}… in front"
         )
-    if name in study.methods:
-        raise UserError(f"{name} is a method of {study.name} already; give the new one another name")
+    for what, taken in (("method", study.declared), ("network", study.networks)):
+        if name in taken:
+            raise UserError(f"{name} is a {what} of {study.name} already; give the new one another name")
 
 
 def row_of(given: object) -> dict:
@@ -95,27 +98,26 @@ def row_of(given: object) -> dict:
     if not path.exists():
         raise UserError(f"no method at {path}: give a .py file, a folder of embeddings or a .yaml entry")
     if path.suffix in (".yaml", ".yml"):
-        return entry(parse(read_text(path), str(path)), str(path))
+        return entry(read_yaml(path), str(path))
     if path.suffix == ".py":
         return python_row(path)
     raise UserError(f"{path} is no method: a .py file, a folder of embeddings or a .yaml entry is one")
 
 
-def parse(text: str, where: str) -> object:
-    """YAML text; raises UserError where it is none."""
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{where} is not YAML: {error}") from error
+TEXTS = ("baseline", "label", "source", "path")  # of an entry, text whatever it looks like
 
 
 def typed(value: object) -> object:
-    """A mapping from Snakemake's command line, which leaves numbers, true and null in it as text."""
+    """A mapping from Snakemake's command line, which leaves numbers, true and null in it as text.
+
+    >>> typed({"label": "007", "loss_weights": ["2", "0.5"], "training": {"augment": {"flip": "true"}}})
+    {'label': '007', 'loss_weights': [2, 0.5], 'training': {'augment': {'flip': True}}}
+    """
     if isinstance(value, dict):
-        return {key: typed(each) for key, each in value.items()}
+        return {key: each if key in TEXTS else typed(each) for key, each in value.items()}
     if isinstance(value, list):
         return [typed(each) for each in value]
-    return parse(value, "--config method") if isinstance(value, str) else value
+    return parse_yaml(value, "--config method") if isinstance(value, str) else value
 
 
 def entry(given: object, where: str) -> dict:
@@ -227,13 +229,13 @@ def main(argv: list[str] | None = None) -> None:
     command = commands.add_parser("embed", help="embed every split with the frozen network of a source")
     cli.add_study(command)
     command.add_argument("--source", required=True, help="a trained method of the study")
-    command.add_argument("--threads", type=int, default=1, help="threads to compute with (default 1)")
+    command.add_argument("--threads", type=cli.THREADS, default=1, help="threads to compute with (default 1)")
     cli.add_run(command)
     args = parser.parse_args(argv)
     if args.command == "embed":
         embed_saved(load_study(args.study), args.source, args.seed, cli.device(args.device), args.threads)
         return
-    given = parse(args.method, "--method") if args.method.lstrip().startswith("{") else args.method
+    given = parse_yaml(args.method, "--method") if args.method.lstrip().startswith("{") else args.method
     study = with_method(cli.study(args), args.name, given, args.seeds)
     check(study, study.method(args.name))
     with files.write_aside(args.out) as path:

@@ -23,7 +23,7 @@ import numpy as np
 from splits.store import Dataset
 from suite import files
 from suite.errors import UserError, unknown
-from suite.study import Method
+from suite.study import SAVED, Method
 
 PROTOCOL = 2
 """Raised when a number of the suite comes to mean something else; newer protocols are not compared."""
@@ -32,8 +32,6 @@ WITHHELD = {
     1: ("fitted", "linear", "it was saved with one probe penalty for all sizes: too low at small ones")
 }
 """What of older protocols is not compared: the kind of method, the evaluation, and why."""
-
-SAVED = "saved_"  # in front of a source's name: its network is the frozen one
 
 
 def write_packed(path: Path, arrays: dict[str, np.ndarray]) -> None:

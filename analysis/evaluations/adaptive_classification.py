@@ -20,11 +20,17 @@ from analysis.statistics import compare_outcomes, mean_interval
 from suite.errors import UserError, unknown
 
 MEASURES = ("predict",)
+ASKS = ("val",)
 OPTIONS = {
     "share": 0.2,  # of val that thresholds are learned on: the paper's 10,000 of 50,000
     "splits": 30,  # random splits into the two parts
     "seed": 0,  # of the splits: the same for every method and run
     "against": "fixed_feature",  # whose accuracies are to be reached with fewer dimensions; null for none
+}
+ALLOWED = {
+    "share": {"exclusiveMinimum": 0, "exclusiveMaximum": 1},
+    "splits": {"minimum": 1, "maximum": 10000},
+    "against": {"type": ["string", "null"]},
 }
 AS_ACCURATE = ("better", "equivalent", "higher", "alike")  # verdicts
 THRESHOLDS = np.linspace(0.1, 1, 100)  # the reference code's grid

@@ -19,6 +19,10 @@ OPTIONS = {
     "methods": None,  # names of methods; null: all baselines
     "ks": [10],  # of map@ and p@
 }
+ALLOWED = {
+    "methods": {"type": "array", "minItems": 1, "items": {"type": "string"}},
+    "ks": {"minItems": 1, "items": {"type": "integer", "minimum": 1}},
+}
 
 AP10 = partial(average_precision, k=10)
 

@@ -17,6 +17,9 @@ OPTIONS = {
     "permutations": 200,  # of labels, to see how many classes fall where all change alike
     "seed": 0,
 }
+ALLOWED = {
+    "permutations": {"minimum": 1},
+}
 
 
 def score(run: Run) -> Iterator[dict]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from analysis.run import Items, Run
 
 MEASURES = ("classmeans",)
+ASKS = ("v2",)
 NAME = "5-shot class means"
 SHOTS = 5  # labelled images per class where methods are compared
 

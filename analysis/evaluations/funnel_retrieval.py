@@ -17,6 +17,9 @@ MEASURES = ("reranking",)
 OPTIONS = {
     "methods": None,  # names of methods; null: all baselines
 }
+ALLOWED = {
+    "methods": {"type": "array", "minItems": 1, "items": {"type": "string"}},
+}
 
 
 def claimed(run: Run) -> Iterator[Items]:

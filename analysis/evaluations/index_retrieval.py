@@ -20,6 +20,10 @@ OPTIONS = {
     "methods": None,  # names of methods; null: all baselines
     "recalls": [0.9, 0.95, 0.99],  # of the exact neighbours, at which milliseconds are compared
 }
+ALLOWED = {
+    "methods": {"type": "array", "minItems": 1, "items": {"type": "string"}},
+    "recalls": {"items": {"type": "number", "exclusiveMinimum": 0, "maximum": 1}},
+}
 
 
 def score(run: Run) -> Iterator[dict]:

@@ -11,9 +11,13 @@ from analysis.run import Items, Run
 from suite.errors import UserError
 
 MEASURES = ("neighbours",)
+ASKS = ("val",)
 NAME, WORD = "1-NN", "1-NN"
 OPTIONS = {
     "sampled": "items",  # what intervals are over; "classes" where these have a few, alike items each
+}
+ALLOWED = {
+    "sampled": {"enum": ["items", "classes"]},
 }
 
 

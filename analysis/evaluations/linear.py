@@ -14,6 +14,7 @@ from analysis.metrics import topk_hits
 from analysis.run import Items, Run
 
 MEASURES = ("predict", "probe")
+ASKS = ("val",)
 NAME, WORD = "linear classification", "linear"
 # The largest class of val is more than so many times the smallest. Of official sets a few images are left out
 # as copies, and means over their classes and over their images are the same.

@@ -17,10 +17,14 @@ from analysis.run import Items, Run
 from suite.errors import UserError
 
 MEASURES = ("classmeans",)
+ASKS = ("stream",)
 NAME = "long-tailed stream"
 OPTIONS = {
     "head": 50,  # more examples of a class than this in the stream make it a head class
     "windows": 20,  # parts of the stream whose accuracies show its course
+}
+ALLOWED = {
+    "windows": {"minimum": 1},
 }
 STARTS = {"warm": "stream", "cold": "stream/cold"}  # where the outcomes of each stand
 

@@ -12,10 +12,14 @@ from analysis.metrics import topk_hits
 from analysis.run import Items, Run
 
 MEASURES = ("predict",)
+ASKS = ("val",)
 NEEDS = ("documents",)
 NAME, WORD = "masked-token accuracy", "masked-token"
 OPTIONS = {
     "frequent": 100,  # so many tokens, the most frequent of train, are reported apart from all others
+}
+ALLOWED = {
+    "frequent": {"minimum": 1},
 }
 
 

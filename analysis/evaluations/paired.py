@@ -21,6 +21,10 @@ OPTIONS = {
     "outcomes": ["linear", "knn"],  # on what: evaluations, of which the main metric is meant
     "seed": 0,  # of the bootstrap
 }
+ALLOWED = {
+    "against": {"minItems": 1, "items": {"type": "string"}},
+    "outcomes": {"minItems": 1, "items": {"type": "string"}},
+}
 
 
 def compare(runs: list[Run]) -> Iterator[dict]:

@@ -30,6 +30,10 @@ OPTIONS = {
     # The database whose recall is also given over 1,300 items, whatever the class: ImageNet-1K's train.
     "recall_reference": None,
 }
+ALLOWED = {
+    "ks": {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 1}},
+    "recall_reference": {"type": "string"},
+}
 FIRST = 10  # neighbours whose relevance is frozen
 UNSEEN = "query"  # queries whose classes are a sample, of all that could have been held out
 

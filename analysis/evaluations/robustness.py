@@ -13,6 +13,7 @@ from analysis.measures.predict import RESTRICTED, SPLITS, restricted_rows
 from analysis.run import Items, Run
 
 MEASURES = ("predict",)
+ASKS = ("v2", "sketch", "r", "a")
 NAME = "classification"
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from analysis.run import Items, Run
 
 MEASURES = ("predict",)
+ASKS = ("superclasses",)
 REJECT = "reject"
 
 

@@ -21,7 +21,7 @@ LABEL = {"va": "center", "fontsize": 6, "color": "#333333", "arrowprops": LEADER
 
 def draw(drawing):
     """A point per method; those that nothing cheaper beats have a black edge."""
-    points = pareto_points(drawing)
+    points, left_out = pareto_points(drawing)
     figure, axes = new_figure(width=5.6, height=3.9)
     compute, accuracy = metric("train_macs"), metric("top1", drawing.argument)
     values = points[["compute", "accuracy"]].to_numpy()
@@ -38,30 +38,41 @@ def draw(drawing):
     sizes = f"{drawing.study.nesting[0]} … {drawing.study.nesting[-1]}"
     axes.set_xlabel(compute.axis)
     axes.set_ylabel(f"{accuracy.label}, mean over log₂ size {sizes} ({accuracy.unit})")
-    headline(figure, f"{drawing.conditions(bars=None)}\nblack edge: nothing cheaper is more accurate")
+    text = f"{drawing.conditions(bars=None)}\nblack edge: nothing cheaper is more accurate"
+    if left_out:
+        text += f"\nleft out, not evaluated at every size: {', '.join(map(drawing.label, left_out))}"
+    headline(figure, text)
     labels(figure, axes, points, drawing)  # last: it needs the final layout
     return figure
 
 
-def pareto_points(drawing) -> pd.DataFrame:
-    """method, accuracy (%), compute (10¹² MACs), networks, forwards: baselines that are in both tables.
+def pareto_points(drawing) -> tuple[pd.DataFrame, list[str]]:
+    """(method, accuracy (%), compute (10¹² MACs), networks, forwards; methods that are left out).
 
-    Fitted methods carry the training of the network they start from and its forward pass, beside their fit.
+    Of baselines that are in both tables and evaluated at every size of the study, which others are not means
+    over. Fitted methods carry the training of the network they start from and its forward pass, beside their
+    fit. Raises UserError where no method is left.
     """
     table = as_shown(drawing.table(drawing.argument, metric="top1"))
     table = table[table["dim"].isin(drawing.study.nesting)]
     accuracy = table.groupby(["method", "dim"])["value"].mean().unstack()
     cost = drawing.table("cost", dim=0).groupby(["method", "metric"])["value"].mean().unstack()
-    rows = []
+    rows, left_out = [], []
     for method in drawing.shown(drawing.argument):
-        values = accuracy.loc[method].dropna()
+        values = accuracy.loc[method].dropna() if method in accuracy.index else ()
         if method not in cost.index or len(values) < len(drawing.study.nesting):
-            raise UserError(f"pareto: {method} is not evaluated at every size, or not in the cost table")
+            left_out.append(method)
+            continue
         area = normalised_area(values.index.to_numpy(), values.to_numpy())
         compute = metric("train_macs").scale * cost.loc[method, ["train_macs", "fit_macs"]].sum()
         counts = cost.loc[method, ["networks", "forwards"]].astype(int)
         rows.append({"method": method, "accuracy": float(area), "compute": compute, **counts})
-    return pd.DataFrame(rows)
+    if not rows:
+        raise UserError(
+            f"pareto_{drawing.argument} has nothing to draw: no method is evaluated at every size of the "
+            f"study and in the table cost; take the figure out of {drawing.study.path}"
+        )
+    return pd.DataFrame(rows), left_out
 
 
 def labels(figure, axes, points: pd.DataFrame, drawing) -> None:

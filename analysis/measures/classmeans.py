@@ -31,6 +31,11 @@ OPTIONS = {
     # reference code updates after 5.7 %.
     "interval": 100,
 }
+ALLOWED = {
+    "shots": {"minItems": 1, "items": {"type": "integer", "minimum": 1}},
+    "choices": {"minimum": 1, "maximum": 10000},
+    "interval": {"minimum": 1},
+}
 BLOCK = 16_384  # rows that are read at once
 QUERIES = 2048  # rows whose distances are in memory at once
 

@@ -25,6 +25,9 @@ OPTIONS = {
     "k": 10,  # neighbours to keep
     "seed": 0,  # of the random pairs
 }
+ALLOWED = {
+    "k": {"minimum": 1},
+}
 
 
 def measure(representation: Representation, dataset: Dataset, options: dict) -> dict[str, np.ndarray]:

@@ -31,6 +31,7 @@ from analysis.search.faiss_indexes import (
     BLOCK,
     FLAT,
     Built,
+    TooFewItems,
     build,
     configure,
     effective,
@@ -78,6 +79,29 @@ OPTIONS = {
         "binary": {"factory": "Binary"},
     },
 }
+ALLOWED = {
+    "splits": {
+        "minItems": 1,
+        "items": {"type": "array", "minItems": 2, "maxItems": 2, "items": {"type": "string"}},
+    },
+    "queries": {"minimum": 1},
+    "k": {"minimum": 1},
+    "shortlist": {"not_below": "k"},
+    "seconds": {"maximum": 3600},
+    "indexes": {
+        "minProperties": 1,
+        "additionalProperties": {
+            "type": "object",
+            "required": ["factory"],
+            "additionalProperties": False,
+            "properties": {
+                "factory": {"type": "string"},
+                "search": {"type": ["string", "array"], "minItems": 1, "items": {"type": "string"}},
+                "refine": {"type": "boolean"},
+            },
+        },
+    },
+}
 KEYS = {"factory", "search", "refine"}
 NORM = 4  # bytes of a prefix's norm, which has to be kept where the prefix itself is only in the full vector
 
@@ -117,6 +141,11 @@ def measure_pair(
         asked = np.array(representation.features(query, view)[rows], np.float32, order="C")
         sizes = [m for m in representation.sizes if representation.serving(m)[0] == view]
         parts += measure_view(full, asked, sizes, options, full_size=view == full_view)
+    if not parts:
+        raise UserError(
+            f"none of the indexes of measures.indexes.indexes ({', '.join(options['indexes'])}) can be made "
+            f"of the {len(dataset.labels(database))} items of {database}; add `exact: {{factory: Flat}}`"
+        )
     k = parts[0]["ids"].shape[1]
     return {
         "rows": rows,
@@ -141,7 +170,11 @@ def measure_view(
     for name, m in tqdm(pairs, desc="indexes", unit="index"):
         given = options["indexes"][name]
         exact = given["factory"] == FLAT and m == items.shape[1]
-        built = full if exact else build(items, given["factory"], m)
+        try:
+            built = full if exact else build(items, given["factory"], m)
+        except TooFewItems as error:
+            tqdm.write(f"indexes: {name} is left out at size {m}: {error}")
+            continue
         plain = whole(full.index) if exact else built.index
         searched = [(False, plain, k, built.bytes, built.bytes)]
         if full_size and given.get("refine") and m < items.shape[1]:

@@ -22,6 +22,9 @@ PAIRS = (("val", "train"), ("v2", "train"), ("query", "database"))
 OPTIONS = {
     "k": 200,  # how many neighbours to keep; the paper's shortlist length
 }
+ALLOWED = {
+    "k": {"minimum": 1},
+}
 BLOCK = 16_384  # rows that are read at once
 
 

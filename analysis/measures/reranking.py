@@ -30,6 +30,12 @@ OPTIONS = {
     "lengths_dim": None,  # null: the smallest size
     "keep": 100,  # neighbours to save of a new order, fewer where a shortlist is shorter
 }
+ALLOWED = {
+    "shortlist": {"minimum": 1},
+    "lengths": {"minItems": 1, "items": {"type": "integer", "minimum": 1}},
+    "lengths_dim": {"type": "integer", "minimum": 1},
+    "keep": {"minimum": 1},
+}
 
 
 def measure(

@@ -22,6 +22,10 @@ BINARY, FLAT = "Binary", "Flat"
 BLOCK = 2**18
 
 
+class TooFewItems(UserError):
+    """An index learns from more items than there are."""
+
+
 @dataclass(frozen=True)
 class Built:
     """An index and what it cost: seconds to train and fill it, bytes when written."""
@@ -58,14 +62,15 @@ def whole(full: faiss.IndexFlatL2) -> faiss.Index:
 def build(items: np.ndarray, factory: str, dim: int, threads: int = 1) -> Built:
     """An index of the prefixes of `items`, float32 [N, d], for queries [n, d].
 
-    Raises UserError when FAISS does not know the factory, or needs more items to train it.
+    Raises UserError when FAISS does not know the factory, and TooFewItems where it needs more to train it.
     """
     # One thread where little is trained: in many small steps, several mostly wait for each other.
     faiss.omp_set_num_threads(threads)
     try:
         index, (seconds, _) = timed(lambda: filled(items, factory, dim))
     except RuntimeError as error:
-        raise UserError(
+        few = "Number of training points" in str(error)
+        raise (TooFewItems if few else UserError)(
             f"FAISS cannot make the index {factory} at size {dim} of {len(items)} items: {reason(error)}; in "
             "a study's file, change it at measures.indexes.indexes"
         ) from error

@@ -19,6 +19,10 @@ OPTIONS = {
     "dim": "required",  # d, the checkpoint's width
     "checkpoint": "required",  # its folder
 }
+ALLOWED = {
+    "dim": {"type": "integer", "minimum": 1, "maximum": 65536},
+    "checkpoint": {"type": "string"},
+}
 ARCHITECTURE = "bert"  # `model_type` of a config.json that can be read here
 KEYS = ("hidden_size", "max_position_embeddings", "vocab_size")
 

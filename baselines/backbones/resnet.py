@@ -26,6 +26,11 @@ OPTIONS = {
     "stem": "imagenet",  # or small, for images of about 32×32
     "init_weights": None,  # file with a state dict to start from
 }
+ALLOWED = {
+    "dim": {"type": "integer", "minimum": 1, "maximum": 65536},
+    "stem": {"enum": ["imagenet", "small"]},
+    "init_weights": {"type": "string"},
+}
 STEMS = ("imagenet", "small")
 SHOWN = 4  # names of parameters in an error
 WRAPPERS = ("module.", "model.", "network.", "backbone.", "encoder.")

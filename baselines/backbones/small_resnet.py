@@ -11,6 +11,11 @@ OPTIONS = {
     "widths": "required",  # channels of each stage: at half the image's side, a quarter …
     "blocks": 1,  # of a stage
 }
+ALLOWED = {
+    "dim": {"type": "integer", "minimum": 1, "maximum": 65536},
+    "widths": {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 1, "maximum": 65536}},
+    "blocks": {"minimum": 1, "maximum": 1000},
+}
 
 
 def build(name: str, channels: int, **options) -> nn.Module:

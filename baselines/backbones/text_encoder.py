@@ -14,6 +14,12 @@ OPTIONS = {
     "heads": "required",
     "mlp": None,  # width of the hidden layer of a block; None: 4·dim
 }
+ALLOWED = {
+    "dim": {"type": "integer", "minimum": 1, "maximum": 65536},
+    "depth": {"type": "integer", "minimum": 1, "maximum": 1000},
+    "heads": {"type": "integer", "minimum": 1, "maximum": 65536},
+    "mlp": {"type": "integer", "minimum": 1, "maximum": 65536},
+}
 
 
 def build(name: str, channels: int, **options) -> nn.Module:

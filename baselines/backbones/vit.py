@@ -16,6 +16,15 @@ OPTIONS = {
     "mlp": None,  # width of the hidden layer of a block; None: 4·dim
     "stem": (),  # channels of 3×3 convolutions of stride 2 that make the patches
 }
+ALLOWED = {
+    "dim": {"type": "integer", "minimum": 1, "maximum": 65536},
+    "image": {"type": "integer", "minimum": 1, "maximum": 65536},
+    "patch": {"type": "integer", "minimum": 1, "maximum": 65536},
+    "depth": {"type": "integer", "minimum": 1, "maximum": 1000},
+    "heads": {"type": "integer", "minimum": 1, "maximum": 65536},
+    "mlp": {"type": "integer", "minimum": 1, "maximum": 65536},
+    "stem": {"items": {"type": "integer", "minimum": 1, "maximum": 65536}},
+}
 
 
 def build(name: str, channels: int, **options) -> nn.Module:

@@ -17,6 +17,8 @@ from splits.images import fetching, pictures
 from splits.store import DatasetWriter, class_table, digest
 from suite.errors import UserError
 
+WRITES = ("train", "val", "superclasses")
+MAY_WRITE = {"database": ["unseen"], "query": ["unseen"], "stream": ["unseen"]}
 OPTIONS = {
     "root": None,  # folder that holds cifar-100-python/; None: data/, fetched if missing
     "seed": 0,  # chooses the unseen classes, the images of each split and the stream's order
@@ -25,6 +27,14 @@ OPTIONS = {
     "database": 400,  # images of an unseen class; the same
     "stream_head": 100,  # images of the stream's most frequent class
     "stream_tail": 2,  # images of its rarest
+}
+ALLOWED = {
+    "root": {"type": "string"},
+    "unseen": {"maximum": 99},
+    "train": {"minimum": 1},
+    "database": {"minimum": 1},
+    "stream_head": {"minimum": 1},
+    "stream_tail": {"minimum": 1, "not_above": "stream_head"},
 }
 
 ADDRESS = "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"

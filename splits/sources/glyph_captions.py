@@ -13,6 +13,7 @@ from splits.store import DatasetWriter
 from splits.words import captions
 
 PROVIDES = ("captions",)
+WRITES = ("train", "val", "database", "query", "captions", "superclasses")
 OPTIONS = {
     "seed": 0,  # chooses the classes and draws every image
     "classes": 1000,  # characters that are trained on: what a name means is learned from many
@@ -24,6 +25,17 @@ OPTIONS = {
     "query": 10,
     "vocabulary": 4096,  # word pieces of the captions at most
     "length": 32,  # tokens of a caption at most
+}
+ALLOWED = {
+    "classes": {"minimum": 2},
+    "unseen": {"minimum": 2},
+    "unseen_faces": {"minimum": 1},
+    "train": {"minimum": 1},
+    "val": {"minimum": 1},
+    "database": {"minimum": 1},
+    "query": {"minimum": 1},
+    "vocabulary": {"minimum": 1},
+    "length": {"minimum": 1},
 }
 LEAST = {"seed": 0, "classes": 2, "unseen": 2}  # two classes: captions are told apart
 

@@ -24,6 +24,7 @@ from splits.store import DatasetWriter, Split, class_table
 from suite.errors import UserError
 
 TUNES = True
+WRITES = ("train", "val", "v2", "sketch", "r", "a", "database", "query", "stream", "superclasses")
 OPTIONS = {
     "seed": 0,  # chooses the classes and draws every image
     "classes": 100,  # characters that are trained on
@@ -42,6 +43,24 @@ OPTIONS = {
     "stream_unseen": 90,  # other characters in the stream
     "stream_head": 120,  # images of the stream's most frequent character
     "stream_tail": 2,  # images of its rarest
+}
+ALLOWED = {
+    "classes": {"minimum": 1},
+    "unseen": {"minimum": 1},
+    "unseen_faces": {"minimum": 1},
+    "train": {"minimum": 1},
+    "val": {"minimum": 1},
+    "v2": {"minimum": 1},
+    "sketch": {"minimum": 1},
+    "r": {"minimum": 1},
+    "a": {"minimum": 1},
+    "database": {"minimum": 1},
+    "query": {"minimum": 1},
+    "subset": {"exclusiveMinimum": 0, "maximum": 1},
+    "stream_seen": {"minimum": 1, "not_above": "classes"},
+    "stream_unseen": {"minimum": 1, "not_above": "unseen"},
+    "stream_head": {"minimum": 1},
+    "stream_tail": {"minimum": 1, "not_above": "stream_head"},
 }
 
 # A class to be trained on is in this many typefaces of either kind, and large enough to be read.

@@ -27,6 +27,7 @@ from splits.words import captions, wordpieces
 from suite.errors import UserError
 
 PROVIDES = ("captions",)
+WRITES = ("train", "query", "captions")
 OPTIONS = {
     "root": "required",  # folder with captions.csv, a .csv, or a .tar
     "seed": 0,  # chooses the captions that are held out
@@ -36,6 +37,14 @@ OPTIONS = {
     "held_out": 0.1,  # share of the captions that are never trained on
     "vocabulary": 4096,  # word pieces of the captions at most
     "length": 64,  # tokens of a caption at most
+}
+ALLOWED = {
+    "root": {"type": "string"},
+    "size": {"minimum": 1, "maximum": 8192},
+    "channels": {"enum": [1, 3]},
+    "held_out": {"exclusiveMinimum": 0, "exclusiveMaximum": 1},
+    "vocabulary": {"minimum": 1},
+    "length": {"minimum": 1},
 }
 
 

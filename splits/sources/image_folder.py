@@ -26,6 +26,12 @@ from suite.errors import UserError
 from suite.files import config_hash
 
 OUTSIDE = True
+WRITES = ("train", "val")
+MAY_WRITE = {
+    "database": ["unseen/"],
+    "query": ["unseen/"],
+    "superclasses": ["superclasses", "superclasses.csv"],
+}
 OPTIONS = {
     "root": "required",  # the folder that holds train/
     "seed": 0,  # chooses which images are set apart
@@ -39,6 +45,14 @@ OPTIONS = {
 FOLDERS = ("train", "val", "unseen")
 # Names that others give to val/. Cutting val from train beside one of them would test on other images.
 TESTS = ("valid", "validation", "test", "testing", "dev", "eval")
+ALLOWED = {
+    "root": {"type": "string"},
+    "size": {"minimum": 1, "maximum": 8192},
+    "channels": {"enum": [1, 3]},
+    "val_fraction": {"exclusiveMinimum": 0, "exclusiveMaximum": 1},
+    "query_fraction": {"exclusiveMinimum": 0, "exclusiveMaximum": 1},
+    "superclasses": {"type": "string"},
+}
 
 
 def build(writer: DatasetWriter, options: dict, threads: int) -> None:

@@ -28,6 +28,15 @@ from splits.store import DatasetWriter, class_table
 from suite import files
 from suite.errors import UserError
 
+WRITES = ("train", "val", "superclasses")
+MAY_WRITE = {
+    "v2": ["v2"],
+    "r": ["r"],
+    "a": ["a"],
+    "sketch": ["sketch"],
+    "database": ["imagenet21k"],
+    "query": ["imagenet21k"],
+}
 OPTIONS = {
     "root": "data/imagenet",  # what the other paths are relative to; absolute ones are taken as they are
     "train": "train",
@@ -45,6 +54,20 @@ OPTIONS = {
     "query": 50,
     "counts": "published",  # its classes by published image counts, or by the images "found"
     "check_images": "decode",  # before drawing: "read" or "decode" each image, or null to trust the files
+}
+ALLOWED = {
+    "v2": {"type": ["string", "null"]},
+    "r": {"type": ["string", "null"]},
+    "a": {"type": ["string", "null"]},
+    "sketch": {"type": ["string", "null"]},
+    "imagenet21k": {"type": ["string", "null"]},
+    "size": {"minimum": 1, "maximum": 8192},
+    "classes": {"type": "array", "minItems": 1, "items": {"type": "string"}},
+    "rule": {"enum": ["published", "stated"]},
+    "database": {"minimum": 1},
+    "query": {"minimum": 1},
+    "counts": {"enum": ["published", "found"]},
+    "check_images": {"enum": ["read", "decode", None]},
 }
 
 

@@ -23,12 +23,18 @@ from splits.images.fetching import locate
 from splits.store import DatasetWriter, class_table
 from suite.errors import UserError
 
+WRITES = ("train", "val", "v2", "database", "query", "superclasses")
 OPTIONS = {
     "seed": 0,  # chooses which drawings are val
     "size": 32,  # side of an image in pixels; the drawings have 105
     "new_drawers": 4,  # people of 20 who are never trained on (v2 and query)
     "val_share": 0.2,  # share of the other people's drawings that are tested on
     "characters": 0,  # of each set, evenly over it; 0 = all (964 and 659)
+}
+ALLOWED = {
+    "size": {"minimum": 1, "maximum": 8192},
+    "new_drawers": {"minimum": 1, "maximum": 18},
+    "val_share": {"exclusiveMinimum": 0, "exclusiveMaximum": 1},
 }
 
 ADDRESS = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/"

@@ -36,6 +36,7 @@ from suite import files
 from suite.errors import UserError
 
 PROVIDES = ("documents",)
+WRITES = ("train", "val", "superclasses")
 OPTIONS = {
     "root": None,  # folder of text files; None: the text that every Python carries
     "seed": 0,  # chooses documents of val and what is masked there
@@ -45,6 +46,15 @@ OPTIONS = {
     "val_fraction": 0.1,  # of the documents
     "masked": 0.15,  # share of a sequence of val that is masked, BERT's
     "questions": 10_000,  # rows of val at most
+}
+ALLOWED = {
+    "root": {"type": "string"},
+    "vocabulary": {"minimum": 1},
+    "vocabulary_file": {"type": "string"},
+    "length": {"minimum": 10},
+    "val_fraction": {"exclusiveMinimum": 0, "exclusiveMaximum": 1},
+    "masked": {"exclusiveMinimum": 0, "exclusiveMaximum": 1},
+    "questions": {"minimum": 1},
 }
 SUFFIXES = (".txt", ".md", ".rst")
 SPLITS = ("train", "val")

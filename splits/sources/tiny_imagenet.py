@@ -28,6 +28,8 @@ from splits.images import fetching, pictures
 from splits.store import DatasetWriter, class_table
 from suite.errors import UserError
 
+WRITES = ("train", "val", "superclasses")
+MAY_WRITE = {"database": ["unseen"], "query": ["unseen"], "stream": ["unseen"]}
 OPTIONS = {
     "file": None,  # path of the archive; None: tiny-imagenet-200.zip below data/, fetched if missing
     "seed": 0,  # chooses the unseen classes, the images of each split and the stream's order
@@ -39,6 +41,17 @@ OPTIONS = {
     "stream_head": 100,  # images of the stream's most frequent class
     "stream_tail": 2,  # images of its rarest
     "superclass": 5,  # classes a superclass has, at least
+}
+ALLOWED = {
+    "file": {"type": "string"},
+    "size": {"minimum": 1, "maximum": 8192},
+    "images": {"minimum": 1, "maximum": 500},
+    "unseen": {"maximum": 199},
+    "train": {"minimum": 1},
+    "database": {"minimum": 1},
+    "stream_head": {"minimum": 1},
+    "stream_tail": {"minimum": 1, "not_above": "stream_head"},
+    "superclass": {"minimum": 1},
 }
 
 ARCHIVE = "tiny-imagenet-200.zip"

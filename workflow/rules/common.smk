@@ -21,30 +21,18 @@ from suite.contracts import (
     SOURCE,
     backbone_module,
 )
-from suite.errors import UserError, unknown
+from suite.errors import UserError
 from suite.machine import cores
+from suite.requests import check_config, files_asked, no_target, values
 from suite.study import load_study, study_name
 
-ALLOWED = "study seeds recipes method against imagenet21k imagenet4k_rule imagenet4k_check".split()
-
-
-def listed(key):
-    """The values of a `--config` key that takes one or a list; none where it is not given."""
-    given = config.get(key, [])
-    return given if isinstance(given, list) else [given]
-
-
 try:
-    for key in config:
-        if key not in ALLOWED:
-            raise unknown("key", key, ALLOWED, "config/config.yaml")
-    if not all(str(seed).isdecimal() for seed in listed("seeds")):
-        raise UserError(
-            f"seeds must be whole numbers, as in seeds=[0,1,2], not {config['seeds']}"
-        )
-    CHANGES = {"seeds": list(map(int, listed("seeds")))} if "seeds" in config else {}
-    CHANGES |= {"recipes": listed("recipes")} if "recipes" in config else {}
-    STUDY = load_study(config["study"], **CHANGES)
+    check_config(config)
+    CHANGES = (
+        {"seeds": list(map(int, values(config, "seeds")))} if "seeds" in config else {}
+    )
+    CHANGES |= {"recipes": values(config, "recipes")} if "recipes" in config else {}
+    STUDY = load_study(str(config["study"]), **CHANGES)
     # What decides the data beside the options where a source reads the user's own: files, and settings.
     OUTSIDE_FILES, OUTSIDE_SETTINGS = [], {}
     if SOURCE.facts(STUDY.source).OUTSIDE:
@@ -56,7 +44,7 @@ except UserError as error:
 LAYOUT = STUDY.layout
 # Put behind every command, so that what a job runs can be read, copied and run by hand. Spelt in one way, so that
 # another spelling of the same study is no reason to run anything again.
-STUDY_ARGUMENT = f"--study {shlex.quote(study_name(config['study']))}"
+STUDY_ARGUMENT = f"--study {shlex.quote(study_name(str(config['study'])))}"
 
 
 def seeds_argument(study):

@@ -1,8 +1,8 @@
 # A new method, judged against saved baselines: what it needs is run, a baseline never is. The new method is
 # `--config method=…`; its name is that of the page that is asked for. What reads it is imported where a method is
 # compared only: it would double the time that every other plan takes.
-COMPARED = f"results/compare/{STUDY.name}/{{method}}"
-AGAINST = listed("against")
+COMPARED = f"{LAYOUT.compared}/{{method}}"
+AGAINST = [str(name) for name in values(config, "against")]
 
 
 wildcard_constraints:

@@ -14,19 +14,23 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from analysis.compare.adapters.columns import faults_of_columns
 from baselines.representation import View, check_finite
 from splits.given import composed, hidden, read_text, really
 from splits.store import Dataset
+from suite.contracts import LARGEST
 from suite.errors import UserError, unknown
 from suite.study import Study
+from suite.values import read_yaml
 
 KIND = "folder"
 LABEL = "embeddings from a folder"
 OPTIONS = {
     "path": "required",
+}
+ALLOWED = {
+    "path": {"type": "string"},
 }
 
 # What a folder may hold besides its splits.
@@ -45,17 +49,16 @@ def describe_folder(folder: Path) -> dict:
     path = folder / DESCRIPTION
     if not path.exists():
         return {}
-    try:
-        found = yaml.safe_load(read_text(path)) or {}
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML: {error}") from error
+    found = read_yaml(path) or {}
     if not isinstance(found, dict):
         raise UserError(f"{path} must be a mapping with some of {', '.join(DESCRIBED)}, not {found!r}")
     for key, value in found.items():
         if key not in DESCRIBED:
             raise unknown("key", key, DESCRIBED, path)
-        if not isinstance(value, DESCRIBED[key]):
+        if not isinstance(value, DESCRIBED[key]) or isinstance(value, bool):
             raise UserError(f"{path}: {key} must be {NAMES[DESCRIBED[key]]}, not {value!r}")
+    if not 0 <= found.get("seed", 0) <= LARGEST:
+        raise UserError(f"{path}: seed is {found['seed']}; allowed: 0 to {LARGEST}")
     for check in found.get("allow", ()):
         if check not in ALLOWABLE:
             raise unknown("check", check, ALLOWABLE, path)

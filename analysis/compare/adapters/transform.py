@@ -25,6 +25,9 @@ SOURCE = "fixed_feature"
 OPTIONS = {
     "path": "required",
 }
+ALLOWED = {
+    "path": {"type": "string"},
+}
 BLOCK = 65_536  # rows transformed at once, as when embedding
 
 
