@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.measures import read_outcomes
+from analysis.measures import read_outcomes, write_outcomes
 from baselines.representation import Representation
 from splits.store import Dataset
-from suite import cli, files
+from suite import cli
 from suite.contracts import MEASURE
 from suite.layout import Layout
 from suite.study import Study, load_study
@@ -31,9 +31,10 @@ def measure(
     """
     facts = MEASURE.facts(measure)
     read = {name: read_outcomes(layout, method, seed, name) for name in facts.READS}
-    representation = Representation(layout.embeddings(method, seed))
+    dataset = Dataset(layout.data)
+    representation = Representation.of(layout, method, seed, dataset.checksum)
     # Embeddings from outside the suite may lack splits that the study has.
-    dataset = Dataset(layout.data).subset(representation.splits)
+    dataset = dataset.subset(representation.splits)
     if facts.SEARCHES:
         read |= {"device": cli.device(device), "resume_dir": resume_dir}
     return MEASURE.load(measure).measure(representation, dataset, study.measure_options(measure), **read)
@@ -52,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
     path = layout.outcomes(method.name, args.seed, args.measure)
     unfinished = path.with_name(f".unfinished-{args.measure}")
     found = measure(study, layout, method.name, args.seed, args.measure, args.device, unfinished)
-    files.write_npz(path, found)
+    write_outcomes(layout, method.name, args.seed, args.measure, found)
     shutil.rmtree(unfinished, ignore_errors=True)
 
 

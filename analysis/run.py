@@ -12,6 +12,7 @@ from analysis.statistics import clustered_interval, group_means, mean_interval, 
 from baselines.representation import Representation
 from splits.store import Dataset
 from suite.contracts import EVALUATION
+from suite.files import Arrays
 from suite.layout import Layout
 from suite.study import Method, Study
 
@@ -91,9 +92,9 @@ class Run:
     @cached_property
     def representation(self) -> Representation:
         """The embeddings the outcomes were measured on."""
-        return Representation(self.layout.embeddings(self.method.name, self.seed))
+        return Representation.of(self.layout, self.method.name, self.seed, self.dataset.checksum)
 
-    def outcomes(self, measure: str) -> np.lib.npyio.NpzFile:
+    def outcomes(self, measure: str) -> Arrays:
         """Raw outcomes by name, opened once; raises UserError when they were not measured."""
         if measure not in self._opened:
             self._opened[measure] = read_outcomes(self.layout, self.method.name, self.seed, measure)
@@ -190,7 +191,7 @@ class Run:
 def run_of(study: Study, layout: Layout, dataset: Dataset, method: Method, seed: int, task: str = "") -> Run:
     """A finished run, for one evaluation or to ask what any of them measured on each test item."""
     # Embeddings from outside the suite may lack splits that the study has.
-    splits = Representation(layout.embeddings(method.name, seed)).splits
+    splits = Representation.of(layout, method.name, seed, dataset.checksum).splits
     return Run(study, dataset.subset(splits), method, seed, task, study.tasks.get(task, {}), layout)
 
 

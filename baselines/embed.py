@@ -19,7 +19,7 @@ from baselines.probe import Probe
 from baselines.representation import Representation, View, check_finite, check_unmasked, write_representation
 from baselines.training import autocast, loading
 from baselines.training.batches import evaluation_batches
-from baselines.training.networks import count_macs, load_network
+from baselines.training.networks import count_macs, identity, load_network
 from splits.store import Dataset
 from suite import cli, files
 from suite.contracts import METHOD
@@ -86,7 +86,10 @@ def probe_notes(probed: dict[tuple[int, int], Probe]) -> list[str]:
 def trained(study: Study, method: Method, seed: int, dataset: Dataset, folder: Path, device: str) -> dict:
     """Forward every split through the method's networks; their columns lie side by side."""
     keep_freed_memory()
-    networks = [load_network(study.layout.network(net.name, seed)) for net in method.networks]
+    networks = [
+        load_network(study.layout.network(name, seed), identity(study, name, seed, dataset.checksum))
+        for name in (net.name for net in method.networks)
+    ]
     views, classifiers, costs, columns = [], {}, [], []
     width = heads = 0
     for learner, _, meta in networks:
@@ -160,7 +163,7 @@ def network_cost(learner, meta: dict) -> dict:
 def fitted(study: Study, method: Method, seed: int, dataset: Dataset, folder: Path, device: str) -> dict:
     """Fit on the source's training embeddings, then transform every split in blocks."""
     origin = study.layout.embeddings(method.source, seed)
-    representation = Representation(origin)
+    representation = Representation.of(study.layout, method.source, seed, dataset.checksum)
     view = representation.serving(representation.dim)[0]
     features = representation.features("train", view).astype(np.float32, copy=False)
     classifier = representation.classifier(view, representation.dim)

@@ -11,7 +11,7 @@ side by side; random features have one view (a permutation) per draw, over anoth
 This module needs numpy alone, so that evaluations start fast.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -21,6 +21,7 @@ import numpy as np
 
 from suite import files
 from suite.errors import UserError
+from suite.layout import Layout
 
 CHECKED = 16_384  # rows whose numbers are looked at together
 
@@ -78,6 +79,7 @@ class Representation:
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
+        self._again = f"remove {self.folder} and run again"
         self.meta = files.read_last(self.folder / "meta.json", "embeddings")
         self.method: str = self.meta["method"]
         self.seed: int = self.meta["seed"]
@@ -86,6 +88,29 @@ class Representation:
             for view in self.meta["views"]
         )
         self._arrays: dict[str, np.ndarray] = {}
+
+    @classmethod
+    def of(cls, layout: Layout, method: str, seed: int, data_checksum: str) -> "Representation":
+        """That of a method and seed of a study, made from its data.
+
+        Raises UserError when the folder is not complete, or holds another method's, seed's or data's.
+        """
+        found = cls(layout.embeddings(method, seed))
+        if (found.method, found.seed) != (method, seed):
+            raise UserError(
+                f"{found.folder} holds embeddings of {found.method}, seed {found.seed}; {found._again}"
+            )
+        if (made_on := found.meta["data_checksum"]) != data_checksum:
+            raise UserError(
+                f"{method}-{seed} was made on other data (checksum {made_on[:12]}…, now "
+                f"{data_checksum[:12]}…); run the study again, or {found._again}"
+            )
+        return found
+
+    @property
+    def checksum(self) -> str | None:
+        """A hash that other embeddings have not; None of those that were written before there was one."""
+        return files.config_hash(self.meta["files"]) if "files" in self.meta else None
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -110,10 +135,13 @@ class Representation:
     def array(self, split: str) -> np.ndarray:
         """The whole memory-mapped array [n, D] that the views index."""
         if split not in self._arrays:
-            path = Path(self.meta["array_folder"] or self.folder) / f"{split}.npy"
-            if not path.exists():
-                raise UserError(f"{self.method}: split {split!r} was not embedded ({path} is missing)")
-            self._arrays[split] = np.load(path, mmap_mode="r")
+            folder, name = Path(self.meta["array_folder"] or self.folder), f"{split}.npy"
+            if split not in self.splits:
+                raise UserError(f"{self.method}: split {split!r} was not embedded")
+            if not (folder / name).exists():
+                raise UserError(f"{folder / name} is missing; {self._again}")
+            files.check_marks(folder, self.meta.get("files"), name, files.sampled, self._again)
+            self._arrays[split] = files.read_npy(folder / name, mapped=True, remove=self.folder)
         return self._arrays[split]
 
     def features(
@@ -141,8 +169,8 @@ class Representation:
         path = self.folder / "classifiers.npz"
         if not path.exists():
             raise UserError(f"{self.method} has no classifiers ({path} is missing)")
-        with np.load(path) as archive:
-            return dict(archive)
+        files.check_marks(self.folder, self.meta.get("files"), path.name, files.sha256, self._again)
+        return dict(files.Arrays(path, self.folder))
 
     @property
     def classified(self) -> list[View]:
@@ -202,6 +230,7 @@ def write_representation(
         "views": [asdict(view) for view in views],
         "splits": splits,
         "array_folder": str(array_folder) if array_folder else None,
+        "files": marks(folder, splits, array_folder),
     }
     files.write_json(folder / "meta.json", meta | facts)
 
@@ -212,6 +241,13 @@ def check_unmasked(array: np.ndarray, who: str) -> None:
         raise UserError(
             f"{who} gives an array with masked entries, which embeddings cannot have: fill them (.filled(0))"
         )
+
+
+def marks(folder: Path, splits: Iterable[str], array_folder: str | Path | None = None) -> dict[str, str]:
+    """Of each file of a representation a mark that another has not: of arrays, hashes of samples."""
+    paths = [Path(array_folder or folder) / f"{split}.npy" for split in splits]
+    found = {path.name: files.sampled(path) for path in paths if path.exists()}
+    return found | {"classifiers.npz": files.sha256(folder / "classifiers.npz")}
 
 
 def check_finite(features: np.ndarray, what: str) -> None:

@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from baselines.conditions import begun_from
 from baselines.learner import Learner
 from baselines.training import threads_of, train, untrained
 from baselines.training.batches import IMAGENET_MEAN, IMAGENET_STD, Normalise
 from baselines.training.checkpoint import Checkpoint
 from baselines.training.distributed import Group, joined
-from baselines.training.networks import build_learner, load_network, macs_per_image, save_network
+from baselines.training.networks import build_learner, identity, load_network, macs_per_image, save_network
 from splits.store import Dataset, Split
 from suite import cli, files
 from suite.contracts import METHOD
@@ -66,8 +67,9 @@ def prepare(
     learner = build_learner(settings, dataset.num_classes, channels, seed, seen_captions(dataset))
     starts_from = study.method(study.network(network).method).starts_from
     if starts_from:
-        first = study.layout.network(study.method(starts_from).networks[-1].name, seed)
-        started, normalise, _ = load_network(first)
+        other = study.method(starts_from).networks[-1].name
+        first = study.layout.network(other, seed)
+        started, normalise, _ = load_network(first, identity(study, other, seed, dataset.checksum))
         learner.start_from(started)
         return learner, normalise, first  # its inputs stay scaled as they were
     return learner, input_scale(settings, images), None
@@ -139,7 +141,7 @@ def train_network(study: Study, network: str, seed: int, device: str, group: Gro
     checkpoint = Checkpoint(
         # Outside the declared outputs: the workflow deletes those of a job that was killed.
         folder.parent / ".unfinished" / f"{network}-{seed}.pt",
-        files.config_hash([settings, seed, dataset.checksum, device, began]),
+        files.config_hash([settings, seed, dataset.checksum, device, began, *begun_from(study, network)]),
     )
     if METHOD.facts(settings["baseline"]).READY:
         trained = untrained(learner, training, device)

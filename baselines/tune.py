@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from baselines.conditions import begun_from
 from baselines.train import input_scale, seen_captions
 from baselines.training import threads_of, train
 from baselines.training.halving import Point, Rungs, search
@@ -156,7 +157,7 @@ class Record:
         if len(table) and not current.all():
             print(f"{self.path}: {(~current).sum()} rows of other data or settings are left out")
         rows = table[current].to_dict("records")
-        self.rows = [row for row in rows if np.isnan(row["top1"]) or self.items(key(row)).exists()]
+        self.rows = [row for row in rows if np.isnan(row["top1"]) or self.kept(key(row))]
 
     @property
     def done(self) -> set[tuple]:
@@ -167,6 +168,13 @@ class Record:
         """The file with the hits of a training, bool [sizes, n]; none of one that diverged."""
         name = "-".join(map(str, key)).replace(" ", "_")
         return self.folder / "items" / f"{name}.npy"
+
+    def kept(self, key: tuple) -> bool:
+        """Whether the hits of a training are there, and whole."""
+        try:
+            return files.read_npy(self.items(key)).ndim == 2
+        except (FileNotFoundError, UserError):
+            return False
 
     def add(self, trial: Trial, rung: int, hits: dict[int, np.ndarray] | None, seen: int) -> None:
         """Keep a training; hits None: it diverged, and its one row has no size and no accuracy."""
@@ -218,16 +226,17 @@ def key(row: dict) -> tuple:
 
 def read(path: Path) -> pd.DataFrame:
     """The table of a search, rates as they were written."""
-    return pd.read_csv(path, converters=dict.fromkeys(SEARCHED, float))
+    return files.read_table(path, converters=dict.fromkeys(SEARCHED, float))
 
 
 def conditions(study: Study, network: str, parts: Sequence[Part]) -> str:
-    """A hash of what decides a search's trainings beside candidate and seed."""
+    """A hash of what decides a search's trainings beside candidate and seed; their code is a part of it."""
     settings = study.trained_with(network)
     training = {key: value for key, value in settings["training"].items() if key not in SEARCHED}
     scored = [[part.name, None if part.images is None else digest(part.images).hex()] for part in parts]
     data = Dataset(study.layout.data).checksum
-    return files.config_hash([settings | {"training": training}, data, scored])
+    begun = begun_from(study, network, "baselines/tune.py")
+    return files.config_hash([settings | {"training": training}, data, scored, *begun])
 
 
 @dataclass(frozen=True)
@@ -300,6 +309,10 @@ def tune(
     Raises UserError for a method with nothing to tune, and for seeds that the study has.
     """
     check(study, method, head_rates)
+    check_grid(study, method, rates, head_rates)
+    for name, value, least in (("--images", count, 1), ("--folds", folds, 2), ("--jobs", jobs, 1)):
+        if value is not None and value < least:
+            raise UserError(f"{name} is {value}, allowed: whole numbers from {least}")
     parts = parts_of(study, Dataset(study.layout.data), count, folds, jobs)
     record = Record(study, method, parts)
     names = [net.name for net in method.networks]
@@ -324,6 +337,19 @@ def check(study: Study, method: Method, head_rates: Sequence[float]) -> None:
         )
     if taken := [seed for seed in study.seeds if seed >= FIRST_SEED]:
         raise UserError(f"{study.path}: seeds {taken} are kept for searches, allowed: below {FIRST_SEED}")
+
+
+def check_grid(study: Study, method: Method, rates: Sequence[float], head_rates: Sequence[float]) -> None:
+    """Raise UserError for a candidate that the study's file could not name."""
+    for name, flag, values in zip(SEARCHED, ("--rates", "--head-rates"), (rates, head_rates)):
+        for value in values:
+            tuned = study.config.get(TUNED, {}) | {method.name: {"learning_rate": 1} | {name: value}}
+            try:
+                if not np.isfinite(value):
+                    raise UserError(f"{value} is no number")
+                Study(study.config | {TUNED: tuned}, study.path)
+            except UserError as error:
+                raise UserError(f"{flag} {value:g} cannot be trained with: {error}") from error
 
 
 def collect(study: Study, parts: Sequence[Part]) -> None:

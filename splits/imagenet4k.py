@@ -158,12 +158,14 @@ def choose(
 
 
 def identity(source: Source) -> dict:
-    """What a build was made from: root and source as absolute paths, and a manifest's SHA-256 (else None)."""
+    """What a build was made from: root and source as absolute paths, a manifest's SHA-256 (else None), and a
+    hash that changes when images are added, removed or renamed."""
     listed = source.layout == "manifest"
     return {
         "root": str(source.root.resolve()),
         "source": str(source.path.resolve()),
         "source_sha256": files.sha256(source.path) if listed else None,
+        "source_listing": source.fingerprint(),
     }
 
 

@@ -29,32 +29,43 @@ from suite.errors import UserError, unknown
 from suite.roles import ROLES
 
 DIGEST = np.dtype("V16")  # of one image
+# Marks of the files of a split and of the classes: images are many, the others are read as a whole.
+MARKS = dict.fromkeys(("labels.npy", "items.csv", "classes.csv"), files.sha256) | {
+    "images.npy": files.sampled
+}
 FORMS = ((np.dtype(np.uint8), 4), (np.dtype(np.int32), 2))  # images; token ids
 
 
 @dataclass(frozen=True)
 class Split:
-    """One named split, read when it is asked for."""
+    """One named split, read when it is asked for.
+
+    marks: of its files, as the manifest has them; a file that has another one is refused with UserError.
+    """
 
     name: str
     folder: Path
+    marks: dict | None = None
 
     @cached_property
     def images(self) -> np.ndarray:
         """uint8 [n, height, width, channels] or int32 [n, length], memory-mapped."""
-        return np.load(self.folder / "images.npy", mmap_mode="r")
+        path = checked(self.folder, self.marks, "images.npy", self.folder.parent)
+        return files.read_npy(path, mapped=True, remove=self.folder.parent)
 
     @cached_property
     def labels(self) -> np.ndarray:
         """int64 [n], not to be written to."""
-        labels = np.load(self.folder / "labels.npy")
+        path = checked(self.folder, self.marks, "labels.npy", self.folder.parent)
+        labels = files.read_npy(path, remove=self.folder.parent)
         labels.flags.writeable = False
         return labels
 
     @cached_property
     def items(self) -> pd.DataFrame:
         """One row per image: `id` (unique within the study) and the source's own columns."""
-        return pd.read_csv(self.folder / "items.csv", dtype={"id": str}, keep_default_na=False)
+        path = checked(self.folder, self.marks, "items.csv", self.folder.parent)
+        return pd.read_csv(path, dtype={"id": str}, keep_default_na=False)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -77,7 +88,7 @@ class Dataset:
     def classes(self) -> pd.DataFrame:
         """label (int64, the index), name, superclass (name, "" = none), seen (bool), source columns."""
         classes = pd.read_csv(
-            self.folder / "classes.csv",
+            checked(self.folder, self.manifest.get("files"), "classes.csv", self.folder),
             dtype={"label": np.int64, "name": str, "superclass": str},
             keep_default_na=False,
         )
@@ -96,7 +107,8 @@ class Dataset:
     def __getitem__(self, name: str) -> Split:
         if name not in self:
             raise unknown("split", name, self.splits, self.folder / "manifest.json")
-        return self._opened.setdefault(name, Split(name, self.folder / name))
+        marks = self.manifest["splits"][name].get("files")
+        return self._opened.setdefault(name, Split(name, self.folder / name, marks))
 
     def labels(self, name: str) -> np.ndarray:
         """int64 [n], without opening the images; read once, so it cannot be written to."""
@@ -113,6 +125,18 @@ class Dataset:
 
     def __contains__(self, name: str) -> bool:
         return name in self.manifest["splits"]
+
+
+def checked(folder: Path, marks: dict | None, name: str, data: Path) -> Path:
+    """Path of a file of a study's data. Raises UserError where it is missing or not the one that was written.
+
+    data: the folder of all of the study's data.
+    """
+    again = f"remove {data} and run again"
+    if not (folder / name).exists():
+        raise UserError(f"{folder / name} is missing; {again}")
+    files.check_marks(folder, marks, name, MARKS[name], again)
+    return folder / name
 
 
 def class_table(
@@ -219,6 +243,9 @@ class DatasetWriter:
                 raise UserError(f"split {name} holds seen classes {sorted(present - unseen)[:5]}")
             digest = hashlib.sha256(digests[name].tobytes() + labels.tobytes()).hexdigest()
             self._written[name] |= {"sha256": digest, "classes": len(present)}
+            self._written[name]["files"] = {
+                file: mark(self.folder / name / file) for file, mark in MARKS.items() if file != "classes.csv"
+            }
             overall.update(digest.encode())
         shared = dict(Counter(f"{name} in {other}" for (name, _), (other, _) in overlap))
         official = {"overlap": {"kept_because": self._official, "images": shared}} if self._official else {}
@@ -230,6 +257,7 @@ class DatasetWriter:
                 "seen_classes": int(self._classes["seen"].sum()),
                 "unseen_classes": int((~self._classes["seen"].astype(bool)).sum()),
                 "checksum": overall.hexdigest(),
+                "files": {"classes.csv": MARKS["classes.csv"](self.folder / "classes.csv")},
                 "splits": {name: self._written[name] for name in ROLES if name in self._written},
                 **official,
             },

@@ -1,11 +1,13 @@
 """Source files as Python sees them: where a module lies, what it imports, how it is loaded by name."""
 
 import ast
+import hashlib
 import importlib
 import importlib.util
 import sys
 import traceback
 import zlib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -62,6 +64,14 @@ def closure(*files: str | Path) -> list[str]:
             found.add(shown(path))
             waiting += imported(path)
     return sorted(found)
+
+
+def content(files: Iterable[str]) -> str:
+    """A hash of source files, names and text, as `closure` gives them."""
+    found = hashlib.sha256()
+    for file in files:
+        found.update(f"{file}\0".encode() + (ROOT / file).read_bytes() + b"\0")
+    return found.hexdigest()
 
 
 def shown(path: Path) -> str:

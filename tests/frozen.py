@@ -20,7 +20,7 @@ from analysis.compare.judge import compare
 from analysis.compare.saved import source_of
 from analysis.tabulate import main as tabulate
 from baselines import embed, train
-from baselines.representation import Representation
+from baselines.representation import Representation, marks
 from baselines.training.batches import Normalise
 from baselines.training.networks import build_learner, macs_per_image, save_network
 from splits.store import Dataset
@@ -61,7 +61,8 @@ def finish(folder: Path, seed: int) -> None:
         array = np.load(path)
         files.write_npy(path, array + 1e-3 * rng.standard_normal(array.shape, dtype=np.float32))
     meta = folder / "meta.json"
-    files.write_json(meta, files.read_json(meta) | {"provenance": provenance(seed=seed)})
+    facts = files.read_json(meta) | {"provenance": provenance(seed=seed)}
+    files.write_json(meta, facts | {"files": marks(folder, facts["splits"], facts["array_folder"])})
 
 
 def write_network(study: Study, layout: Layout, dataset: Dataset, network: str, seed: int) -> None:

@@ -44,6 +44,12 @@ def weights(model):
     return torch.cat([value.flatten().double() for value in model.state_dict().values()])
 
 
+def without_marks(folder):
+    """Let a network's or a method's files be exchanged, as they could before meta.json had marks of them."""
+    meta = files.read_json(folder / "meta.json")
+    files.write_json(folder / "meta.json", {key: meta[key] for key in meta if key != "files"})
+
+
 class Killed(Exception):
     """What stops a training, as if its process had been killed."""
 

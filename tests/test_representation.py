@@ -6,6 +6,7 @@ from unittest.mock import MagicMock
 import frozen
 import numpy as np
 import pytest
+import small
 import synthetic
 import torch
 
@@ -79,8 +80,10 @@ def test_every_way_to_embed_refuses_nan(tmp_path, monkeypatch):
     weights = torch.load(checkpoint)
     weights["backbone.expand.0.weight"][3] = np.nan
     torch.save(weights, checkpoint)
+    small.without_marks(layout.network("mrl", 0))
     source = layout.embeddings("fixed_feature", 0) / "query.npy"
     files.write_npy(source, np.load(source) * np.nan)
+    small.without_marks(source.parent)
     monkeypatch.setattr(control_random, "embed", lambda labels, codes, rng: codes[labels] * np.nan)
     for name in ("mrl", "pca", "control_random"):
         (layout.embeddings(name, 0) / "meta.json").unlink()

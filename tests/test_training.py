@@ -20,7 +20,7 @@ from baselines.training import DEFAULTS, make_optimiser, train
 from baselines.training.batches import Normalise, augment, training_rows
 from baselines.training.checkpoint import Checkpoint
 from baselines.training.distributed import Group
-from baselines.training.networks import build_learner, macs_per_image
+from baselines.training.networks import build_learner, load_network, macs_per_image, save_network
 from suite import files
 from suite.errors import UserError
 from suite.modules import ROOT
@@ -164,10 +164,11 @@ def test_a_state_that_began_from_other_weights_is_not_continued(miniature, monke
         raise Killed
 
     monkeypatch.setattr(command, "train", note)
-    checkpoint = layout.network("fixed_feature_16", 0) / "checkpoint.pt"
+    folder = layout.network("fixed_feature_16", 0)
     for change in (0, 0, 1):
-        weights_of_first = torch.load(checkpoint, weights_only=True)
-        torch.save({name: value + change for name, value in weights_of_first.items()}, checkpoint)
+        learner, normalise, meta = load_network(folder)
+        learner.load_state_dict({name: value + change for name, value in learner.state_dict().items()})
+        save_network(folder, learner, normalise, meta)
         with pytest.raises(Killed):
             train_one(study, "finetune")
     assert conditions[0] == conditions[1] != conditions[2]

@@ -230,6 +230,36 @@ def test_what_cannot_be_tuned_says_so(study):
         tune.tune(later, later.method("mrl"))
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"rates": [0.1, 0]}, "--rates 0 cannot be trained with: .*learning_rate"),
+        ({"rates": [float("nan")]}, "--rates nan cannot be trained with: nan is no number"),
+        ({"head_rates": [1, -2]}, "--head-rates -2 cannot be trained with: .*head_rate"),
+        ({"folds": 1}, "--folds is 1, allowed: whole numbers from 2"),
+        ({"jobs": 0}, "--jobs is 0, allowed: whole numbers from 1"),
+        ({"count": 0}, "--images is 0, allowed: whole numbers from 1"),
+    ],
+)
+def test_a_candidate_is_checked_like_a_value_of_the_study(given, message, study, planted):
+    with pytest.raises(UserError, match=message):
+        tune.tune(study, study.method("mrl"), **(SMALL | given))
+    assert not planted and not study.layout.search.with_suffix("").exists()
+
+
+def test_a_search_is_of_its_code_and_damaged_parts_of_it_are_done_again(study, planted, monkeypatch):
+    mrl, small = (
+        study.method("mrl"),
+        SMALL | {"head_rates": [4], "rungs": [(None, 1)], "rates": [0.1, 0.2, 0.4]},
+    )
+    found = tune.tune(study, mrl, **small)
+    first = len(planted)
+    next((study.layout.search.with_suffix("") / "items").glob("*.npy")).write_text("cut")
+    assert tune.tune(study, mrl, **small) == found and len(planted) == first + 1
+    monkeypatch.setattr(tune, "begun_from", lambda *given: ["an edit"])
+    assert tune.tune(study, mrl, **small) == found and len(planted) == 2 * first + 1
+
+
 def test_the_command_prints_what_to_copy(study, planted, capsys, monkeypatch):
     monkeypatch.setattr(tune, "load_study", lambda name: study)
     words = "--study synthetic --method mrl --rates 0.1 0.2 0.4 --rungs all:1 2:2 --folds 2 --device cpu"

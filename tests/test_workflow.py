@@ -294,6 +294,13 @@ def test_another_image_of_ones_own_is_seen(copy):
     made, *plans = snakemake(copy, make, plan, {another: "one"}, plan, instead, plan)
     assert "decoding" in made  # progress, though it goes through a pipe
     assert list(map(jobs_of, plans)) == [{}, {"build_splits": 1}, {"build_splits": 1}]
+    (copy / "mine/superclasses.csv").unlink()
+    (copy / "mine").rename(copy / "unmounted")
+    (said,) = snakemake(copy, make)
+    assert said.startswith("failed") and "no folder mine/train" in said and "not mounted?" in said
+    (copy / "unmounted").rename(copy / "mine")
+    assert (copy / make[0]).exists()
+    assert list(map(jobs_of, snakemake(copy, plan))) == [{}]
 
 
 def test_the_same_seed_gives_the_same_tables(tmp_path, monkeypatch):

@@ -11,7 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from analysis.compare.saved import PROTOCOL, Saved, SavedRun, name_in, write_packed
 from analysis.evaluations.retrieval import FIRST, pairs
@@ -92,8 +91,6 @@ def finished_runs(study: Study) -> Iterator[Run]:
 
 def write_frozen(study: Study, aside: Path, budget: int) -> None:
     """Everything that is frozen, into the new folder `aside`."""
-    for run in finished_runs(study):
-        check_data(run)
     for task in study.tasks:
         copy_file(study.layout.table(task), aside / "tables" / f"{task}.csv")
     if study.layout.searched:  # what the settings of the recipe `tuned` were chosen by
@@ -153,7 +150,9 @@ def check_seeds(study: Study) -> None:
     how = f"`snakemake --cores all save_baselines --config study={study.name} seeds=[…]`"
     saved = study.layout.saved
     manifest = saved / "manifest.json"
-    lost = set(files.read_json(manifest)["seeds"]) - set(study.seeds) if manifest.exists() else set()
+    restore = f"restore it from git (`git checkout -- {saved}`) or remove the folder"
+    there = files.read_json(manifest, advice=restore)["seeds"] if manifest.exists() else []
+    lost = set(there) - set(study.seeds)
     if lost:
         raise UserError(
             f"{saved} holds seeds {sorted(lost)} too, which freezing seeds {list(study.seeds)} would "
@@ -163,20 +162,10 @@ def check_seeds(study: Study) -> None:
         path = study.layout.table(task)
         # Tables that only compare methods are over all seeds at once.
         if path.exists() and {"items", "score"} & defined(EVALUATION.path(task)):
-            found = sorted(set(pd.read_csv(path)["seed"]))
+            found = sorted(set(files.read_table(path)["seed"]))
             own = sorted({seed for method in study.task_methods(task) for seed in method.seeds})
             if found and found != own:
                 raise UserError(f"{path} is of seeds {found}, not {own}: {how}")
-
-
-def check_data(run: Run) -> None:
-    """Raise UserError unless the run was embedded from the data that is there now."""
-    made_on, now = run.representation.meta["data_checksum"], run.dataset.checksum
-    if made_on != now:
-        raise UserError(
-            f"{run.method.name}-{run.seed} was made on other data (checksum {made_on[:12]}…, now "
-            f"{now[:12]}…); run the study again"
-        )
 
 
 def freeze_extras(study: Study, aside: Path, budget: int) -> dict[str, str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from analysis.compare.freeze import check_data, collect, describe, kept_items
+from analysis.compare.freeze import collect, describe, kept_items
 from analysis.compare.saved import SAVED, Saved, SavedRun, source_of
 from analysis.metrics import metric_in_table, normalised_area
 from analysis.run import Items, run_of
@@ -251,7 +251,6 @@ def new_method(study: Study, dataset: Dataset, name: str) -> tuple[Compared, lis
     method, outcomes, runs, notes = study.methods[name], {}, {}, []
     for seed in study.seeds:
         run = run_of(study, study.layout, dataset, method, seed)
-        check_data(run)
         items = list(kept_items(run, study.frozen_measures()))
         outcomes[seed], runs[seed] = collect(items), describe(run)
         notes += run.representation.meta.get("notes", [])
@@ -317,7 +316,7 @@ def compare(study: Study, name: str, against: Sequence[str] | None = None) -> Ve
     saved.refuse(dataset)
     new, items = new_method(study, dataset, name)
     allowed, refused = comparable(saved, dataset, study, items)
-    embedded = Representation(study.layout.embeddings(name, study.seeds[0])).splits
+    embedded = Representation.of(study.layout, name, study.seeds[0], dataset.checksum).splits
     left = [split for split in saved.manifest["data"]["splits"] if split in dataset and split not in embedded]
     refused += [(f"everything on {split}", f"not measured for {new.label}") for split in left]
     baselines = [saved_method(saved, study, base) for base in chosen(saved, against)]

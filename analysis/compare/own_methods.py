@@ -214,6 +214,8 @@ def embed_saved(study: Study, source: str, seed: int, device: str, threads: int 
     frozen = Saved(study.layout.saved).network(study.methods[source].networks[-1].name, seed)
     place = study.layout.network(method.networks[-1].name, seed)
     shutil.copytree(frozen, place, dirs_exist_ok=True)
+    meta = files.read_json(place / "meta.json")
+    files.write_json(place / "meta.json", meta | {"copied_from": str(frozen)})
     embed(study, method, seed, device)
 
 

@@ -105,7 +105,8 @@ class Saved:
                 f"no saved baselines in {self.folder} (saved are: {', '.join(there) or 'none'}); "
                 "run the study and freeze it: `snakemake --cores all save_baselines --config study=…`"
             )
-        self.manifest = files.read_json(self.folder / "manifest.json")
+        restore = f"restore it from git: `git checkout -- {self.folder}`"
+        self.manifest = files.read_json(self.folder / "manifest.json", advice=restore)
         self.check()
         self.runs = {
             (run["method"], run["seed"]): SavedRun(**run | {"sizes": tuple(run["sizes"])})

@@ -225,7 +225,7 @@ def times(ratio: float) -> str:
 def settings(run: Run) -> list[tuple[bool, str]]:
     """(flip, name in the outcomes): without, and with where val was embedded mirrored too."""
     names = [(False, "val"), (True, "val+flip")]
-    return [(flip, name) for flip, name in names if f"{name}/top5" in run.outcomes("predict").files]
+    return [(flip, name) for flip, name in names if f"{name}/top5" in run.outcomes("predict")]
 
 
 def outcomes_of(run: Run, split: str) -> tuple[np.ndarray, np.ndarray]:

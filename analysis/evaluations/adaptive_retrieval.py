@@ -79,7 +79,7 @@ def score(run: Run) -> Iterator[dict]:
 
 def split_pairs(ranked) -> list[tuple[str, str]]:
     """(query, database) splits for which there are re-ranked neighbours."""
-    names = [name.split("/") for name in ranked.files]
+    names = [name.split("/") for name in ranked]
     return [(name[0], name[1]) for name in names if name[-1] == "shortlist"]
 
 

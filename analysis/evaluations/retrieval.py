@@ -40,7 +40,7 @@ UNSEEN = "query"  # queries whose classes are a sample, of all that could have b
 
 def pairs(run: Run) -> list[tuple[str, str]]:
     """(query split, database split) that were searched."""
-    names = [name.split("/") for name in run.outcomes("neighbours").files]
+    names = [name.split("/") for name in run.outcomes("neighbours")]
     return [(name[0], name[1]) for name in names if len(name) == 3]
 
 

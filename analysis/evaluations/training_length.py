@@ -12,6 +12,7 @@ import pandas as pd
 from analysis.findings.rules import every, large, small
 from analysis.run import Run, by_method, by_seed
 from analysis.statistics import compare_methods, mean_interval
+from suite import files
 from suite.errors import UserError
 
 READS = ("linear",)
@@ -82,7 +83,7 @@ def train_accuracy(runs: list[Run]) -> pd.DataFrame:
     rows = []
     for run in runs:
         logs = [
-            pd.read_csv(run.layout.network(network.name, run.seed) / "log.csv")
+            files.read_table(run.layout.network(network.name, run.seed) / "log.csv")
             for network in run.method.networks
         ]
         last = pd.concat([log[log["epoch"] == log["epoch"].max()] for log in logs])

@@ -4,6 +4,7 @@ import pandas as pd
 
 from analysis.metrics import metric
 from analysis.plotting import headline, new_figure
+from suite import files
 from suite.errors import UserError
 
 TABLES = ()
@@ -45,7 +46,7 @@ def training_log(drawing, method: str) -> pd.DataFrame:
     """Logs of a method's networks, averaged over seeds: dim, epoch, train_top1 …"""
     trained = drawing.study.method(method)
     logs = [
-        pd.read_csv(drawing.layout.network(net.name, seed) / "log.csv")
+        files.read_table(drawing.layout.network(net.name, seed) / "log.csv")
         for net in trained.networks
         for seed in trained.seeds
     ]

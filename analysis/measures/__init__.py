@@ -11,11 +11,16 @@ k or another statistic needs no new search. A measure knows the study by its opt
     STUDY_SIZES  True: its option `study_sizes` is all sizes the study evaluates, trained or not
 """
 
+import json
+
 import numpy as np
 
 from baselines.representation import Representation
+from suite import files
 from suite.errors import UserError
 from suite.layout import Layout
+
+MADE_FROM = "made_from"  # in a file of outcomes; no outcome
 
 
 def empty(representation: Representation, *shape: int, dtype, draws: int | None = None) -> np.ndarray:
@@ -27,9 +32,34 @@ def empty(representation: Representation, *shape: int, dtype, draws: int | None 
     return np.full(full, np.nan if np.issubdtype(dtype, np.floating) else -1, dtype)
 
 
-def read_outcomes(layout: Layout, method: str, seed: int, measure: str) -> np.lib.npyio.NpzFile:
-    """Raw outcomes of one method and measure by name; raises UserError when they were not measured."""
+def write_outcomes(
+    layout: Layout, method: str, seed: int, measure: str, found: dict[str, np.ndarray]
+) -> None:
+    """Write raw outcomes, and among them, as MADE_FROM, what they are of."""
+    made_from = np.array(json.dumps(about(layout, method, seed, measure)))
+    files.write_npz(layout.outcomes(method, seed, measure), found | {MADE_FROM: made_from})
+
+
+def read_outcomes(layout: Layout, method: str, seed: int, measure: str) -> files.Arrays:
+    """Raw outcomes of one method and measure by name.
+
+    Raises UserError when they were not measured, are damaged, or are of another method, seed or measure, or
+    of other embeddings than those that are there.
+    """
     path = layout.outcomes(method, seed, measure)
     if not path.exists():
         raise UserError(f"no outcomes in {path}; run `snakemake --cores all {path}`")
-    return np.load(path)
+    found = files.Arrays(path, hidden=[MADE_FROM])
+    if MADE_FROM in found:
+        made_from = json.loads(str(found[MADE_FROM]))
+        for key, wanted in about(layout, method, seed, measure).items():
+            if made_from[key] != wanted:
+                said = "other embeddings" if key == "embeddings" else f"{key} {made_from[key]}, not {wanted}"
+                raise UserError(f"{path} holds outcomes of {said}: remove it and run again")
+    return found
+
+
+def about(layout: Layout, method: str, seed: int, measure: str) -> dict:
+    """What outcomes are of; the embeddings by their checksum."""
+    embeddings = Representation(layout.embeddings(method, seed)).checksum
+    return {"method": method, "seed": seed, "measure": measure, "embeddings": embeddings}

@@ -17,8 +17,8 @@ from matplotlib.ticker import NullLocator
 from analysis.metrics import Metric, metric_in_table
 from analysis.statistics import interval_over_seeds
 from splits.store import Dataset
+from suite import files
 from suite.errors import UserError
-from suite.files import write_aside
 from suite.layout import Layout
 from suite.modules import ROOT
 from suite.study import TUNED, Study
@@ -87,7 +87,13 @@ class Drawing:
 
         Raises UserError for a table without any: a study may lack the data that a task is about.
         """
-        table = pd.read_csv(self.layout.table(task))
+        path = self.layout.table(task)
+        table = files.read_table(path)
+        if strangers := {*table.get("study", [])} - {self.study.name}:
+            raise UserError(
+                f"{path} holds rows of {', '.join(map(str, strangers))}, not of {self.study.name}: remove it "
+                "and run again"
+            )
         if table.empty:
             raise UserError(
                 f"the table of {task} has no rows, since {self.study.name} has no data for it (splits: "
@@ -122,7 +128,7 @@ class Drawing:
 
         Raises UserError where nothing was searched for.
         """
-        return pd.read_csv(self.layout.require_search())
+        return files.read_table(self.layout.require_search())
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -349,7 +355,7 @@ def save(figure: Figure, png: Path, pdf: Path) -> None:
     for text in figure.findobj(Text):
         text.set_parse_math(text.get_text().startswith("$\\mathdefault"))
     for path, metadata in ((png, {"Software": None}), (pdf, {"CreationDate": None})):
-        with write_aside(path) as aside:
+        with files.write_aside(path) as aside:
             figure.savefig(aside, metadata=metadata)
         figure.set_layout_engine("none")  # both are laid out alike, and it takes a third of the time
 

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from suite import files
+from suite import files, modules
+from suite.errors import UserError
+
+# What finds, and in which order: an edit begins anew.
+CODE = ("analysis/search/prefix.py", "analysis/search/rerank.py")
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +35,11 @@ def fingerprint(array: np.ndarray) -> list:
     return [*described, str(array.filename), *found]
 
 
+def unreadable(error: UserError) -> str:
+    """What is wrong with a damaged file, without what a user would have to do."""
+    return str(error).partition(": remove")[0]
+
+
 class FinishedBlocks:
     """What unfinished work has found, one .npz per block of queries, and key.json that says of which work.
 
@@ -41,11 +50,15 @@ class FinishedBlocks:
         self.folder = None if folder is None else Path(folder)
         if self.folder is None:
             return
-        path, wanted = self.folder / "key.json", key()
+        path, wanted = self.folder / "key.json", key() | {"code": modules.content(modules.closure(*CODE))}
         if path.exists():
-            if files.read_json(path) == wanted:
-                return
-            log.warning("%s holds parts of a search of other inputs: they are removed", folder)
+            try:
+                if files.read_json(path) == wanted:
+                    return
+                log.warning("%s holds parts of a search of other inputs: they are removed", folder)
+            except UserError as error:
+                log.warning("%s: the parts of a search beside it are removed", unreadable(error))
+        if self.folder.exists():
             for part in self.folder.glob("queries-*.npz"):
                 part.unlink()
         files.write_json(path, wanted)
@@ -56,8 +69,10 @@ class FinishedBlocks:
             return search()
         path = self.folder / f"queries-{start:09d}.npz"
         if path.exists():
-            with np.load(path) as block:
-                return list(block.values())
+            try:
+                return list(files.Arrays(path).values())
+            except UserError as error:
+                log.warning("%s: it is searched again", unreadable(error))
         found = search()
         files.write_npz(path, {str(place): array for place, array in enumerate(found)})
         return found

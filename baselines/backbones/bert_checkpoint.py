@@ -6,6 +6,7 @@ The folder holds config.json, the weights, and vocab.txt. Nothing is downloaded.
 `transformers` (pip install -e '.[bert]').
 """
 
+import json
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -13,7 +14,6 @@ from torch import Tensor, nn
 from splits.given import read_text
 from splits.words.wordpieces import read_vocabulary, specials_first
 from suite.errors import UserError
-from suite.files import read_json
 
 OPTIONS = {
     "dim": "required",  # d, the checkpoint's width
@@ -79,7 +79,7 @@ def check(folder: Path, dim: int, length: int) -> None:
     if not file.is_file():
         raise UserError(f"{folder} is no checkpoint: config.json is missing (backbone.checkpoint)")
     try:
-        config = read_json(file)
+        config = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{file} is not JSON: {error}") from error
     if not isinstance(config, dict):

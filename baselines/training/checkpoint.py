@@ -1,5 +1,6 @@
 """The state of an unfinished training on disk, from which it continues to the same bits."""
 
+import sys
 import time
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import torch
 
 from baselines.training.distributed import Group
 from suite import files
+from suite.errors import UserError
 
 SECONDS = 60  # a killed run loses at most this much
 AGREE_STEPS = 20  # several processes ask each other that often whether to save their state
@@ -29,13 +31,26 @@ class Checkpoint:
         parts: by name, whatever has state_dict and load_state_dict; `save` keeps the same ones.
         """
         self.group, self.parts, self.saved = group, parts, time.perf_counter()
-        there = self.path is not None and self.path.exists()
-        state = torch.load(self.path, weights_only=True) if there else {}
+        state = self.read()
         if state.get("conditions") != self.conditions:
             return 0, 0.0
         for name, part in parts.items():
             part.load_state_dict(state[name])
         return state["step"], state["seconds"]
+
+    def read(self) -> dict:
+        """What the file holds: nothing of one that is missing, or damaged, which is said."""
+        if self.path is None or not self.path.exists():
+            return {}
+        try:
+            with files.reading(self.path):
+                found = torch.load(self.path, weights_only=True)
+                if not isinstance(found, dict):
+                    raise TypeError(f"it holds a {type(found).__name__}")
+                return found
+        except UserError as error:
+            print(f"{str(error).partition(': remove')[0]}: the training begins anew", file=sys.stderr)
+            return {}
 
     def due(self, step: int) -> bool:
         """Whether to save after this step: all processes agree."""

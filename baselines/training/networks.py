@@ -6,6 +6,7 @@ results/networks/<study>/<network>-<seed>/meta.json       settings, cost, condit
 """
 
 import copy
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,10 @@ from baselines.learner import Learner
 from baselines.training.batches import Normalise
 from suite import files
 from suite.contracts import METHOD
+from suite.errors import UserError
+from suite.study import Study
+
+CHECKPOINT = "checkpoint.pt"
 
 
 def build_learner(
@@ -72,24 +77,58 @@ def count_macs(work: Callable[[], object]) -> int:
 
 
 def save_network(folder: Path, learner: Learner, normalise: Normalise, meta: dict) -> None:
-    """Write checkpoint.pt and, last, meta.json."""
-    with files.write_aside(folder / "checkpoint.pt") as aside:
+    """Write checkpoint.pt and, last, meta.json, which has the checkpoint's SHA-256."""
+    with files.write_aside(folder / CHECKPOINT) as aside:
         torch.save(learner.state_dict(), aside)
-    files.write_json(folder / "meta.json", meta | {"mean": list(normalise.mean), "std": list(normalise.std)})
+    meta = meta | {"mean": list(normalise.mean), "std": list(normalise.std)}
+    files.write_json(folder / "meta.json", meta | {"files": {CHECKPOINT: files.sha256(folder / CHECKPOINT)}})
 
 
-def load_network(folder: Path) -> tuple[Learner, Normalise, dict]:
-    """(learner in evaluation mode, normalisation, meta). Raises UserError when it is not complete."""
+def load_network(folder: Path, made_as: dict | None = None) -> tuple[Learner, Normalise, dict]:
+    """(learner in evaluation mode, normalisation, meta).
+
+    made_as: what meta.json has to say, see `identity`; None: whatever it says. Raises UserError when it is
+    not complete, damaged, or of another network.
+    """
     folder = Path(folder)
     meta = files.read_last(folder / "meta.json", "trained network")
-    state = torch.load(folder / "checkpoint.pt", weights_only=True)
+    check_identity(folder, meta, made_as or {})
+    again = f"remove {folder} and run again"
+    files.check_marks(folder, meta.get("files"), CHECKPOINT, files.sha256, again)
+    with files.reading(folder / CHECKPOINT, folder):
+        state = torch.load(folder / CHECKPOINT, weights_only=True)
     # What the network started from is in its own weights by now.
     backbone = {key: value for key, value in meta["settings"]["backbone"].items() if key != "init_weights"}
     settings = meta["settings"] | {"backbone": backbone}
     learner = build_learner(
         settings, meta["num_classes"], meta["channels"], meta["seed"], state.get("captions")
     )
-    learner.load_state_dict(state)
+    with files.reading(folder / CHECKPOINT, folder):
+        learner.load_state_dict(state)
     crop = meta["settings"]["training"].get("evaluation_crop")
     normalise = Normalise(tuple(meta["mean"]), tuple(meta["std"]), crop)
     return learner.eval().to(memory_format=torch.channels_last), normalise, meta
+
+
+def identity(study: Study, network: str, seed: int, data_checksum: str) -> dict:
+    """What meta.json of a network says of the study, seed and data that it was trained for."""
+    settings = study.trained_with(network)
+    return {"network": network, "seed": seed, "data_checksum": data_checksum, "settings": settings}
+
+
+def check_identity(folder: Path, meta: dict, made_as: dict) -> None:
+    """Raise UserError naming what of a network's meta.json is not as it has to be."""
+    if "copied_from" in meta:  # a frozen network: it stays what it was trained as, and Saved has checked it
+        return
+    for key, wanted in made_as.items():
+        found, said = meta.get(key, wanted), f"{key} {meta.get(key)}, not {wanted}"
+        if key == "settings":
+            # A saved network may lack younger options; numbers are keys in YAML, texts in JSON.
+            found = found | {"options": METHOD.options(wanted["baseline"], found["options"])}
+            found, wanted = (json.loads(json.dumps(each)) for each in (found, wanted))
+            other = [name for name in wanted if found.get(name) != wanted[name]]
+            said = f"{', '.join(other)} other than the study's"
+        if found != wanted:
+            raise UserError(
+                f"{folder} holds another network: its meta.json says {said}; remove it and run again"
+            )

@@ -26,6 +26,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from splits.given import hidden
+from suite import files
 from suite.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -44,6 +45,14 @@ class Source:
     @property
     def root(self) -> Path:
         return self.path.parent if self.layout == "manifest" else self.path
+
+    def fingerprint(self) -> object:
+        """What changes when images are added, removed or renamed, a tar or a manifest written; JSON-like."""
+        if self.layout == "manifest":
+            return files.outside(self.path)
+        with os.scandir(self.path) as entries:
+            visible = sorted((entry.name, entry.path) for entry in entries if not entry.name.startswith("."))
+        return files.hash_files((name, Path(path)) for name, path in visible)
 
 
 @dataclass(frozen=True)

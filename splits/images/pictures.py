@@ -29,9 +29,9 @@ from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from splits.given import really
-from splits.images.listing import read_bytes
+from splits.images.listing import INSIDE, read_bytes
 from splits.store import DIGEST, DatasetWriter, digest
-from suite import files
+from suite import files, modules
 from suite.errors import UserError
 from suite.roles import ROLES
 
@@ -245,13 +245,20 @@ def fill(folder: Path, paths: list[str], root: Path, target: Format, threads: in
     """Write folder/images.npy [n, size, size, channels] and folder/digests.npy [n]."""
     work = folder / "unfinished"
     listed = hashlib.sha256("".join(f"{path}\n" for path in paths).encode()).hexdigest()
-    plan = {"format": repr(target), "root": str(root), "paths": listed}
+    # What a path leads to counts, and how it is decoded: an image may be exchanged under its name.
+    content = files.hash_files((name, root / name) for name in {path.partition(INSIDE)[0] for path in paths})
+    code = modules.content(modules.closure("splits/images/pictures.py"))
+    plan = {"format": repr(target), "root": str(root), "paths": listed, "files": content, "code": code}
     if follows(folder, plan) and (folder / "images.npy").exists():
         return
     if not follows(work, plan):
         begin(work, len(paths), target, plan)
-    done = np.load(work / "done.npy", mmap_mode="r+")
-    digests = np.load(work / "digests.npy", mmap_mode="r+")
+    try:
+        done, digests = (np.load(work / f"{name}.npy", mmap_mode="r+") for name in ("done", "digests"))
+        opened(work / "images.npy")
+    except (OSError, ValueError, EOFError):  # damaged, as after a full disk
+        begin(work, len(paths), target, plan)
+        done, digests = (np.load(work / f"{name}.npy", mmap_mode="r+") for name in ("done", "digests"))
 
     def jobs() -> Iterator[Job]:
         for rows in chunks(len(paths)):
@@ -274,7 +281,10 @@ def fill(folder: Path, paths: list[str], root: Path, target: Format, threads: in
 
 def follows(folder: Path, plan: dict) -> bool:
     """Whether what lies in `folder` was made to this plan."""
-    return (folder / "plan.json").exists() and files.read_json(folder / "plan.json") == plan
+    try:
+        return files.read_json(folder / "plan.json") == plan
+    except (FileNotFoundError, UserError):  # a damaged one vouches for nothing
+        return False
 
 
 def begin(work: Path, n: int, target: Format, plan: dict) -> None:

@@ -14,6 +14,7 @@ and defines
                 the options alone. Raises UserError for options that make no data and for files that are
                 missing, naming them. The caller calls `writer.finish`, which refuses splits that overlap.
     outside(options)
-                with OUTSIDE: (paths, settings), the files and the JSON-like facts (a hash of a listing) that
-                decide the data beside the options; when they change, the data are built again.
+                with OUTSIDE: a dict of JSON-like facts (suite.files.listing, .outside) about the user's own
+                files that decide the data beside the options; when they change, the data are built again.
+                Raises UserError for files that are missing.
 """

@@ -24,10 +24,12 @@ from splits.images import pictures
 from splits.images.listing import names_image
 from splits.store import DatasetWriter, class_table
 from splits.words import captions, wordpieces
+from suite import files
 from suite.errors import UserError
 
 PROVIDES = ("captions",)
 WRITES = ("train", "query", "captions")
+OUTSIDE = True
 OPTIONS = {
     "root": "required",  # folder with captions.csv, a .csv, or a .tar
     "seed": 0,  # chooses the captions that are held out
@@ -69,6 +71,22 @@ def build(writer: DatasetWriter, options: dict, threads: int) -> None:
             "`held_out` or choose another `seed`"
         )
     captions.write(writer, names, seen, options["vocabulary"], options["length"])
+
+
+def outside(options: dict) -> dict:
+    """What decides the data beside the options: the table and the images that it names, or the .tar.
+
+    Raises UserError where that is missing.
+    """
+    root = Path(options["root"]).expanduser()
+    path = root / "captions.csv" if root.is_dir() else root
+    if not path.is_file():
+        raise UserError(f"no table or .tar {path} (data.root)")
+    if path.suffix.lower() == ".tar":
+        return {"pairs": files.outside(path)}
+    named = read_table(path)["id"]
+    images = files.hash_files((name, path.parent / name) for name in sorted(set(named)))
+    return {"pairs": files.sha256(path), "images": images}
 
 
 def read_pairs(root: Path) -> pd.DataFrame:

@@ -22,8 +22,8 @@ from splits.given import composed, files_below, hidden, read_table, refuse_dead,
 from splits.images import pictures
 from splits.images.listing import SUFFIXES, names_image
 from splits.store import DatasetWriter, class_table
+from suite import files
 from suite.errors import UserError
-from suite.files import config_hash
 
 OUTSIDE = True
 WRITES = ("train", "val")
@@ -150,12 +150,17 @@ def list_classes(folder: Path) -> dict[str, list[Path]]:
     return classes
 
 
-def outside(options: dict) -> tuple[list[str], dict]:
-    """What decides the data beside the options: a table of superclasses, and which images there are."""
+def outside(options: dict) -> dict:
+    """What decides the data beside the options: the images, and a table of superclasses.
+
+    Raises UserError for a folder without train/, and for a table that is named and missing.
+    """
     root = Path(options["root"]).expanduser()
+    if not (root / "train").is_dir():
+        raise UserError(f"no folder {root / 'train'} (data.root: {options['root']})")
     table = superclass_table(root, options)
-    listing = sorted((str(p.relative_to(root)), p.stat().st_size) for p in root.rglob("*") if is_image(p))
-    return [str(table)] if table else [], {"listing": config_hash(listing)}
+    images = files.listing(root, lambda path: names_image(path.name))
+    return {"listing": images, "superclasses": files.outside(table) if table else None}
 
 
 def is_image(path: Path) -> bool:

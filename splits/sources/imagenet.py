@@ -109,6 +109,7 @@ PARTS = {
         "<wnid>/*.JPEG or <wnid>.tar, a manifest (path, wnid), or a build of splits.imagenet4k",
     ),
 }
+OUTSIDE = True
 REQUIRED = ("train", "val")
 OVERLAP = "ImageNet's official sets repeat some photographs, and are kept as they are"
 
@@ -138,6 +139,18 @@ def build(writer: DatasetWriter, options: dict, threads: int) -> None:
         for name in ("database", "query"):
             table = unseen[name].assign(label=unseen[name]["label"] + len(seen), id=unseen[name]["path"])
             write_split(writer, name, table[["label", "path", "id"]], unseen["root"], target, threads)
+
+
+def outside(options: dict) -> dict:
+    """What decides the data beside the options: the folders of images, tars or manifests of every part.
+
+    Of a class folder its name and time of change, which another image, one less or a new name change; the
+    images, up to 14 million, are not looked at one by one. Raises UserError for parts that are missing.
+    """
+    return {
+        name: files.sha256(path / "manifest.json") if is_build(path) else open_source(path).fingerprint()
+        for name, path in find(options).items()
+    }
 
 
 def find(options: dict) -> dict[str, Path]:

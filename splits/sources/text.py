@@ -37,6 +37,7 @@ from suite.errors import UserError
 
 PROVIDES = ("documents",)
 WRITES = ("train", "val", "superclasses")
+OUTSIDE = True
 OPTIONS = {
     "root": None,  # folder of text files; None: the text that every Python carries
     "seed": 0,  # chooses documents of val and what is masked there
@@ -111,6 +112,34 @@ def build(writer: DatasetWriter, options: dict, threads: int) -> None:
     )
 
 
+def outside(options: dict) -> dict:
+    """What decides the data beside the options: the text files, and a vocabulary.
+
+    Raises UserError for those that are missing.
+    """
+    found = {}
+    if options["root"]:
+        root = Path(options["root"]).expanduser()
+        if not root.is_dir():
+            raise missing(root)
+        found["listing"] = files.listing(root, is_text)
+    if path := options["vocabulary_file"]:
+        found["vocabulary"] = files.outside(path)
+        if found["vocabulary"] is None:
+            raise UserError(f"no vocabulary {path} (data.vocabulary_file)")
+    return found
+
+
+def missing(root: Path) -> UserError:
+    """The error for a folder of texts that is not there."""
+    return UserError(f"no folder {root}: data.root is a folder of text files ({', '.join(SUFFIXES)})")
+
+
+def is_text(path: Path) -> bool:
+    """Whether a file's name says that it is a document."""
+    return path.suffix.lower() in SUFFIXES
+
+
 def python_text(library: Path = LIBRARY) -> dict[str, str]:
     """Documents by name: topics of the language reference, and the docstrings of each module of `library`.
 
@@ -144,7 +173,7 @@ def read_folder(root: Path) -> dict[str, str]:
     Raises UserError for a missing folder, one without text files, and a file that is not UTF-8.
     """
     if not root.is_dir():
-        raise UserError(f"no folder {root}: data.root is a folder of text files ({', '.join(SUFFIXES)})")
+        raise missing(root)
     paths = [path for path in files_below(root) if path.suffix.lower() in SUFFIXES]
     refuse_dead(paths)
     documents, faults = {}, []

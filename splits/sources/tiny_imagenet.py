@@ -26,10 +26,12 @@ from splits import facts, sampling
 from splits.given import decoded, hidden
 from splits.images import fetching, pictures
 from splits.store import DatasetWriter, class_table
+from suite import files
 from suite.errors import UserError
 
 WRITES = ("train", "val", "superclasses")
 MAY_WRITE = {"database": ["unseen"], "query": ["unseen"], "stream": ["unseen"]}
+OUTSIDE = True
 OPTIONS = {
     "file": None,  # path of the archive; None: tiny-imagenet-200.zip below data/, fetched if missing
     "seed": 0,  # chooses the unseen classes, the images of each split and the stream's order
@@ -79,6 +81,14 @@ def build(writer: DatasetWriter, options: dict, threads: int) -> None:
         table["file"] = [archive.read(member) for member in table["id"]]
     target = pictures.Format(options["size"], channels=3)
     pictures.write_splits(writer, table, target, threads)
+
+
+def outside(options: dict) -> dict:
+    """What decides the data beside the options: an archive that is named. The official one has its digest.
+
+    Raises UserError where it is missing.
+    """
+    return {"file": files.outside(find(options))} if options["file"] is not None else {}
 
 
 def find(options: dict) -> Path:

@@ -4,7 +4,7 @@ rule train:
         data=LAYOUT.data / "manifest.json",
         study=new_study,
         start=starting_point,
-        code=lambda w: training_code(method_of(w)),
+        code=lambda w: training_code(STUDY, method_of(w)),
     output:
         LAYOUT.network("{network}", "{seed}") / "meta.json",
         LAYOUT.network("{network}", "{seed}") / "checkpoint.pt",
@@ -17,7 +17,7 @@ rule train:
     resources:
         gpu=GPU,
     params:
-        settings=lambda w: settings(study_of(method_of(w).name).trained_with(w.network)),
+        settings=lambda w: trained_with(study_of(method_of(w).name), w.network),
         study=study_argument,
     shell:
         "python -m baselines.train {params.study} --network {wildcards.network}"
@@ -45,7 +45,12 @@ rule embed:
         gpu=GPU,
     params:
         settings=lambda w: settings(
-            [STUDY.dim, method_of(w).nesting, method_of(w).options]
+            [
+                STUDY.dim,
+                method_of(w).nesting,
+                method_of(w).options,
+                *embedded_outside(w),
+            ]
         ),
         study=study_argument,
     shell:

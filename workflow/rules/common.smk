@@ -10,7 +10,8 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, workflow.basedir)
 
-from suite import modules
+from baselines.conditions import training_code
+from suite import files, modules
 from suite.cli import has_gpu
 from suite.contracts import (
     BACKBONE,
@@ -33,11 +34,6 @@ try:
     )
     CHANGES |= {"recipes": values(config, "recipes")} if "recipes" in config else {}
     STUDY = load_study(str(config["study"]), **CHANGES)
-    # What decides the data beside the options where a source reads the user's own: files, and settings.
-    OUTSIDE_FILES, OUTSIDE_SETTINGS = [], {}
-    if SOURCE.facts(STUDY.source).OUTSIDE:
-        source = SOURCE.load(STUDY.source)
-        OUTSIDE_FILES, OUTSIDE_SETTINGS = source.outside(STUDY.source_options)
 except UserError as error:
     raise WorkflowError(str(error))
 
@@ -79,13 +75,45 @@ def settings(value):
     return json.dumps(value, sort_keys=True)
 
 
-def training_code(method):
-    """What decides the weights of a method's networks: its file, the backbone's, and how they are trained."""
-    return modules.closure(
-        "baselines/train.py",
-        METHOD.path(method.baseline),
-        BACKBONE.path(backbone_module(STUDY.backbone["name"])),
-    )
+@cache
+def data_outside():
+    """What decides the data beside the options where a source reads the user's own.
+
+    Files have to be there before anything runs or is removed, but to plan a run they need not.
+    """
+    try:
+        if SOURCE.facts(STUDY.source).OUTSIDE:
+            return SOURCE.load(STUDY.source).outside(STUDY.source_options)
+    except UserError as error:
+        if not workflow.dryrun:
+            raise WorkflowError(
+                f"{error}\nThe data of {STUDY.name} are made from it ({STUDY.path}). Nothing was run or removed: is "
+                "a disk not mounted?"
+            )
+    return {}
+
+
+def data_there(wildcards):
+    """No input, but an error before any job where the user's own files are not there."""
+    data_outside()
+    return []
+
+
+outside = cache(files.outside)
+
+
+def trained_with(study, network):
+    """The parameter of a training: its settings, ready weights that it begins from, and the user's own code."""
+    code = training_code(STUDY, study.method(study.network(network).method))
+    own = [*study.ready_weights(network), *filter(os.path.isabs, code)]
+    more = {"outside": {str(path): outside(path) for path in own}} if own else {}
+    return settings(study.trained_with(network) | more)
+
+
+def embedded_outside(wildcards):
+    """What changes with files of the user's that a new method is made of."""
+    own = [str(path) for path in new_code(wildcards)]
+    return [{path: outside(path) for path in own}] if own else []
 
 
 def embedding_code(method):
@@ -189,6 +217,20 @@ def measured_before(wildcards):
     """Outcomes of other measures that this one starts from."""
     for other in MEASURE.facts(wildcards.measure).READS:
         yield LAYOUT.outcomes(wildcards.method, wildcards.seed, other)
+
+
+def imagenet21k_outside(wildcards):
+    """What changes with the user's ImageNet-21K."""
+    from splits.images.listing import (
+        open_source,
+    )  # pandas and Pillow, which other plans do without
+
+    try:
+        return open_source(imagenet21k(wildcards)).fingerprint()
+    except UserError as error:
+        if workflow.dryrun:
+            return None
+        raise WorkflowError(str(error))
 
 
 def imagenet21k(wildcards):

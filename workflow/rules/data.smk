@@ -1,7 +1,7 @@
 rule build_splits:
     """Draw or read the images of every split; the manifest is written when all of them are whole."""
     input:
-        outside=OUTSIDE_FILES,
+        there=data_there,
         code=modules.closure("splits/build.py", SOURCE.path(STUDY.source)),
     output:
         LAYOUT.data / "manifest.json",
@@ -11,7 +11,7 @@ rule build_splits:
         "../../environment.yml"
     threads: 2
     params:
-        settings=settings(STUDY.source_options | OUTSIDE_SETTINGS),
+        settings=lambda w: settings(STUDY.source_options | data_outside()),
         study=STUDY_ARGUMENT,
     shell:
         "python -m splits.build {params.study} --threads {threads} 2>&1 | tee {log:q}"

@@ -14,6 +14,7 @@ rule build_imagenet4k:
     threads: cores() if IMAGENET4K_CHECK else 1
     params:
         images=imagenet21k,
+        outside=lambda w: settings(imagenet21k_outside(w)),
         rule=config.get("imagenet4k_rule", "published"),
         check=f"--check-images {IMAGENET4K_CHECK}" if IMAGENET4K_CHECK else "",
     shell:
