@@ -210,13 +210,14 @@ def embed_saved(study: Study, source: str, seed: int, device: str, threads: int 
     from baselines.embed import embed
 
     torch.set_num_threads(threads)
-    method = with_source(study, source).methods[SAVED + source]
+    with_saved = with_source(study, source)
+    method = with_saved.methods[SAVED + source]
     frozen = Saved(study.layout.saved).network(study.methods[source].networks[-1].name, seed)
     place = study.layout.network(method.networks[-1].name, seed)
     shutil.copytree(frozen, place, dirs_exist_ok=True)
     meta = files.read_json(place / "meta.json")
     files.write_json(place / "meta.json", meta | {"copied_from": str(frozen)})
-    embed(study, method, seed, device)
+    embed(with_saved, method, seed, device)
 
 
 def main(argv: list[str] | None = None) -> None:
