@@ -21,6 +21,13 @@ include: "workflow/rules/analysis.smk"
 include: "workflow/rules/compare.smk"
 
 
+onstart:
+    # Its limit of jobs a second is for clusters. With it Snakemake 9 looks at all ready jobs once a second more often
+    # after every job that is done, and in a run of hundreds takes a quarter of a core for that.
+    if workflow.local_exec:
+        workflow.scheduler.job_rate_limiter = None
+
+
 rule all:
     default_target: True
     input:
