@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from suite.errors import UserError
+from suite.layout import command
 
 
 @contextmanager
@@ -66,8 +67,7 @@ def read_last(path: str | os.PathLike, what: str) -> dict:
     path = Path(path)
     if not path.exists():
         raise UserError(
-            f"no {what} in {path.parent}: {path.name} is missing (it is written last); run "
-            f"`snakemake --cores all {path}`"
+            f"no {what} in {path.parent}: {path.name} is missing (it is written last); run `{command(path)}`"
         )
     return read_json(path)
 

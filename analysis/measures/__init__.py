@@ -15,7 +15,7 @@ import numpy as np
 
 from baselines.representation import Representation
 from suite.errors import UserError
-from suite.layout import Layout
+from suite.layout import Layout, command
 
 
 def empty(representation: Representation, *shape: int, dtype, draws: int | None = None) -> np.ndarray:
@@ -31,5 +31,5 @@ def read_outcomes(layout: Layout, method: str, seed: int, measure: str) -> np.li
     """Raw outcomes of one method and measure by name; raises UserError when they were not measured."""
     path = layout.outcomes(method, seed, measure)
     if not path.exists():
-        raise UserError(f"no outcomes in {path}; run `snakemake --cores all {path}`")
+        raise UserError(f"no outcomes in {path}; run `{command(path)}`")
     return np.load(path)

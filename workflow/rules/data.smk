@@ -1,7 +1,7 @@
 rule build_splits:
     """Draw or read the images of every split; the manifest is written when all of them are whole."""
     input:
-        outside=OUTSIDE_FILES,
+        outside=lambda w: OUTSIDE_FILES,
         code=modules.closure("splits/build.py", SOURCE.path(STUDY.source)),
     output:
         LAYOUT.data / "manifest.json",
@@ -11,7 +11,7 @@ rule build_splits:
         "../../environment.yml"
     threads: 2
     params:
-        settings=settings(STUDY.source_options | OUTSIDE_SETTINGS),
-        study=STUDY_ARGUMENT,
+        settings=lambda w: settings(STUDY.source_options | OUTSIDE_SETTINGS),
+        study=lambda w: STUDY_ARGUMENT,
     shell:
         "python -m splits.build {params.study} --threads {threads} 2>&1 | tee {log:q}"
