@@ -1,12 +1,15 @@
 """Study files: what they must hold, what follows from them, and what a wrong one is told."""
 
+import argparse
 import json
 import re
 
 import pytest
 import yaml
 
+from suite import cli
 from suite.errors import UserError
+from suite.layout import command
 from suite.modules import ROOT
 from suite.requests import check_config, files_asked, no_target
 from suite.study import STUDIES, Study, load_study, study_name
@@ -357,3 +360,26 @@ def test_wrong_words_behind_config_are_told(config, message):
 def test_a_file_that_nothing_makes_is_told_what_there_is(target, message):
     assert list(files_asked(["-n", f"./{target}", "--report", "results/r.html"])) == [target]
     assert re.search(message, str(no_target(target, Study(tiny()))))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--threads", "0"], "0 is not a whole number from 1 to 1024"),
+        (["--seed", "-1"], "not a whole number|expected one argument"),
+        (["--seed", "9" * 30], "not a whole number from 0 to 4294967295"),
+        (["--device", "gpu"], "gpu is no device: cpu, cuda, cuda:1"),
+    ],
+)
+def test_arguments_out_of_range_are_refused_before_anything_is_read(given, message, capsys):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--threads", type=cli.THREADS)
+    cli.add_run(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(given)
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_the_command_that_makes_a_file_names_its_study():
+    assert command("results/data/glyphs/manifest.json").endswith("manifest.json --config study=glyphs")
+    assert "<the file of the study mine>" in command("results/data/mine/manifest.json")
