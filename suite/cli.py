@@ -9,6 +9,7 @@ from pathlib import Path
 from suite import modules
 from suite.contracts import LARGEST
 from suite.errors import UserError
+from suite.modules import ROOT
 from suite.study import RECIPES, Study, load_study
 
 
@@ -88,8 +89,11 @@ def has_gpu() -> bool:
 def run(main: Callable[[], None]) -> None:
     """Run a command; print a UserError as one line and exit with 1; anything else shows its traceback.
 
-    A user's own file that ends the program is such an error, too.
+    A user's own file that ends the program is such an error, too. Elsewhere than in the suite's folder a
+    note says so: results/ is below the folder that a command is run in.
     """
+    if Path.cwd() != ROOT:
+        print(f"note: results/ is below {Path.cwd()}, not below {ROOT} where the suite is", file=sys.stderr)
     try:
         main()
     except UserError as error:

@@ -118,7 +118,7 @@ SOURCE = Contract(
         "ALLOWED": ALLOWED,
         "PROVIDES": NAMES,  # what its data have beyond images and labels
         "WRITES": NAMES,  # its splits, and `superclasses` where its classes have any; nothing: not said
-        # More of them, by name: one of these options is set or, with a dot or slash, lies below root.
+        # More, by name: one of these options is set or, with a dot or slash, lies below the option root.
         "MAY_WRITE": Constant(dict, {}),
         "OUTSIDE": Constant(bool, False),  # defines outside(options): what else decides its data
         "TUNES": Constant(bool, False),  # defines tune(options, count, threads): images to choose settings on

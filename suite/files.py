@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from suite.errors import UserError
+from suite.layout import command
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, none left of a quota, none for so large a file
 UNWRITTEN = r"unexpected pos \d+|\d+ requested and \d+ written"
@@ -193,8 +194,7 @@ def read_last(path: str | os.PathLike, what: str) -> dict:
     path = Path(path)
     if not path.exists():
         raise UserError(
-            f"no {what} in {path.parent}: {path.name} is missing (it is written last); run "
-            f"`snakemake --cores all {path}`"
+            f"no {what} in {path.parent}: {path.name} is missing (it is written last); run `{command(path)}`"
         )
     return read_json(path)
 

@@ -4,6 +4,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from suite.errors import UserError
+from suite.modules import ROOT
+
+
+def command(path: str | Path) -> str:
+    """The command that makes a file of a study, whose name stands in its path: results/<kind>/<study>/…
+
+    >>> command("results/data/omniglot/manifest.json")
+    'snakemake --cores all results/data/omniglot/manifest.json --config study=omniglot'
+    """
+    parts = Path(path).parts
+    study = parts[parts.index("results") + 2] if "results" in parts[:-2] else "…"
+    if not (ROOT / "config" / "studies" / f"{study}.yaml").exists():
+        study = f"<the file of the study {study}>"
+    return f"snakemake --cores all {path} --config study={study}"
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from suite.contracts import CONTRACTS, EVALUATION, FIGURE, METHOD, SOURCE
+from suite.contracts import CONTRACTS, EVALUATION, FIGURE, METHOD, SOURCE, option_schema
 from suite.errors import UserError
 from suite.modules import ROOT
+from suite.values import fault
 
 FLOORS = ("suite", "splits", "baselines", "analysis")  # each may import from itself and those before it
 REGISTERED = [(contract, name) for contract in CONTRACTS for name in contract.names()]
@@ -68,6 +69,16 @@ def test_what_a_file_reads_and_is_drawn_from_exists():
             assert facts.get(constant) in (None, *METHOD.names()), (name, constant)
 
 
+def test_every_option_has_a_type_and_its_default_is_allowed():
+    for contract, name in REGISTERED:
+        facts = vars(contract.facts(name))
+        for key, default in facts.get("OPTIONS", {}).items():
+            schema = option_schema(default, facts["ALLOWED"].get(key, {}))
+            assert schema.keys() & {"type", "enum"}, (name, key)
+            if default not in (None, "required"):
+                assert fault(list(default) if isinstance(default, tuple) else default, schema) is None
+
+
 MINE = 'KIND = "fitted"\nLABEL = "Mine"\ndef fit(source, sizes, options, rng): ...\n'
 
 
@@ -112,6 +123,8 @@ def test_constants_are_read_in_every_plain_spelling_and_defaults_filled_in(text,
         ('NEEDS = "captions"\n', "line 4: NEEDS is 'captions', allowed: tuple"),
         ("NEEDS = (1,)\n", "line 4: NEEDS is (1,), allowed: names"),
         ("READY = 1\n", "line 4: READY is 1, allowed: bool"),
+        ('OPTIONS = {"a": 1}\nALLOWED = {"b": {}}\n', "line 5: ALLOWED names b, which OPTIONS does not"),
+        ('OPTIONS = {"a": 1}\nALLOWED = {"a": {"type": "whole"}}\n', "line 5: ALLOWED is not JSON Schema"),
         ("LABEL = 3\n", "line 4: LABEL is 3, allowed: str"),
         ('KIND = "fited"\n', "line 4: KIND is 'fited', allowed: 'trained', 'fitted', 'control', 'folder'"),
         ('KIND = "trained"\n', "every method defines build"),

@@ -16,8 +16,9 @@ import pandas as pd
 import pytest
 import yaml
 from checkout import copied, output_of
-from snakemake.cli import get_argument_parser
+from snakemake.cli import get_argument_parser, parse_config
 
+from analysis.compare.own_methods import with_method
 from suite.contracts import CONTRACTS, REQUIRED
 from suite.modules import ROOT
 from suite.study import STUDIES, load_study
@@ -82,6 +83,29 @@ def test_what_an_example_takes_is_counted():
             lines = []
     written = re.findall(r"^\| an? .+ \| (\d+) \| (\d+) \| (\d+) \|$", EXTEND, re.M)
     assert [tuple(map(int, row)) for row in written] == counted and not lines
+
+
+ENTRIES = re.findall(r'--config method="({.*})"', (ROOT / "docs" / "compare.md").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        *ENTRIES,
+        "{baseline: nested_dropout, rho: 0.9, window: 0, nesting: [8], training: {epochs: 3}, label: '007'}",
+    ],
+)
+def test_an_entry_on_the_command_line_has_its_numbers(entry):
+    study, given = load_study("glyphs"), parse_config([f"method={entry}"])["method"]
+    written = yaml.safe_load(entry)
+    method = with_method(study, "mine", given, [0]).method("mine")
+    # As the job gets it.
+    assert with_method(study, "mine", json.loads(json.dumps(given)), [0]).method("mine") == method
+    options = {key: value for key, value in written.items() if key in method.options}
+    assert ENTRIES and options and options.items() <= method.options.items()
+    assert method.nesting == tuple(written.get("nesting", study.nesting))
+    assert method.training == study.training | written.get("training", {})
+    assert method.label == written.get("label", "mine")
 
 
 def with_words(config, words):

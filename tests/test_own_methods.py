@@ -292,6 +292,11 @@ def test_what_is_no_method_or_has_no_name_of_its_own(here, tmp_path):
         ({"baseline": "pca", "source": "svd"}, "new", "unknown source 'svd'"),
         ({"baseline": "mrl"}, "mrl", "mrl is a method of synthetic already"),
         ({"baseline": "mrl"}, "My Method", "cannot name a method"),
+        ({"baseline": "mrl"}, "a" * 300, "cannot name a method"),
+        ({"baseline": "mrl"}, "fixed_feature_8", "fixed_feature_8 is a network of synthetic already"),
+        ({"baseline": "mrl", "label": "FF"}, "new", "fixed_feature and new both have the label 'FF'"),
+        ({"baseline": "mrl", "loss_weights": ["2", "1"]}, "new", "loss_weights has 2 values for 4 sizes"),
+        ({"baseline": "nested_dropout", "rho": "1.5"}, "new", "rho: 1.5 is greater than or equal to"),
         ({"baseline": "mrl"}, "saved_mrl", "cannot name a method"),
     ]:
         with pytest.raises(UserError, match=message):

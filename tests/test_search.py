@@ -11,7 +11,9 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
 from analysis import search
+from analysis.measures.indexes import measure_view
 from analysis.search import candidates, prefix, prefix_search, resume
+from analysis.search.faiss_indexes import TooFewItems, build, flat
 from suite.errors import UserError
 
 DIMS = (1, 3, 8, 12, 24, 32, 48)
@@ -390,3 +392,13 @@ def test_cuda_finds_the_same(rng, metric, k):
     queries, database = clustered(rng, 100), clustered(rng, 3000)
     found = prefix_search(queries, database, DIMS, k, metric=metric, device="cuda", database_block=512)
     assert_exact(found, queries, database, metric)
+
+
+def test_an_index_that_needs_more_items_than_there_are_is_left_out(rng):
+    items = rng.normal(size=(50, 8)).astype(np.float32)
+    indexes = {"ivf": {"factory": "IVF64,Flat"}, "exact": {"factory": "Flat"}}
+    options = {"k": 3, "shortlist": 3, "seconds": 0, "indexes": indexes}
+    found = list(measure_view(flat([items]), items[:4], [4, 8], options, full_size=True))
+    assert {(row["index"], row["dim"]) for row in found} == {(1, 4), (1, 8)}
+    with pytest.raises(TooFewItems, match="IVF64,Flat at size 8 of 50 items"):
+        build(items, "IVF64,Flat", 8)

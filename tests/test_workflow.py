@@ -88,12 +88,12 @@ STUDY_NAMES = sorted(path.stem for path in STUDIES.glob("*.yaml"))
 @pytest.fixture(scope="session")
 def bare(copy):
     """What dry runs in a checkout without results say, by study, and what other requests are told there."""
-    shutil.copy(copy / TINY, copy / "my study.yaml")
+    shutil.copy(copy / TINY, copy / "my {own} study.yaml")
     requests = {name: ["-n", FIGURES, "--config", f"study={name}"] for name in [*STUDY_NAMES, "glyps"]}
     requests["wrong key"] = ["-n", FIGURES, "--config", "sudy=glyphs"]
     requests["wrong seeds"] = ["-n", FIGURES, "--config", "seeds=[0,one]"]
     requests["a space"] = ["-n", "-p", "results/data/tiny/manifest.json", "--forceall"]
-    requests["a space"] += ["--config", "study=my study.yaml"]
+    requests["a space"] += ["--config", "study=my {own} study.yaml"]
     requests["no weights"] = [FIGURES, "--config", "study=imagenet_released"]
     tuned = "tuned: {mrl: {learning_rate: 0.2}}\n"
     (copy / "tuned.yaml").write_text((copy / TINY).read_text() + tuned)
@@ -117,7 +117,7 @@ def test_every_study_plans_without_its_data(name, bare):
     [
         ("glyps", "did you mean 'glyphs'"),
         ("wrong key", "unknown key 'sudy'"),
-        ("wrong seeds", "seeds must be whole numbers, as in seeds=[0,1,2], not ['0', 'one']"),
+        ("wrong seeds", "seeds must be whole numbers, as in 'seeds=[0,1,2]', not ['0', 'one']"),
         ("no weights", "takes its weights from data/released/r50_mrl"),
     ],
 )
@@ -132,9 +132,9 @@ def test_both_recipes_are_run_when_they_are_asked_for(bare):
     assert re.search(r"baselines.train --study tuned.yaml --network mrl_tuned", bare["recipes"])
 
 
-def test_lint_is_clean_and_a_study_whose_path_has_a_space_is_one_argument(bare):
+def test_lint_is_clean_and_a_study_whose_path_has_a_space_and_braces_is_one_argument(bare):
     assert "Congratulations" in bare["lint"]
-    assert "splits.build --study 'my study.yaml'" in bare["a space"]
+    assert "splits.build --study 'my {own} study.yaml'" in bare["a space"]
 
 
 def test_the_whole_study_makes_its_tables_and_figures(finished):

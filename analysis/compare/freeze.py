@@ -19,6 +19,7 @@ from splits.store import Dataset
 from suite import cli, files
 from suite.contracts import EVALUATION, defined
 from suite.errors import UserError
+from suite.layout import command
 from suite.provenance import provenance
 from suite.study import Study
 
@@ -147,7 +148,7 @@ def describe(run: Run) -> SavedRun:
 
 def check_seeds(study: Study) -> None:
     """Raise UserError unless every table is of the study's seeds and no saved seed would be lost."""
-    how = f"`snakemake --cores all save_baselines --config study={study.name} seeds=[…]`"
+    how = f"`snakemake --cores all save_baselines --config study={study.name} 'seeds=[…]'`"
     saved = study.layout.saved
     manifest = saved / "manifest.json"
     restore = f"restore it from git (`git checkout -- {saved}`) or remove the folder"
@@ -215,7 +216,7 @@ def narrow(ids: np.ndarray) -> np.ndarray:
 def copy_file(origin: Path, target: Path) -> None:
     """Copy one file that the study must have made; raises UserError when it has not."""
     if not origin.exists():
-        raise UserError(f"{origin} is missing; run `snakemake --cores all {origin}`")
+        raise UserError(f"{origin} is missing; run `{command(origin)}`")
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(origin, target)
 

@@ -28,7 +28,8 @@ from suite.study import Method, Study
 AGAINST = ("mrl", "fixed_feature", "pca")  # the default baselines, where they were saved
 ONE = (
     "One training of one side or both: differences are of these networks (higher, lower, alike), not of the "
-    "methods. Another training may turn them round; give `seeds=[…]` to train the new method more than once."
+    "methods. Another training may turn them round; give `'seeds=[…]'` to train the new method more "
+    "than once."
 )
 SEVERAL = (
     "Several trainings: intervals and tests allow for other test items and for another training, with t "

@@ -103,7 +103,8 @@ class Saved:
             there = sorted(path.parent.name for path in self.folder.parent.glob("*/manifest.json"))
             raise UserError(
                 f"no saved baselines in {self.folder} (saved are: {', '.join(there) or 'none'}); "
-                "run the study and freeze it: `snakemake --cores all save_baselines --config study=…`"
+                "run the study and freeze it: `snakemake --cores all save_baselines --config "
+                f"study={self.folder.name}`, or the path of its file"
             )
         restore = f"restore it from git: `git checkout -- {self.folder}`"
         self.manifest = files.read_json(self.folder / "manifest.json", advice=restore)

@@ -18,7 +18,7 @@ import numpy as np
 from baselines.representation import Representation
 from suite import files
 from suite.errors import UserError
-from suite.layout import Layout
+from suite.layout import Layout, command
 
 MADE_FROM = "made_from"  # in a file of outcomes; no outcome
 
@@ -48,7 +48,7 @@ def read_outcomes(layout: Layout, method: str, seed: int, measure: str) -> files
     """
     path = layout.outcomes(method, seed, measure)
     if not path.exists():
-        raise UserError(f"no outcomes in {path}; run `snakemake --cores all {path}`")
+        raise UserError(f"no outcomes in {path}; run `{command(path)}`")
     found = files.Arrays(path, hidden=[MADE_FROM])
     if MADE_FROM in found:
         made_from = json.loads(str(found[MADE_FROM]))

@@ -42,7 +42,7 @@ rule tabulate:
         "../../environment.yml"
     params:
         settings=lambda w: settings([STUDY.tasks[w.task], STUDY.margin]),
-        study=STUDY_ARGUMENT,
+        study=lambda w: STUDY_ARGUMENT,
         seeds=SEEDS_ARGUMENT,
     shell:
         "python -m analysis.tabulate {params.study} --task {wildcards.task} {params.seeds}"
@@ -67,7 +67,7 @@ rule draw:
     conda:
         "../../environment.yml"
     params:
-        settings=settings(
+        settings=lambda w: settings(
             [
                 STUDY.title,
                 STUDY.nesting,
@@ -75,7 +75,7 @@ rule draw:
             ]
         ),
         caption=lambda w: FIGURE.summary(drawn_by(w)),
-        study=STUDY_ARGUMENT,
+        study=lambda w: STUDY_ARGUMENT,
         seeds=SEEDS_ARGUMENT,
     shell:
         "SOURCE_DATE_EPOCH=0 python -m analysis.draw {params.study} --figure {wildcards.figure}"

@@ -39,7 +39,8 @@ except UserError as error:
 
 LAYOUT = STUDY.layout
 # Put behind every command, so that what a job runs can be read, copied and run by hand. Spelt in one way, so that
-# another spelling of the same study is no reason to run anything again.
+# another spelling of the same study is no reason to run anything again. Rules take it from a function: in text of
+# a rule, braces of a path would be wildcards.
 STUDY_ARGUMENT = f"--study {shlex.quote(study_name(str(config['study'])))}"
 
 

@@ -17,7 +17,7 @@ rule add_method:
             else config["method"]
         ),
         settings=lambda w: settings(added(w.method).config),
-        study=STUDY_ARGUMENT,
+        study=lambda w: STUDY_ARGUMENT,
         seeds=lambda w: seeds_argument(added(w.method)),
     shell:
         "python -m analysis.compare.own_methods add {params.study} --name {wildcards.method}"
@@ -41,7 +41,7 @@ rule embed_saved:
     resources:
         gpu=GPU,
     params:
-        study=STUDY_ARGUMENT,
+        study=lambda w: STUDY_ARGUMENT,
     shell:
         "python -m analysis.compare.own_methods embed {params.study} --source {wildcards.source}"
         " --seed {wildcards.seed} --threads {threads} 2>&1 | tee {log:q}"
@@ -80,7 +80,7 @@ rule save_baselines:
     conda:
         "../../environment.yml"
     params:
-        study=STUDY_ARGUMENT,
+        study=lambda w: STUDY_ARGUMENT,
         seeds=SEEDS_ARGUMENT,
     shell:
         "python -m analysis.saved freeze {params.study} {params.seeds} 2>&1 | tee {log:q}"

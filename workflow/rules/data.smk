@@ -12,6 +12,6 @@ rule build_splits:
     threads: 2
     params:
         settings=lambda w: settings(STUDY.source_options | data_outside()),
-        study=STUDY_ARGUMENT,
+        study=lambda w: STUDY_ARGUMENT,
     shell:
         "python -m splits.build {params.study} --threads {threads} 2>&1 | tee {log:q}"
