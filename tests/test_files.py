@@ -261,7 +261,7 @@ def test_an_edited_label_and_outcomes_of_earlier_embeddings_are_refused(copied):
 
 @pytest.fixture
 def networks(copied):
-    """(folder of MRL's untrained network of seed 0, loads it as embedding does); MRL-E's and seed 1's beside."""
+    """(folder of an untrained network of MRL, loads it as embedding does); others lie beside it."""
     study, layout = copied
     dataset = Dataset(layout.data)
     for name, seed in (("mrl", 0), ("mrl", 1), ("mrl_e", 0)):
