@@ -150,7 +150,7 @@ def network_cost(learner, meta: dict) -> dict:
     """
     stages = [meta]
     while stages[-1]["starts_from"]:
-        stages.append(files.read_json(Path(stages[-1]["starts_from"]) / "meta.json"))
+        stages.append(files.read_last(Path(stages[-1]["starts_from"]) / "meta.json", "network"))
     return {
         **{key: meta[key] for key in ("network", "parameters", "macs", "macs_all_sizes")},
         "train_seconds": sum(stage["train_seconds"] for stage in stages),

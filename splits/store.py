@@ -160,9 +160,12 @@ class DatasetWriter:
         self.source = source
         self.options = options
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "manifest.json").unlink(missing_ok=True)
         self._written: dict[str, dict] = {}
         self._official: str | None = None
+
+    def _begin(self) -> None:
+        """Remove the manifest of data that are about to be replaced: not before something is written."""
+        (self.folder / "manifest.json").unlink(missing_ok=True)
 
     def keep_overlap(self, reason: str) -> None:
         """Let official test sets be what they are: images in two of them are counted, not refused."""
@@ -177,6 +180,7 @@ class DatasetWriter:
             raise ValueError("class labels must be 0, 1, 2, … in order")
         if not classes["seen"].is_monotonic_decreasing:
             raise ValueError("seen classes come first, so that a classifier's columns are their labels")
+        self._begin()
         with files.write_aside(self.folder / "classes.csv") as path:
             classes.to_csv(path, index=False)
         self._classes = classes
@@ -213,6 +217,7 @@ class DatasetWriter:
             raise TypeError(f"labels of {name} must be int64, not {labels.dtype}")
         if not (len(labels) == len(items) == shape[0]) or "id" not in items:
             raise ValueError(f"{name}: images, labels and items (with `id`) must have one row each")
+        self._begin()
         folder = self.folder / name
         folder.mkdir(parents=True, exist_ok=True)
         yield

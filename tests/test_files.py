@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import frozen
 import numpy as np
 import pandas as pd
 import pytest
+import small
 import synthetic
 import torch
 
@@ -19,6 +21,7 @@ from analysis.search.resume import FinishedBlocks
 from baselines.representation import Representation
 from baselines.training.checkpoint import Checkpoint
 from baselines.training.distributed import Group
+from baselines.training.networks import identity, load_network
 from splits.images import pictures
 from splits.store import Dataset
 from suite import files
@@ -254,6 +257,57 @@ def test_an_edited_label_and_outcomes_of_earlier_embeddings_are_refused(copied):
     files.write_json(meta, facts | {"data_checksum": "0" * 64})
     with pytest.raises(UserError, match="mrl-0 was made on other data"):
         Representation.of(layout, "mrl", 0, Dataset(layout.data).checksum)
+
+
+@pytest.fixture
+def networks(copied):
+    """(folder of an untrained network of MRL, loads it as embedding does); others lie beside it."""
+    study, layout = copied
+    dataset = Dataset(layout.data)
+    for name, seed in (("mrl", 0), ("mrl", 1), ("mrl_e", 0)):
+        frozen.write_network(study, layout, dataset, name, seed)
+        meta = layout.network(name, seed) / "meta.json"
+        files.write_json(meta, files.read_json(meta) | {"data_checksum": dataset.checksum})
+    folder = layout.network("mrl", 0)
+    return folder, lambda: load_network(folder, identity(study, "mrl", 0, dataset.checksum))
+
+
+def test_a_network_of_another_seed_method_study_or_data_is_refused(networks):
+    folder, load = networks
+    load()
+    whole = {path: path.read_bytes() for path in folder.iterdir()}
+    for other, message in (("mrl-1", "says seed 1, not 0"), ("mrl_e-0", "says network mrl_e, not mrl")):
+        for name in ("checkpoint.pt", "meta.json"):
+            (folder / name).write_bytes((folder.parent / other / name).read_bytes())
+            said = "checkpoint.pt is not the file that was written there" if name != "meta.json" else message
+            with pytest.raises(UserError, match=f"{said}.*remove (it|{folder}) and run again"):
+                load()
+        for path, content in whole.items():
+            path.write_bytes(content)
+    meta = files.read_json(folder / "meta.json")
+    longer = meta["settings"] | {"training": meta["settings"]["training"] | {"epochs": 90}}
+    for change, message in (
+        ({"data_checksum": "0"}, "its meta.json says data_checksum 0, not"),
+        ({"settings": longer}, "its meta.json says training other than the study's; remove it"),
+    ):
+        files.write_json(folder / "meta.json", meta | change)
+        with pytest.raises(UserError, match=message):
+            load()
+    files.write_json(
+        folder / "meta.json", meta | change | {"copied_from": "results/saved"}
+    )  # as it was trained
+    load()
+
+
+@pytest.mark.parametrize("damage", [cut, overwrite, empty])
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_damaged_checkpoint_is_named_with_or_without_a_mark(marked, damage, networks):
+    folder, load = networks
+    if not marked:
+        small.without_marks(folder)
+    damage(folder / "checkpoint.pt")
+    with pytest.raises(UserError, match=rf"{folder}/checkpoint.pt is .*remove {folder} and run again"):
+        load()
 
 
 def test_a_table_that_was_cut_or_is_of_another_study_is_not_drawn(copied):

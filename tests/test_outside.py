@@ -10,6 +10,7 @@ from PIL import Image
 from small import options
 
 from baselines.conditions import begun_from
+from splits.store import DatasetWriter, class_table
 from suite.contracts import SOURCE
 from suite.errors import UserError
 
@@ -152,3 +153,15 @@ def test_a_folder_of_weights_is_of_all_its_files(tmp_path):
     before = files.content(tmp_path)
     (tmp_path / "config.json").write_text("{}")
     assert files.content(tmp_path) != before and files.content(tmp_path / "nothing") is None
+
+
+def test_data_that_are_there_stay_until_others_are_written(tmp_path):
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text("{}")
+    given = options(SOURCE, "image_folder", root=str(tmp_path / "unmounted"))
+    writer = DatasetWriter(tmp_path, "image_folder", given)
+    with pytest.raises(UserError, match="no folder .*unmounted/train"):
+        SOURCE.load("image_folder").build(writer, given, threads=1)
+    assert manifest.exists()
+    writer.classes(class_table(["a"], "", 1))
+    assert not manifest.exists()

@@ -260,7 +260,7 @@ def test_a_measure_killed_before_its_outcomes_are_saved_searches_nothing_twice(t
         assert not list(folder.glob(".unfinished*"))
         found = read_outcomes(layout, "random_features", 0, name)
         expected = measure(load_study("study.yaml"), layout, "random_features", 0, name)
-        for key in found.files:
+        for key in found:
             np.testing.assert_array_equal(found[key], expected[key])
         searched.clear()
 

@@ -13,15 +13,7 @@ sys.path.insert(0, workflow.basedir)
 from baselines.conditions import training_code
 from suite import files, modules
 from suite.cli import has_gpu
-from suite.contracts import (
-    BACKBONE,
-    EVALUATION,
-    FIGURE,
-    MEASURE,
-    METHOD,
-    SOURCE,
-    backbone_module,
-)
+from suite.contracts import EVALUATION, FIGURE, MEASURE, METHOD, SOURCE
 from suite.errors import UserError
 from suite.machine import cores
 from suite.requests import check_config, files_asked, no_target, values
@@ -222,9 +214,8 @@ def measured_before(wildcards):
 
 def imagenet21k_outside(wildcards):
     """What changes with the user's ImageNet-21K."""
-    from splits.images.listing import (
-        open_source,
-    )  # pandas and Pillow, which other plans do without
+    # Here: it needs pandas and Pillow, which other plans do without.
+    from splits.images.listing import open_source
 
     try:
         return open_source(imagenet21k(wildcards)).fingerprint()
