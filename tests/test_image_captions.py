@@ -100,7 +100,7 @@ def test_a_study_of_own_pairs_runs_to_its_figures(tmp_path):
     towers = {"baseline": "image_text", "depth": 1, "heads": 2, "vocabulary": 64}
     methods = {
         "mrl": towers,
-        "fixed_feature": towers | {"nesting": [8]},
+        "fixed_feature": towers | {"nesting": [8], "label": "FF"},
         "random_features": {"probe_draws": 0},
         "control_random": None,
     }

@@ -9,6 +9,7 @@ import torch
 
 from suite import cli
 from suite import provenance as module
+from suite.errors import UserError
 from suite.machine import cores
 from suite.provenance import LIBRARIES, git_commit, provenance
 
@@ -48,9 +49,12 @@ def test_a_commit_is_marked_when_tracked_files_differ_from_it(tmp_path, monkeypa
 
 @pytest.mark.parametrize("there", [True, False])
 def test_auto_takes_a_gpu_where_there_is_one_and_what_was_asked_for_is_kept(there, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
-    assert cli.device("auto") == ("cuda" if there else "cpu")
-    assert [cli.device(asked) for asked in ("cpu", "cuda:1")] == ["cpu", "cuda:1"]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2 * there)
+    assert cli.device("auto") == ("cuda" if there else "cpu") and cli.device("cpu") == "cpu"
+    if there:
+        assert cli.device("cuda:1") == "cuda:1"
+        with pytest.raises(UserError, match="--device cuda:2: this machine has 2 GPUs"):
+            cli.device("cuda:2")
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores are not a process's here")
