@@ -105,7 +105,7 @@ def test_a_study_of_own_pairs_runs_to_its_figures(tmp_path):
         "control_random": None,
     }
     backbone = {"name": "small_resnet", "dim": 8, "widths": [4, 8]}
-    training = TRAINING | {"augment": {"flip": True}}
+    training = TRAINING | {"augment": {"flip": True}, "batch_size": 8}
     settings = {"backbone": backbone, "training": training, "interpolated": [6]}
     run = finished(tmp_path, image_captions, own, methods, example.tasks, **settings)
     with run as (study, layout, dataset):

@@ -124,7 +124,7 @@ def glyph_study(tmp_path_factory):
     towers = {"baseline": "image_text", "depth": 1, "heads": 2}
     methods = {
         "mrl": towers,
-        "fixed_feature": towers | {"nesting": [8]},
+        "fixed_feature": towers | {"nesting": [8], "label": "FF"},
         "random_features": {"probe_draws": 0},
         "first_features": None,
         "control_label": None,

@@ -368,8 +368,9 @@ def test_the_command_line(capsys, out, source):
     imagenet4k.main(["--images", str(source), "--out", str(out), *numbers])
     assert "3 classes (not the published list), rule published" in capsys.readouterr().out
     assert files.read_json(out / "manifest.json")["checked"] == "decode"
-    with pytest.raises(UserError, match="numbers of images"):
+    with pytest.raises(SystemExit):
         imagenet4k.main(["--images", str(source), "--query", "0"])
+    assert "--query: 0 is not a whole number from 1" in capsys.readouterr().err
 
 
 def test_the_current_folder_can_be_built_in(tmp_path, monkeypatch, source):

@@ -65,7 +65,7 @@ def test_weights_are_scaled_to_a_total(name):
         loss, _ = model.loss(images, labels, 0.1, RNG)
         assert abs(loss - plain_loss(model, images, labels, scaled)) < 1e-10
     for total in (0, -1, "6", float("nan")):
-        with pytest.raises(UserError, match="loss_total must be a number above 0"):
+        with pytest.raises(UserError, match=f"loss_total: {total!r} is "):
             learner(name, loss_total=total)
 
 

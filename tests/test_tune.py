@@ -94,7 +94,12 @@ def study(monkeypatch, tmp_path):
     """A study of random images in a folder of its own, whose source draws no images."""
     monkeypatch.chdir(tmp_path)
     return synthetic.build(
-        Path(), data={"source": "omniglot"}, methods=METHODS, training=TRAINING, figures=[]
+        Path(),
+        data={"source": "omniglot"},
+        methods=METHODS,
+        training=TRAINING,
+        tasks={"linear": None, "knn": None},
+        figures=[],
     )[0]
 
 

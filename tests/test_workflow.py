@@ -94,7 +94,7 @@ def bare(copy):
     requests["wrong seeds"] = ["-n", FIGURES, "--config", "seeds=[0,one]"]
     requests["a space"] = ["-n", "-p", "results/data/tiny/manifest.json", "--forceall"]
     requests["a space"] += ["--config", "study=my {own} study.yaml"]
-    requests["no weights"] = [FIGURES, "--config", "study=imagenet_released"]
+    requests["no data"] = [FIGURES, "--config", "study=imagenet_released"]
     tuned = "tuned: {mrl: {learning_rate: 0.2}}\n"
     (copy / "tuned.yaml").write_text((copy / TINY).read_text() + tuned)
     requests["recipes"] = ["-n", "-p", FIGURES, "--config", "study=tuned.yaml", "recipes=[paper,tuned]"]
@@ -118,7 +118,7 @@ def test_every_study_plans_without_its_data(name, bare):
         ("glyps", "did you mean 'glyphs'"),
         ("wrong key", "unknown key 'sudy'"),
         ("wrong seeds", "seeds must be whole numbers, as in 'seeds=[0,1,2]', not ['0', 'one']"),
-        ("no weights", "takes its weights from data/released/r50_mrl"),
+        ("no data", "Nothing was run or removed: is a disk not mounted?"),
     ],
 )
 def test_what_is_wrong_is_told_before_any_job(request_, message, bare, copy):

@@ -32,7 +32,7 @@ OPTIONS = {
 }
 ALLOWED = {
     "shortlist": {"minimum": 1},
-    "lengths": {"minItems": 1, "items": {"type": "integer", "minimum": 1}},
+    "lengths": {"minItems": 0, "items": {"type": "integer", "minimum": 1}},
     "lengths_dim": {"type": "integer", "minimum": 1},
     "keep": {"minimum": 1},
 }

@@ -41,6 +41,7 @@ OPTIONS = {
     "length": 64,  # tokens of a caption at most
 }
 ALLOWED = {
+    "bits": {"type": "integer", "minimum": 9, "maximum": 16},
     "root": {"type": "string"},
     "size": {"minimum": 1, "maximum": 8192},
     "channels": {"enum": [1, 3]},

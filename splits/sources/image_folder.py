@@ -46,6 +46,7 @@ FOLDERS = ("train", "val", "unseen")
 # Names that others give to val/. Cutting val from train beside one of them would test on other images.
 TESTS = ("valid", "validation", "test", "testing", "dev", "eval")
 ALLOWED = {
+    "bits": {"type": "integer", "minimum": 9, "maximum": 16},
     "root": {"type": "string"},
     "size": {"minimum": 1, "maximum": 8192},
     "channels": {"enum": [1, 3]},
