@@ -344,8 +344,6 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--threads", type=cli.THREADS, default=cores(), help="for --check-images")
     args = parser.parse_args(argv)
-    if args.database < 1 or args.query < 1:
-        raise UserError("--database and --query are numbers of images per class, at least 1")
     given = vars(args)
     per_class = {split: given.pop(split) for split in ("query", "database")}
     manifest = build(**given, per_class=per_class)

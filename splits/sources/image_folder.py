@@ -164,11 +164,6 @@ def outside(options: dict) -> dict:
     return {"listing": images, "superclasses": files.outside(table) if table else None}
 
 
-def is_image(path: Path) -> bool:
-    """Whether a file's name says that it is an image."""
-    return names_image(path.name) and path.is_file()
-
-
 def superclass_table(root: Path, options: dict) -> Path | None:
     """The file of superclasses; None where none is named and the usual one is not there.
 

@@ -174,7 +174,7 @@ def read_folder(root: Path) -> dict[str, str]:
     """
     if not root.is_dir():
         raise missing(root)
-    paths = [path for path in files_below(root) if path.suffix.lower() in SUFFIXES]
+    paths = list(filter(is_text, files_below(root)))
     refuse_dead(paths)
     documents, faults = {}, []
     for path in paths:

@@ -1,6 +1,7 @@
 """The study, and what follows from it; read once, before any job."""
 
 import json
+import os
 import re
 import shlex
 import sys
