@@ -1,6 +1,6 @@
 """What training and embedding need of a method: a network with a loss, features, and linear classifiers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from torch import Tensor, nn
@@ -8,6 +8,15 @@ from torch.nn import functional as F
 
 from baselines.nested import check_weights, cross_entropy, logits, nested_loss
 from baselines.representation import View
+
+
+def recordable(loss: Callable) -> Callable:
+    """Marks a loss that draws nothing and does the same operations at every step.
+
+    A GPU may then record a step and replay it (baselines/training/recorded.py).
+    """
+    loss.recordable = True
+    return loss
 
 
 class Learner(nn.Module):
@@ -40,6 +49,7 @@ class Learner(nn.Module):
         """What has to be computed when only size m is wanted; its multiply-accumulates are m's cost."""
         return self.features(images)
 
+    @recordable
     def loss(
         self, images: Tensor, labels: Tensor, label_smoothing: float, rng: np.random.Generator
     ) -> tuple[Tensor, dict[int, Tensor]]:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.learner import Learner
+from baselines.learner import Learner, recordable
 from baselines.nested import TiedHead, cross_entropy, logits
 from baselines.representation import View
 from baselines.slimming import Slimmable
@@ -61,6 +61,7 @@ class SlimmableLearner(Learner):
         """Logits [n, C] of every width, by its number of features: no truncated prefix is trained for."""
         return {z.shape[1]: logits(self.head, z, z.shape[1]) for z in self.by_width(images)}
 
+    @recordable
     def loss(self, images: Tensor, labels: Tensor, label_smoothing: float, rng: np.random.Generator):
         """(Σ over widths of the mean cross-entropy, logits [n, C] by size for the log)."""
         features = self.by_width(images)

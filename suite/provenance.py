@@ -21,9 +21,18 @@ def provenance(**conditions: object) -> dict:
         "python": platform.python_version(),
         "machine": f"{platform.machine()} {processor()}",
         "cores": cores(),
-        "libraries": {name: metadata.version(name) for name in LIBRARIES},
+        "libraries": {name: metadata.version(name) for name in LIBRARIES if installed(name)},
         **conditions,
     }
+
+
+def installed(library: str) -> bool:
+    """Whether a library is there: a machine that only trains needs no faiss."""
+    try:
+        metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def git_commit() -> str:

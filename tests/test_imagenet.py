@@ -296,7 +296,7 @@ def test_crops_lie_within_the_image_and_have_the_areas_and_ratios_asked_for():
 
 def test_a_crop_is_what_slicing_gives_where_pixels_coincide():
     images = torch.rand(3, 3, 12, 12)
-    boxes = np.array([[0, 0.25, 0.5], [0, 0.5, 0.25], [1, 0.5, 0.5], [1, 0.5, 0.5]])
+    boxes = torch.tensor([[0, 0.25, 0.5], [0, 0.5, 0.25], [1, 0.5, 0.5], [1, 0.5, 0.5]])
     same = random_crop(images[1:], boxes[:, 1:], 6, None)
     torch.testing.assert_close(same[0], images[1, :, 3:9, 6:12])
     torch.testing.assert_close(same[1], images[2, :, 6:12, 3:9])

@@ -2,6 +2,7 @@
 
 batches         images as normalised, augmented float batches in an order that the seed decides
 loading         stored images on the device early enough
+recorded        steps recorded once on a GPU, and replayed
 meter           loss and accuracy per size: the log
 checkpoint      the state of an unfinished run
 distributed     several processes that compute what one would
@@ -10,8 +11,10 @@ networks        trained networks on disk, and what they cost
 """
 
 import time
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -24,6 +27,7 @@ from baselines.training.batches import Normalise, training_batches
 from baselines.training.checkpoint import Checkpoint
 from baselines.training.distributed import Group, objective, synchronised_batch_norm
 from baselines.training.meter import Meter
+from baselines.training.recorded import recordable, replayed
 from suite.errors import UserError
 
 # Values of a study's `training` section that it may leave out.
@@ -41,6 +45,7 @@ DEFAULTS = {
     "evaluation_crop": None,  # side of the centre square that is embedded; None: the whole image
     "images_per_class": None,  # train on the first so many of every class; None: on all
     "compile": False,  # compile the network where there is a GPU
+    "recorded": True,  # on one GPU, record a step once and replay it, where every step does the same
     "sync_batch_norm": True,  # over all processes, so that their number does not change the result
 }
 ADAM_BETAS = (0.9, 0.98)  # as transformers are commonly trained
@@ -87,33 +92,44 @@ def train(
     precision = resolve_precision(settings["precision"], device)
     learner.to(device, memory_format=torch.channels_last)
     optimiser = make_optimiser(learner, settings)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: one_cycle(step, steps, settings["warmup"])
-    )
-    meter = Meter(learner.sizes, group)
-    parts = {"learner": learner, "optimiser": optimiser, "schedule": schedule, "meter": meter}
+    meter = Meter(learner.sizes, group, device)
+    parts = {"learner": learner, "optimiser": optimiser, "meter": meter}
     start, seconds = checkpoint.resume(parts, group)
     learner.train()
     if settings["compile"] and torch.device(device).type == "cuda":
         learner.backbone.compile()
     loss_of = objective(learner, group, settings["sync_batch_norm"])
     shared_norms = synchronised_batch_norm(learner, group) if settings["sync_batch_norm"] else nullcontext()
-    batches = training_batches(images, labels, normalise, settings, seed, range(start, steps), device, share)
+    rate = partial(one_cycle, steps=steps, warmup=settings["warmup"])
+    given = images, labels, normalise, settings, seed, range(start, steps)
+
+    def learn(x: Tensor, y: Tensor, rng: np.random.Generator | None = None) -> None:
+        with autocast(device, precision):
+            loss, outcomes = loss_of(x, y, settings["label_smoothing"], rng)
+        descend(optimiser, loss)
+        meter.add(loss, outcomes, y)
+
+    def one_by_one() -> Iterator[int]:
+        for step, x, y in training_batches(*given, device, share):
+            for part in optimiser.param_groups:
+                part["lr"] = part["peak"] * rate(step)
+            learn(x, y, np.random.default_rng([seed, step, 2]))
+            learner.after_step(step + 1, steps)
+            yield step
+
+    if recordable(learner, images, settings, device, group.size):
+        done = replayed(learn, [*learner.state_dict().values(), meter.sums], optimiser, *given, rate, device)
+    else:
+        done = one_by_one()
     clock = time.perf_counter() - seconds
     look = {"unit": "step", "mininterval": 2, "dynamic_ncols": True, "disable": not (progress and group.main)}
     with shared_norms, tqdm(total=steps, initial=start, **look) as bar:
-        for step, x, y in batches:
-            with autocast(device, precision):
-                rng = np.random.default_rng([seed, step, 2])
-                loss, outcomes = loss_of(x, y, settings["label_smoothing"], rng)
-            descend(optimiser, loss)
-            learner.after_step(step + 1, steps)
-            meter.add(loss, outcomes, y)
-            schedule.step()
+        for step in done:
             bar.update()
             epoch, rest = divmod(step + 1, per_epoch)
             if rest == 0:
-                meter.close_epoch(epoch, schedule.get_last_lr()[0], time.perf_counter() - clock)
+                lr = optimiser.param_groups[0]["peak"] * rate(step + 1)
+                meter.close_epoch(epoch, lr, time.perf_counter() - clock)
                 bar.set_postfix_str(meter.summary())
             if checkpoint.due(step):
                 checkpoint.save(step + 1, time.perf_counter() - clock)
@@ -173,6 +189,8 @@ def check_labels(labels: np.ndarray, images: int) -> None:
 def make_optimiser(learner: Learner, settings: dict) -> torch.optim.Optimizer:
     """SGD with momentum, or AdamW; weight decay on matrices and filters only, as in the paper's recipe.
 
+    Each group's `peak` is the rate that its `lr` reaches when the cycle is highest.
+
     Raises UserError for a head_rate other than 1 where there are no classifiers that it could be of.
     """
     rate, momentum, faster = settings["learning_rate"], settings["momentum"], settings["head_rate"]
@@ -189,10 +207,12 @@ def make_optimiser(learner: Learner, settings: dict) -> torch.optim.Optimizer:
         groups = by_decay([p for p in trainable if id(p) not in heads], settings["weight_decay"])
         own = by_decay([p for p in trainable if id(p) in heads], settings["weight_decay"])
         groups += [group | {"lr": rate * faster} for group in own]
+    groups = [{"lr": rate} | group for group in groups]
+    groups = [group | {"peak": group["lr"]} for group in groups]
     if settings["optimizer"] == "adamw":
-        return torch.optim.AdamW(groups, lr=rate, betas=ADAM_BETAS, fused=True)
+        return torch.optim.AdamW(groups, betas=ADAM_BETAS, fused=True)
     nesterov = settings["nesterov"] and momentum > 0
-    return torch.optim.SGD(groups, lr=rate, momentum=momentum, nesterov=nesterov, fused=True)
+    return torch.optim.SGD(groups, momentum=momentum, nesterov=nesterov, fused=True)
 
 
 def by_decay(parameters: list[nn.Parameter], weight_decay: float) -> list[dict]:

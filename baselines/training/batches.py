@@ -6,6 +6,7 @@ with the same shifts, and a resumed run continues exactly where it was.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -52,10 +53,15 @@ class Normalise:
         if images.dtype != torch.uint8:
             return images.to(device, torch.int64, non_blocking=True)
         batch = centre(images, self.crop).to(device, non_blocking=True)
-        mean = torch.tensor(self.mean, device=device) * 255
-        std = torch.tensor(self.std, device=device) * 255
+        mean, std = (on_device(values, str(device)) for values in (self.mean, self.std))
         # The permuted view of [n, H, W, C] is channels_last already: no copy.
         return ((batch.float() - mean) / std).permute(0, 3, 1, 2)
+
+
+@lru_cache(maxsize=32)
+def on_device(values: tuple[float, ...], device: str) -> Tensor:
+    """Values of pixels, given for a range of 0 to 1, as float32 [C] for one of 0 to 255."""
+    return torch.tensor(values, device=device) * 255
 
 
 def centre(images: Tensor, side: int | None) -> Tensor:
@@ -125,30 +131,45 @@ def augment(
     total, share: where these are only a part of the step's batch, its size and which part they are, so that
     an image is changed in the same way however many processes divide the batch.
     """
+    changes = draw_changes(settings, seed, step, len(images) if total is None else total, share)
+    on_images = {name: torch.from_numpy(values).to(images.device) for name, values in changes.items()}
+    return changed(images, settings, on_images, epoch)
+
+
+def draw_changes(
+    settings: dict, seed: int, step: int, total: int, share: slice = slice(None)
+) -> dict[str, np.ndarray]:
+    """How a step's n images are changed: offsets int64 [2, n], mirrored bool [n], boxes float32 [4, n]."""
     shift, crop, flip = settings.get("shift", 0), settings.get("crop"), settings.get("flip", False)
-    if not (shift or crop or flip):
-        return images
-    rng = np.random.default_rng([seed, step, 1])
-    total = len(images) if total is None else total
+    rng, changes = np.random.default_rng([seed, step, 1]), {}
     if shift:
-        images = random_shift(images, shift, rng.integers(0, 2 * shift + 1, (2, total))[:, share])
-    mirrored = None
+        changes["offsets"] = rng.integers(0, 2 * shift + 1, (2, total))[:, share]
     if flip:
-        mirrored = torch.from_numpy((rng.random(total) < 0.5)[share]).to(images.device)
+        changes["mirrored"] = (rng.random(total) < 0.5)[share]
     if crop:
-        boxes = draw_crops(crop, total, rng)[:, share]
-        return random_crop(images, boxes, crop_side(crop, epoch), mirrored)
-    if flip:
+        changes["boxes"] = draw_crops(crop, total, rng)[:, share].astype(np.float32)
+    return changes
+
+
+def changed(images: Tensor, settings: dict, changes: dict[str, Tensor], epoch: int = 0) -> Tensor:
+    """[n, C, H, W] changed as `draw_changes` says; on the device of both."""
+    mirrored = changes.get("mirrored")
+    if "offsets" in changes:
+        images = random_shift(images, settings["shift"], changes["offsets"])
+    if "boxes" in changes:
+        return random_crop(images, changes["boxes"], crop_side(settings["crop"], epoch), mirrored)
+    if mirrored is not None:
         images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
     return images
 
 
-def random_shift(images: Tensor, shift: int, offsets: np.ndarray) -> Tensor:
-    """[n, C, H, W] moved by up to `shift` pixels; offsets: int [2, n], 0 … 2·shift down and right."""
+def random_shift(images: Tensor, shift: int, offsets: Tensor) -> Tensor:
+    """[n, C, H, W] moved by up to `shift` pixels; offsets: int64 [2, n], 0 … 2·shift down and right."""
     device = images.device
     padded = F.pad(images, [shift] * 4, mode="replicate")
-    starts = torch.from_numpy(offsets).to(device)[:, :, None]
-    rows, cols = (start + torch.arange(side, device=device) for start, side in zip(starts, images.shape[2:]))
+    rows, cols = (
+        start[:, None] + torch.arange(side, device=device) for start, side in zip(offsets, images.shape[2:])
+    )
     which = torch.arange(len(images), device=device)[:, None, None]
     return padded.permute(0, 2, 3, 1)[which, rows[:, :, None], cols[:, None, :]].permute(0, 3, 1, 2)
 
@@ -185,13 +206,13 @@ def crop_side(crop: dict, epoch: int) -> int:
     return min(max(side, first), last)
 
 
-def random_crop(images: Tensor, boxes: np.ndarray, side: int, mirrored: Tensor | None) -> Tensor:
+def random_crop(images: Tensor, boxes: Tensor, side: int, mirrored: Tensor | None) -> Tensor:
     """Each image's own box, interpolated to `side`: [n, C, H, W] → [n, C, side, side].
 
     boxes: [4, n] from `draw_crops`; mirrored: bool [n]. Interpolation is bilinear: images are stored little
     larger than they are trained at, so that there is hardly anything to average over.
     """
-    top, left, height, width = torch.from_numpy(boxes).to(images.device, images.dtype)[:, :, None]
+    top, left, height, width = boxes.to(images.dtype)[:, :, None]
     steps = (torch.arange(side, device=images.device, dtype=images.dtype) + 0.5) / side
     across = steps if mirrored is None else torch.where(mirrored[:, None], 1 - steps, steps)
     y = 2 * (top + height * steps) - 1  # grid_sample's coordinates run from −1 to 1

@@ -17,54 +17,45 @@ class Diverged(UserError):
 class Meter:
     """The rows of a training's log: means over an epoch, counted without leaving the device.
 
-    Counts are this process's own until an epoch ends or the state is saved.
+    sums: float64 on the device, of losses, steps, items, and of each size's hits: this process's own until an
+    epoch ends or the state is saved. They are added to in place, so that a replayed step counts too.
     """
 
-    def __init__(self, sizes: Iterable[int], group: Group):
+    def __init__(self, sizes: Iterable[int], group: Group, device: str = "cpu"):
         self.sizes = tuple(sizes)
         self.group = group
         self.rows: list[dict] = []
-        self._clear()
-
-    def _clear(self) -> None:
-        self.loss, self.batches, self.seen = 0.0, 0, 0
-        self.hits = dict.fromkeys(self.sizes, 0)
+        self.sums = torch.zeros(3 + len(self.sizes), dtype=torch.float64, device=device)
 
     def add(self, loss: Tensor, outcomes: dict[int, Tensor], labels: Tensor) -> None:
         """outcomes: by size, logits [n, C] for labels [n], or hits bool [k] of what was predicted instead."""
-        self.loss = self.loss + loss.detach().double()
-        self.batches += 1
-        for m, values in outcomes.items():
-            hits = values if values.dtype == torch.bool else values.detach().argmax(1) == labels
-            self.hits[m] = self.hits[m] + hits.sum()
-        self.seen += len(hits)
-
-    def totals(self) -> dict:
-        """Counts over all processes: loss (mean), batches, seen, hits by size."""
-        own = [torch.as_tensor(v).double() for v in (self.loss / self.group.size, *self.hits.values())]
-        device = max((value.device for value in own), key=lambda device: device.type == "cuda")
-        loss, *hits = self.group.total(torch.stack([value.to(device) for value in own])).tolist()
-        return {
-            "loss": loss,
-            "batches": self.batches,
-            "seen": self.seen * self.group.size,
-            "hits": {m: int(count) for m, count in zip(self.sizes, hits)},
+        hits = {
+            m: values if values.dtype == torch.bool else values.detach().argmax(1) == labels
+            for m, values in outcomes.items()
         }
+        self.sums[0] += loss.detach()
+        self.sums[1] += 1
+        self.sums[2] += len(hits[self.sizes[0]])
+        self.sums[3:] += torch.stack([hits[m].sum() for m in self.sizes])
+
+    def totals(self) -> Tensor:
+        """The sums over all processes."""
+        return self.group.total(self.sums.clone())
 
     def close_epoch(self, epoch: int, lr: float, seconds: float) -> None:
         """Add a row per size and begin to count anew. Raises Diverged when the loss is not finite."""
-        found = self.totals()
-        loss = found["loss"] / found["batches"]
+        summed, steps, seen, *hits = self.totals().tolist()
+        loss = summed / steps
         if not np.isfinite(loss):
             raise Diverged(
                 f"training diverged: the loss of epoch {epoch} is {loss}; lower training.learning_rate "
                 "or raise training.warmup in the study's file"
             )
-        for m in self.sizes:
-            top1 = found["hits"][m] / found["seen"]
+        for m, right in zip(self.sizes, hits):
+            top1 = right / seen
             row = {"epoch": epoch, "dim": m, "loss": loss, "train_top1": top1, "lr": lr, "seconds": seconds}
             self.rows.append(row)
-        self._clear()
+        self.sums.zero_()
 
     def summary(self) -> str:
         """The last epoch in a few words: the loss, and the accuracy at the smallest and largest size."""
@@ -74,14 +65,11 @@ class Meter:
         return f"loss {last[0]['loss']:.3f}, train top-1 {accuracy}"
 
     def state_dict(self) -> dict:
-        """Rows and counts so far; every process takes part."""
-        return {"rows": self.rows} | self.totals()
+        """Rows and sums so far; every process takes part."""
+        return {"rows": self.rows, "sums": self.totals()}
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on from `state`: the main process with its counts, the others from nothing."""
+        """Go on from `state`: the main process with its sums, the others from nothing."""
         self.rows = state["rows"]
-        self.batches = state["batches"]
-        self.seen = state["seen"] // self.group.size
         if self.group.main:
-            self.loss = state["loss"] * self.group.size  # a mean over the processes
-            self.hits = state["hits"]
+            self.sums.copy_(state["sums"])
