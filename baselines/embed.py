@@ -17,7 +17,7 @@ from tqdm import tqdm
 from baselines.fitting import Source, probes
 from baselines.probe import Probe
 from baselines.representation import Representation, View, check_finite, check_unmasked, write_representation
-from baselines.training import autocast, loading
+from baselines.training import autocast, fitting_precision, loading
 from baselines.training.batches import evaluation_batches
 from baselines.training.networks import count_macs, identity, load_network
 from splits.store import Dataset
@@ -108,7 +108,7 @@ def trained(study: Study, method: Method, seed: int, dataset: Dataset, folder: P
     for name, images in splits.items():
         with files.create_npy(folder / f"{name}.npy", (len(images), width), np.float32) as out:
             for (learner, normalise, meta), where in zip(networks, columns):
-                with autocast(device, meta["provenance"]["precision"]):
+                with autocast(device, fitting_precision(meta["provenance"]["precision"], device)):
                     forward(learner.to(device), normalise, images, out[:, where], device, name)
             check_finite(out, f"{method.name}, split {name}")
     seconds, images = time.perf_counter() - clock, sum(map(len, splits.values()))

@@ -7,8 +7,10 @@ import small
 import torch
 from small import weights
 
-from baselines.training import DEFAULTS, make_optimiser, recorded, train
+from baselines.training import DEFAULTS, fitting_precision, make_optimiser, recorded, resolve_precision, train
 from baselines.training.batches import Normalise
+from baselines.training.checkpoint import Checkpoint
+from baselines.training.distributed import Group
 from baselines.training.recorded import recordable, undone
 from suite.errors import UserError
 
@@ -100,3 +102,23 @@ def test_a_step_that_cannot_be_recorded_says_what_to_set(monkeypatch):
     monkeypatch.setattr(torch.cuda, "Stream", refuse)
     with pytest.raises(UserError, match=r"could not be recorded \(operation not.*training.recorded: false"):
         recorded.graph_of(lambda: None, [], None)
+
+
+def test_what_was_trained_on_a_gpu_is_read_without_one(tmp_path, monkeypatch):
+    learner, checkpoint = small.learner("mrl", [4, 8], BACKBONE), Checkpoint(tmp_path / "state.pt", "same")
+    checkpoint.resume({"learner": learner}, Group())
+    with monkeypatch.context() as patch:  # the file says where its values lay
+        patch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+        checkpoint.save(7, 1.5)
+    fresh = small.learner("mrl", [4, 8], BACKBONE, seed=1)
+    assert Checkpoint(checkpoint.path, "same").resume({"learner": fresh}, Group()) == (7, 1.5)
+    assert torch.equal(weights(fresh), weights(learner))
+
+
+def test_what_bfloat16_trained_is_computed_in_float32_where_that_is_imitated(monkeypatch):
+    for native in ({}, {"avx512_bf16": True}, {"amx_bf16": True}):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda native=native: native)
+        fitting = "bfloat16" if native else "float32"
+        assert fitting_precision("bfloat16", "cpu") == resolve_precision("auto", "cpu") == fitting
+        assert fitting_precision("float32", "cpu") == "float32"
+        assert resolve_precision("bfloat16", "cpu") == "bfloat16"  # asked for

@@ -44,7 +44,7 @@ class Checkpoint:
             return {}
         try:
             with files.reading(self.path):
-                found = torch.load(self.path, weights_only=True)
+                found = torch.load(self.path, map_location="cpu", weights_only=True)
                 if not isinstance(found, dict):
                     raise TypeError(f"it holds a {type(found).__name__}")
                 return found

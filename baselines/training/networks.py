@@ -79,7 +79,8 @@ def count_macs(work: Callable[[], object]) -> int:
 def save_network(folder: Path, learner: Learner, normalise: Normalise, meta: dict) -> None:
     """Write checkpoint.pt and, last, meta.json, which has the checkpoint's SHA-256."""
     with files.write_aside(folder / CHECKPOINT) as aside:
-        torch.save(learner.state_dict(), aside)
+        # Wherever it was trained: one trained on a GPU is read where there is none.
+        torch.save({name: value.cpu() for name, value in learner.state_dict().items()}, aside)
     meta = meta | {"mean": list(normalise.mean), "std": list(normalise.std)}
     files.write_json(folder / "meta.json", meta | {"files": {CHECKPOINT: files.sha256(folder / CHECKPOINT)}})
 
@@ -96,7 +97,7 @@ def load_network(folder: Path, made_as: dict | None = None) -> tuple[Learner, No
     again = f"remove {folder} and run again"
     files.check_marks(folder, meta.get("files"), CHECKPOINT, files.sha256, again)
     with files.reading(folder / CHECKPOINT, folder):
-        state = torch.load(folder / CHECKPOINT, weights_only=True)
+        state = torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True)
     # What the network started from is in its own weights by now.
     backbone = {key: value for key, value in meta["settings"]["backbone"].items() if key != "init_weights"}
     settings = meta["settings"] | {"backbone": backbone}
