@@ -223,6 +223,29 @@ def test_numbers_of_a_torch_tensor_and_columns_that_are_meant(tmp_path):
     ]
 
 
+def test_the_numbers_that_a_map_keeps_are_counted_with_its_probes(tmp_path):
+    path = tmp_path / "map.py"
+    path.write_text(
+        "import numpy as np\n"
+        "def fit(features, labels, sizes, rng):\n"
+        "    return {'mean': features.mean(0), 'map': [np.eye(2), np.eye(2)[:1]]}\n"
+        "def transform(fitted, x):\n    return (x - fitted['mean']) @ fitted['map'][0].astype('float32')\n"
+    )
+    features = np.random.default_rng(0).normal(size=(240, 2)).astype(np.float32)
+    fit = transform.fit(transform_source(features, np.arange(240) % 12), (1, 2), {"path": str(path)}, None)
+    kept = 2 + 4 + 2
+    assert fit.parameters == {1: kept + 2 * 12, 2: kept + 3 * 12}
+    assert fit.parameters_all == kept + 5 * 12
+
+
+def test_numbers_are_counted_once_however_deep_they_lie():
+    network, shared = torch.nn.Linear(3, 2), np.zeros(5)
+    assert transform.numbers_in(network) == 8
+    assert transform.numbers_in(SimpleNamespace(a=shared, b={"again": [shared, network]}, of=np)) == 13
+    assert transform.numbers_in(np.array([shared, None], dtype=object)) == 5
+    assert transform.numbers_in(None) == transform.numbers_in(3.5) == 0
+
+
 OWN = """
 from dataclasses import dataclass
 from beside import FACTOR

@@ -9,6 +9,7 @@ Every size gets the suite's linear probe, as for the suite's own methods on froz
 
 import inspect
 from pathlib import Path
+from types import FunctionType, ModuleType
 
 import numpy as np
 
@@ -49,7 +50,38 @@ def fit(source, sizes, options, rng):
     views = views_of(layout, sizes, path)
     for view in views:
         check_columns(embedded[:, view.start : view.stop], path)
-    return Fit(views, transform=transform)
+    kept = numbers_in(fitted)
+    probe = {m: (m + 1) * source.num_classes for view in views for m in view.sizes}
+    return Fit(
+        views,
+        transform=transform,
+        parameters={m: kept + count for m, count in probe.items()},
+        parameters_all=kept + sum(probe.values()),
+    )
+
+
+def numbers_in(fitted: object) -> int:
+    """How many numbers are kept in arrays and tensors, however deep: what a map costs beside its probes.
+
+    Which of them a single size needs only the file knows, so that each size is said to need all.
+    """
+    found, seen, waiting = 0, {}, [fitted]
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen or isinstance(each, (type, ModuleType, FunctionType)):
+            continue
+        seen[id(each)] = each  # kept, or a later one might have its id
+        if isinstance(each, np.ndarray) and each.dtype != object:
+            found += each.size
+        elif hasattr(each, "detach"):  # a torch tensor
+            found += each.numel()
+        elif isinstance(each, dict):
+            waiting += each.values()
+        elif isinstance(each, (list, tuple, set, frozenset, np.ndarray)):
+            waiting += list(each)
+        else:
+            waiting += getattr(each, "__dict__", {}).values()
+    return found
 
 
 def check_columns(embedded, path):
