@@ -241,7 +241,8 @@ def option_fault(
     """What is wrong with the value that a study gives an option; None where it is allowed.
 
     Beside JSON Schema's, ALLOWED knows `not_above` and `not_below`, which name another option, and
-    `per_size`: a list has one entry for each size.
+    `per_size`: a list has one entry for each size. A study checks what goes beyond one module: `at_most`
+    names an option of another measure, and values that are `of: splits` are pairs of the data's splits.
     """
     default, stated = facts.OPTIONS[key], facts.ALLOWED.get(key, {})
     if value is None and default is None:

@@ -38,6 +38,15 @@ def check_config(config: dict) -> None:
         raise UserError(f"seeds must be whole numbers, as in 'seeds=[0,1,2]', not {config['seeds']}")
 
 
+def check_place(checkout: str) -> None:
+    """Raise UserError for a folder of the suite with braces, which Snakemake takes for wildcards."""
+    if set("{}") & set(checkout):
+        raise UserError(
+            f"the suite lies in {checkout}, and Snakemake takes braces in its path for wildcards; move it to "
+            "a folder without { and }"
+        )
+
+
 def values(config: dict, key: str) -> list:
     """The values of a key that takes one or a list; none where it is not given."""
     given = config.get(key, [])

@@ -137,6 +137,8 @@ class Study:
             self.check_figure(figure)
         for measure in self.config.get("measures", {}):
             self.measure_options(measure)
+        for measure in dict.fromkeys(measure for _, measure in self.measured()):
+            self._check_measure(measure)
 
     def _check_needs(self, who: str, needs: Iterable[str], provided: Iterable[str]) -> None:
         """Raise UserError unless the study's data have what a method or an evaluation needs."""
@@ -147,6 +149,24 @@ class Study:
                     f"{self.path}: {who} needs data with {need}, which {self.source} does not have; "
                     f"sources that do: {', '.join(have)}"
                 )
+
+    def _check_measure(self, measure: str) -> None:
+        """Raise UserError for settings that do not fit another measure's, or the study's data."""
+        options = self.measure_options(measure)
+        for key, stated in MEASURE.facts(measure).ALLOWED.items():
+            if limit := stated.get("at_most"):
+                other, its = limit.split(".")
+                most = self.measure_options(other)[its]
+                if options[key] > most:
+                    raise UserError(
+                        f"{self.path}: measures.{measure}.{key} is {options[key]}, but measures.{limit} is "
+                        f"{most}; raise that, or allowed is 1 to {most}"
+                    )
+            if stated.get("of") == "splits" and self.written is not None:
+                for name in (name for pair in options[key] for name in pair):
+                    if name not in self.written:
+                        has = self.written - {"superclasses"}
+                        raise unknown(f"split in measures.{measure}.{key}", name, sorted(has), self.path)
 
     @cached_property
     def written(self) -> set[str] | None:

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from analysis.figures import neighbour_grid, rate_envelope
+from analysis.figures.pareto import pareto_points
 from analysis.plotting import (
     LOOKS,
     Drawing,
@@ -213,6 +214,32 @@ def test_what_a_panel_of_differences_cuts_off_is_written_there():
     assert [text.get_text() for text in axes.texts] == ["↓ −60", "↓ −45"] and -40 < axes.get_ylim()[0] <= -30
     cut_below([(other, points({2: -3.0, 4: 1.0}), "k")])
     assert not other.texts and other.get_ylim() == (-5, 3)
+
+
+def test_pareto_leaves_out_and_names_what_is_not_evaluated_at_every_size():
+    rows = [
+        (method, "linear", m, 0.1 * m)
+        for method, sizes in {"mrl": (4, 8), "svd": (8,)}.items()
+        for m in sizes
+    ]
+    linear = pd.DataFrame(rows, columns=["method", "task", "dim", "value"])
+    linear = linear.assign(task="linear", metric="top1", low=np.nan, high=np.nan)
+    costs = {"train_macs": 2e12, "fit_macs": 1e12, "networks": 1, "forwards": 1}
+    cost = pd.DataFrame([(name, *item) for name in ("mrl", "svd") for item in costs.items()])
+    cost.columns = ["method", "metric", "value"]
+    drawing = SimpleNamespace(
+        argument="linear",
+        study=SimpleNamespace(nesting=(4, 8), path="study.yaml"),
+        table=lambda name, **keys: linear if name == "linear" else cost,
+        shown=lambda argument: ["mrl", "svd", "pca"],
+    )
+    points, left_out = pareto_points(drawing)
+    assert left_out == ["svd", "pca"]
+    (point,) = points.to_dict("records")
+    assert point["compute"] == pytest.approx(3) and point["accuracy"] == pytest.approx(60)
+    drawing.shown = lambda argument: ["svd"]
+    with pytest.raises(UserError, match="pareto_linear has nothing to draw: no method is evaluated at every"):
+        pareto_points(drawing)
 
 
 def test_no_figure_is_left_out():

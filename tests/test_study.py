@@ -11,7 +11,7 @@ from suite import cli
 from suite.errors import UserError
 from suite.layout import command
 from suite.modules import ROOT
-from suite.requests import check_config, files_asked, no_target
+from suite.requests import check_config, check_place, files_asked, no_target
 from suite.study import STUDIES, Study, load_study, study_name
 
 TINY = ROOT / "tests/studies/tiny.yaml"
@@ -192,6 +192,14 @@ def test_a_tuned_method_is_a_second_one_with_settings_or_a_source_of_its_own():
         ({"measures": {"indexes": {"k": "ten"}}}, "k: 'ten' is not of type 'integer'"),
         ({"measures": {"indexes": {"k": 0}}}, "k: 0 is less than the minimum of 1"),
         ({"measures": {"indexes": {"shortlist": 5}}}, "shortlist is 5, not below k, which is 10, is allowed"),
+        (
+            {"measures": {"reranking": {"shortlist": 30}, "neighbours": {"k": 20}}},
+            "measures.reranking.shortlist is 30, but measures.neighbours.k is 20",
+        ),
+        (
+            {"measures": {"indexes": {"splits": [["val", "trian"]]}}, "tasks__index_retrieval": None},
+            "unknown split in measures.indexes.splits 'trian' .did you mean 'train'",
+        ),
         ({"measures": {"indexes": {"indexes": {"a": {}}}}}, "indexes.a: 'factory' is a required property"),
         ({"measures": {"neighbours": {"k": True}}}, "k: True is not of type 'integer'"),
         (
@@ -342,6 +350,13 @@ def test_splits_below_a_root_are_looked_for_there(tmp_path):
 def test_wrong_words_behind_config_are_told(config, message):
     with pytest.raises(UserError, match=message):
         check_config(config)
+
+
+@pytest.mark.parametrize("folder", ["/home/{me}/suite", "/a}b"])
+def test_a_checkout_that_snakemake_could_not_run_in_is_told(folder):
+    check_place("/home/me/suite with a space")
+    with pytest.raises(UserError, match="takes braces in its path for wildcards; move it"):
+        check_place(folder)
 
 
 @pytest.mark.parametrize(

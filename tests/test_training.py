@@ -15,7 +15,7 @@ from small import Killed, kill, killed_after, weights
 
 from baselines import benchmark
 from baselines import train as command
-from baselines.train import train_network, training_images
+from baselines.train import check_images, train_network, training_images
 from baselines.training import DEFAULTS, make_optimiser, train
 from baselines.training.batches import Normalise, augment, training_rows
 from baselines.training.checkpoint import Checkpoint
@@ -271,6 +271,14 @@ def test_a_training_may_see_the_first_images_of_every_class_only():
     assert training_images(split, {})[0] is split.images
     with pytest.raises(UserError, match="images_per_class is 4, but a class of train has 3 images only"):
         training_images(split, {"images_per_class": 4})
+
+
+def test_settings_that_the_images_cannot_give_are_refused():
+    check_images(IMAGES, {"batch_size": 40, "augment": {"shift": 15}})
+    with pytest.raises(UserError, match="batch_size is 41, but there are 40 images .*: 1 to 40"):
+        check_images(IMAGES, {"batch_size": 41})
+    with pytest.raises(UserError, match="shift is 16, but the images have 16 pixels.*: 0 to 15"):
+        check_images(IMAGES, {"batch_size": 8, "augment": {"shift": 16}})
 
 
 FREED = """

@@ -81,6 +81,7 @@ OPTIONS = {
 }
 ALLOWED = {
     "splits": {
+        "of": "splits",
         "minItems": 1,
         "items": {"type": "array", "minItems": 2, "maxItems": 2, "items": {"type": "string"}},
     },

@@ -31,7 +31,7 @@ OPTIONS = {
     "keep": 100,  # neighbours to save of a new order, fewer where a shortlist is shorter
 }
 ALLOWED = {
-    "shortlist": {"minimum": 1},
+    "shortlist": {"minimum": 1, "at_most": "neighbours.k"},
     "lengths": {"minItems": 0, "items": {"type": "integer", "minimum": 1}},
     "lengths_dim": {"type": "integer", "minimum": 1},
     "keep": {"minimum": 1},

@@ -17,10 +17,11 @@ from suite.cli import has_gpu
 from suite.contracts import EVALUATION, FIGURE, MEASURE, METHOD, SOURCE
 from suite.errors import UserError
 from suite.machine import cores
-from suite.requests import check_config, files_asked, no_target, values
+from suite.requests import check_config, check_place, files_asked, no_target, values
 from suite.study import load_study, study_name
 
 try:
+    check_place(workflow.basedir)
     check_config(config)
     CHANGES = (
         {"seeds": list(map(int, values(config, "seeds")))} if "seeds" in config else {}
