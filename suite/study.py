@@ -72,6 +72,11 @@ class Method:
     network_per_size: bool = False
 
     @property
+    def before(self) -> str | None:
+        """The method whose embeddings or network it starts from."""
+        return self.source or self.starts_from
+
+    @property
     def networks(self) -> tuple[Network, ...]:
         """Networks this method trains: none, one that serves every size, or one for each size."""
         if self.kind != "trained":
@@ -254,7 +259,7 @@ class Study:
                 )
             methods[second.name] = second
         for method in methods.values():
-            other = method.source or method.starts_from
+            other = method.before
             if other is not None and other not in methods:
                 raise UserError(
                     f"{self.path}: method {method.name} starts from {other}, which is not among the "
@@ -265,7 +270,20 @@ class Study:
                     f"{self.path}: method {method.name} is run with {len(method.seeds)} seeds, but starts "
                     f"from {other}, which is run with {least}; allowed: seeds: 1 to {least}"
                 )
+        for method in methods.values():
+            self._check_origin(method, methods)
         return methods
+
+    def _check_origin(self, method: Method, methods: dict[str, Method]) -> None:
+        """Raise UserError for a method that starts from itself, by however many others."""
+        chain = [method.name]
+        while (before := methods[chain[-1]].before) is not None:
+            chain.append(before)
+            if before in chain[:-1]:
+                raise UserError(
+                    f"{self.path}: method {method.name} starts from itself: {' from '.join(chain)}; give one "
+                    "of them a trained method as its source"
+                )
 
     def _tuned(self, name: str, settings: dict, methods: dict[str, Method]) -> Method:
         """The second method that a row of `tuned` stands for: options alike, trained or fitted otherwise.
@@ -333,9 +351,8 @@ class Study:
         """The trained method whose network a method's embeddings come from: its own, or the one it was fitted
         on or started from. Two of one origin share, seed by seed, what that network has of luck."""
         method = self.method(name)
-        before = method.source or method.starts_from
-        if before is not None:
-            return self.origin(before)
+        if method.before is not None:
+            return self.origin(method.before)
         return name if method.kind == "trained" else None
 
     def share_network(self, name: str, other: str) -> bool:

@@ -192,6 +192,12 @@ def test_a_tuned_method_is_a_second_one_with_settings_or_a_source_of_its_own():
         ({"measures": {"indexes": {"k": "ten"}}}, "k: 'ten' is not of type 'integer'"),
         ({"measures": {"indexes": {"k": 0}}}, "k: 0 is less than the minimum of 1"),
         ({"measures": {"indexes": {"shortlist": 5}}}, "shortlist is 5, not below k, which is 10, is allowed"),
+        ({"methods__pca": {"source": "pca"}}, "pca starts from itself: pca from pca; give one of them"),
+        (
+            {"methods__pca": {"source": "svd"}, "methods__svd": {"source": "pca"}},
+            "starts from itself: (pca from svd from pca|svd from pca from svd); give one",
+        ),
+        ({"methods__mrl": {"label": "  "}}, "methods.mrl.label: '  ' does not match"),
         (
             {"measures": {"reranking": {"shortlist": 30}, "neighbours": {"k": 20}}},
             "measures.reranking.shortlist is 30, but measures.neighbours.k is 20",
