@@ -588,7 +588,7 @@ def test_a_cascade_that_is_never_as_accurate_has_a_difference_and_no_ratio(finis
     assert set(rows["metric"]) == {"difference"} and (rows["value"] == -1).all()
     assert (rows["verdict"] == "lower").all()
     said = adaptive.sentence(rows, "MRL", "FF")
-    assert said == f"MRL cascade: does not reach the accuracy of FF at {study.nesting[0]} at any cap"
+    assert said == f"The MRL cascade reaches the accuracy of FF-{study.nesting[0]} at no cap"
 
 
 def test_the_sentence_says_what_was_shown():
@@ -597,12 +597,13 @@ def test_the_sentence_says_what_was_shown():
     row["metric"] = "times_smaller"
     rows = pd.DataFrame([row, row | {"dim": 128, "metric": "difference"}])
     assert adaptive.sentence(rows, "MRL", "FF") == (
-        "MRL cascade: for the accuracy of FF at 64, 21.3 dimensions expected, 3.0 × smaller\n"
-        "(1.6 × smaller counting all sizes tried; paired difference +0.10 points [-0.20, +0.40]: equivalent)"
+        "To be as accurate as FF-64 the MRL cascade uses 21.3 dimensions on average, 3.0 times fewer\n"
+        "(counting every size tried 40.0 dimensions on average, 1.6 times fewer; paired difference +0.10 "
+        "points [-0.20, +0.40]: equivalent)"
     )
     assert "equivalence not shown" in adaptive.sentence(rows.assign(verdict="undecided"), "MRL", "FF")
     for missed in ({"metric": "difference"}, {"verdict": "worse"}):
-        assert "does not reach" in adaptive.sentence(rows.assign(**missed), "MRL", "FF")
+        assert "at no cap" in adaptive.sentence(rows.assign(**missed), "MRL", "FF")
 
 
 def test_an_unknown_baseline_is_named(finished):

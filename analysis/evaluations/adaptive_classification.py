@@ -198,25 +198,30 @@ def sentence(rows: pd.DataFrame, label: str, base: str) -> str:
     ].sort_values("dim")
     if reached.empty:
         smallest = int(rows["dim"].min())
-        return f"{label} cascade: does not reach the accuracy of {base} at {smallest} at any cap"
+        return f"The {label} cascade reaches the accuracy of {base}-{smallest} at no cap"
     row = reached.iloc[-1]
     shown = row["verdict"] if row["verdict"] in AS_ACCURATE else "equivalence not shown"
     difference, low, high = 100 * row[["difference", "difference_low", "difference_high"]].astype(float)
-    smaller, summed = (times(row["dim"] / row[key]) for key in ("expected_dim", "expected_dim_cumulative"))
+    uses, summed = (uses_of(row[key], row["dim"]) for key in ("expected_dim", "expected_dim_cumulative"))
     return (
-        f"{label} cascade: for the accuracy of {base} at {row['dim']:.0f}, {row['expected_dim']:.1f} "
-        f"dimensions expected, {smaller}\n({summed} counting all sizes tried; paired difference "
-        f"{difference:+.2f} points [{low:+.2f}, {high:+.2f}]: {shown})"
+        f"To be as accurate as {base}-{row['dim']:.0f} the {label} cascade uses {uses}\n(counting every size "
+        f"tried {summed}; paired difference {difference:+.2f} points [{low:+.2f}, {high:+.2f}]: {shown})"
     )
 
 
-def times(ratio: float) -> str:
-    """How much smaller or larger.
+def uses_of(dims: float, of: float) -> str:
+    """An expected number of dimensions, and how that compares with the size `of`.
 
-    >>> times(2), times(0.5)
-    ('2.0 × smaller', '2.0 × larger')
+    >>> for dims in (10, 60, 40):
+    ...     print(uses_of(dims, 40))
+    10.0 dimensions on average, 4.0 times fewer
+    60.0 dimensions on average, 1.5 times as many
+    40.0 dimensions on average, as many
     """
-    return f"{ratio:.1f} × smaller" if ratio >= 1 else f"{1 / ratio:.1f} × larger"
+    ratio = f"{of / dims:.1f} times fewer" if dims < of else f"{dims / of:.1f} times as many"
+    if f"{dims:.1f}" == f"{of:.1f}":
+        ratio = "as many"
+    return f"{dims:.1f} dimensions on average, {ratio}"
 
 
 # --- the policy -----------------------------------------------------------------------------------
