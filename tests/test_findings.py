@@ -207,6 +207,19 @@ def test_a_row_says_what_was_found_and_of_what():
     assert "**shown** (these networks)" in page.markdown(rows(outcome="shown", scope="networks", seeds=1))
 
 
+def test_gaps_by_length_are_a_row_for_each_pair_of_trainings():
+    keys = ["metric", "range", "sizes", "images_seen", "train_images", "value", "low", "high"]
+    given = [
+        (metric, name, sizes, seen, 64, value, value - 0.01, value + 0.01)
+        for seen, value in ((128, -0.02), (1280, -0.005))
+        for metric in ("gap", "train_gap")
+        for name, sizes in (("small", "8"), ("all", "8 32"))
+    ]
+    *_, first, second = page.gaps(pd.DataFrame(given, columns=keys)).splitlines()
+    assert first == "| 128 | 64 | −2.0 [−3.0, −1.0] | −2.0 [−3.0, −1.0] | −2.0 [−3.0, −1.0] |"
+    assert second.startswith("| 1,280 | 64 | −0.5 [−1.5, +0.5] |")
+
+
 def test_a_study_that_gained_by_its_last_doubling_is_unfinished():
     def run(name, group, epochs):
         method = Method(name, "mrl", "trained", name, group, (2, 4), (0,), {}, {"epochs": epochs})

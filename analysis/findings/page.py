@@ -63,12 +63,31 @@ def footnotes(table: pd.DataFrame) -> Iterator[str]:
         )
 
 
+def gaps(table: pd.DataFrame) -> str:
+    """The table of `training_length` as Markdown: a row per pair of trainings, gaps in points."""
+    ranges = {row.range: row.sizes.replace(" ", ", ") for row in table.itertuples()}
+    heads = [f"{name} ({sizes})" for name, sizes in ranges.items()]
+    heads = [*heads, *(f"training accuracy, {name}" for name in ranges if name != "all")]
+    lines = [f"| images seen | from | {' | '.join(heads)} |", f"|---|---|{'---|' * len(heads)}"]
+    for (images, seen), rows in table.groupby(["train_images", "images_seen"]):
+        found = {(row.metric, row.range): row for row in rows.itertuples()}
+        shown = [found["gap", name] for name in ranges]
+        shown += [found["train_gap", name] for name in ranges if name != "all"]
+        cells = [f"{signed(row.value)} [{signed(row.low)}, {signed(row.high)}]" for row in shown]
+        lines.append(f"| {seen:,} | {images:,} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+AS_MARKDOWN = {"training_length": gaps}  # others: `markdown`
+
+
 def with_tables(page: str, saved: Path) -> str:
     """A page with every block made again from the frozen tables below `saved`."""
 
     def block(found: re.Match) -> str:
         head, study, name, end = found.groups()
-        return f"{head}\n{markdown(pd.read_csv(saved / study / 'tables' / f'{name}.csv'))}\n\n{end}"
+        table = pd.read_csv(saved / study / "tables" / f"{name}.csv")
+        return f"{head}\n{AS_MARKDOWN.get(name, markdown)(table)}\n\n{end}"
 
     return BLOCK.sub(block, page)
 
