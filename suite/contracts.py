@@ -147,7 +147,12 @@ BACKBONE = Contract(
     "backbone",
     "baselines/backbones",
     # NAMES: several architectures in one file; else the file's name.
-    {"OPTIONS": Constant(dict), "ALLOWED": ALLOWED, "NAMES": NAMES},
+    {
+        "OPTIONS": Constant(dict),
+        "ALLOWED": ALLOWED,
+        "NAMES": NAMES,
+        "MAPS": Constant(bool, False),  # has `maps`, of which its features are the means over positions
+    },
     lambda facts: [("build",)],
 )
 MEASURE = Contract(
@@ -185,7 +190,7 @@ FIGURE = Contract(
     "analysis/figures",
     {
         "TABLES": Constant(tuple),  # evaluations whose tables it is drawn from
-        "INPUTS": NAMES,  # what else it reads: data, logs, search
+        "INPUTS": NAMES,  # what else it reads: data, logs, search, maps of a method's networks
         "MEASURES": NAMES,  # measures whose outcomes it reads
         # What follows the file's name in the figure's: a split, a group of methods, a method or none, a list.
         "ARGUMENT": Constant((str, tuple), (), allowed=("split", "group", "method")),

@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from suite import contracts
-from suite.contracts import EVALUATION, FIGURE, MEASURE, METHOD, SOURCE, defined
+from suite.contracts import BACKBONE, EVALUATION, FIGURE, MEASURE, METHOD, SOURCE, defined
 from suite.errors import UserError, unknown
 from suite.layout import Layout
 from suite.modules import ROOT, shown
@@ -476,6 +476,26 @@ class Study:
             raise unknown("figure", figure, names, f"ARGUMENT in {shown(FIGURE.path(module))}")
         if facts.ARGUMENT == "split":
             self._check_written(f"figure {figure}", [argument])
+        if "maps" in facts.INPUTS:
+            self.mapped(figure)
+
+    def mapped(self, figure: str) -> tuple[Network, ...]:
+        """Networks whose feature maps a figure shows: those of the method in its name, or of `mrl`.
+
+        Raises UserError where there are none.
+        """
+        _, argument = self.figure_module(figure)
+        method = self.method(argument or "mrl")
+        if not method.networks:
+            raise UserError(
+                f"{self.path}: figure {figure} shows feature maps, and {method.name} has no network"
+            )
+        if not BACKBONE.facts(contracts.backbone_module(self.backbone["name"])).MAPS:
+            raise UserError(
+                f"{self.path}: figure {figure} shows feature maps, which {self.backbone['name']} has not; "
+                "take it out, or take another backbone (MAPS in baselines/backbones/)"
+            )
+        return method.networks
 
     def figure_arguments(self, module: str) -> list[str]:
         """What may follow a figure's name: `contact_sheet` takes a split, as in contact_sheet_train."""

@@ -18,6 +18,8 @@ import pandas as pd
 import analysis.measure
 from analysis.benchmark import planted
 from analysis.tabulate import tabulate
+from baselines.training.batches import Normalise
+from baselines.training.networks import build_learner, save_network
 from suite import files
 from suite.contracts import EVALUATION, FIGURE, MEASURE
 from suite.layout import Layout
@@ -99,9 +101,19 @@ def build(folder: Path, seed: int = 0, **overrides) -> tuple[Study, Layout]:
             planted.write_method(layout, method, run_seed, dataset, codes, rng, splits=labels)
             for network in method.networks:
                 write_log(layout.network(network.name, run_seed) / "log.csv", network.sizes)
+    if "mrl" in study.methods:
+        write_network(study, layout, "mrl", dataset["val"].images)
     if "tuned" in study.recipes:
         write_search(layout)
     return study, layout
+
+
+def write_network(study: Study, layout: Layout, network: str, images: np.ndarray) -> None:
+    """A network with fresh weights as if it were trained, of the first seed."""
+    settings, channels = study.trained_with(network), images.shape[-1]
+    learner = build_learner(settings, 12, channels, study.seeds[0])
+    meta = {"settings": settings, "num_classes": 12, "channels": channels, "seed": study.seeds[0]}
+    save_network(layout.network(network, study.seeds[0]), learner, Normalise.of(images), meta)
 
 
 def write_search(layout: Layout) -> None:

@@ -7,14 +7,16 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import small
 import synthetic
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.container import BarContainer, ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from analysis.figures import neighbour_grid, rate_envelope
+from analysis.figures import activation_maps, neighbour_grid, rate_envelope
 from analysis.figures.pareto import pareto_points
 from analysis.plotting import (
     LOOKS,
@@ -47,6 +49,7 @@ SAVED = [
     for facts in [[EVALUATION.facts(task) for task in FIGURE.facts(figure).TABLES]]
     if any(each.NEEDS or any(EVALUATION.facts(name).NEEDS for name in each.READS) for each in facts)
 ]
+BACKBONE = {"name": "small_resnet", "dim": 8, "widths": [4, 8]}
 OTHERS = ("contact_sheet_stream", "pareto_knn", "adaptive_classification_flip", "superclass_mrl_e")
 OTHERS += ("paired_mrl",)  # with another argument than the first
 
@@ -347,3 +350,30 @@ def test_a_frame_grows_with_its_picture(side, frame):
     sheet = np.full((side + 2 * (frame + 2),) * 2 + (3,), 255, np.uint8)
     paste(sheet, np.zeros((side, side, 1), np.uint8), 2, 2, frame, neighbour_grid.RIGHT)
     assert (sheet == neighbour_grid.RIGHT).all(2).sum() == (side + 2 * frame) ** 2 - side**2
+
+
+@pytest.mark.parametrize("method", ["mrl", "mrl_e", "fixed_feature"])
+def test_the_mean_of_an_activation_map_and_the_bias_are_the_logit(method, rng):
+    learner = small.learner(method, [8] if method == "fixed_feature" else [4, 8], BACKBONE).eval()
+    images = torch.from_numpy(rng.normal(size=(3, 1, 16, 16)).astype(np.float32))
+    classes = np.array([0, 3, 3])
+    for m in learner.sizes:
+        maps = activation_maps.class_maps(learner, images, m, classes)
+        bias = learner.classifier(m)[1][classes]
+        logits = learner.logits(learner.features(images))[m][range(3), classes]
+        torch.testing.assert_close(maps.mean((1, 2)) + bias, logits.detach())
+
+
+def test_activation_maps_are_of_images_of_different_classes():
+    labels = np.array([2, 2, 0, 1, 1, 0])
+    assert activation_maps.chosen(np.array([0, 1, 1, 0, 1, 1], bool), labels).tolist() == [2, 4, 1]
+
+
+def test_a_study_without_feature_maps_has_no_activation_maps(monkeypatch):
+    with pytest.raises(UserError, match="shows feature maps, which vit has not; take it out"):
+        load_study("vit").mapped("activation_maps")
+    with pytest.raises(UserError, match="shows feature maps, and control_label has no network"):
+        load_study("glyphs").mapped("activation_maps_control_label")
+    with pytest.raises(UserError, match="PaperVariant has no feature maps of one network for all sizes"):
+        learner = small.learner("slimmable", [4, 8], BACKBONE)
+        activation_maps.class_maps(learner, torch.zeros(1, 1, 16, 16), 4, np.array([0]))

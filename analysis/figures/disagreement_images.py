@@ -3,13 +3,11 @@
 `disagreement_images` shows MRL, `disagreement_images_fixed_feature` another method.
 """
 
-import textwrap
-
 import numpy as np
 from matplotlib.figure import Figure
 
 from analysis.measures import read_outcomes
-from analysis.plotting.pictures import spread
+from analysis.plotting.pictures import spread, wrapped
 
 TABLES = ()
 INPUTS = ("data",)
@@ -70,17 +68,9 @@ def show(drawing, axes, row: int, answers: dict[int, int]) -> None:
     axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=255)
     names = drawing.dataset.classes["name"]
     label = drawing.dataset.labels("val")[row]
-    axes.set_title(wrap(names[label]), fontsize=5.5, pad=2)
+    axes.set_title(wrapped(names[label], NAME_LENGTH), fontsize=5.5, pad=2)
     wrong = next(answer for answer in answers.values() if answer != label)
     lines = [f"{m}: {'right' if answer == label else 'wrong'}" for m, answer in answers.items()]
-    text = f"{' · '.join(lines)}\ntaken for\n{wrap(names[wrong])}"
+    text = f"{' · '.join(lines)}\ntaken for\n{wrapped(names[wrong], NAME_LENGTH)}"
     look = {"fontsize": 5.5, "color": "#555555", "linespacing": 1.1}
     axes.text(0.5, -0.04, text, transform=axes.transAxes, ha="center", va="top", **look)
-
-
-def wrap(name: str) -> str:
-    """A class name in at most two lines, shortened if need be."""
-    lines = textwrap.wrap(name, NAME_LENGTH)
-    if len(lines) > 2:
-        lines = [lines[0], lines[1][: NAME_LENGTH - 1] + "…"]
-    return "\n".join(lines)

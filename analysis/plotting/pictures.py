@@ -1,5 +1,7 @@
 """What figures of pictures share: which are chosen, and how a class is named beside them."""
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 
@@ -20,6 +22,18 @@ def class_title(row: pd.Series) -> str:
         name = name[: NAME_LENGTH - 1].rstrip() + "…"
     below = " · ".join(str(row[key]) for key in ("superclass", "codepoint") if row.get(key))
     return f"{name}\n{below}" if below else name
+
+
+def wrapped(name: str, length: int) -> str:
+    """A class name in at most two lines of so many characters, shortened if need be.
+
+    >>> wrapped("GREEK CAPITAL LETTER ALPHA", 14)
+    'GREEK CAPITAL\\nLETTER ALPHA'
+    """
+    first, *rest = textwrap.wrap(name, length) or [""]
+    if len(rest) > 1 or (rest and len(rest[0]) > length):
+        rest = [rest[0][: length - 1] + "…"]
+    return "\n".join([first, *rest])
 
 
 def paste(

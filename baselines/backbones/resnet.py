@@ -20,6 +20,7 @@ from splits.given import really
 from suite.errors import UserError, unknown
 
 NAMES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+MAPS = True
 OPTIONS = {
     "dim": "required",  # d: 512 for resnet18 and resnet34, 2048 for the others
     "blur_pool": False,  # blurred strides, as in the paper's recipe
@@ -112,11 +113,14 @@ class ResNet(nn.Module):
         parts = {f"conv{i}": [getattr(last, f"conv{i}"), getattr(last, f"bn{i}")] for i in numbers}
         return parts | {"layer4": [self.network.layer4], "all": [self]}
 
-    def forward(self, x: Tensor) -> Tensor:
+    def maps(self, x: Tensor) -> Tensor:
+        """[n, channels, H, W] → [n, d, h, w]: a map per feature, which is its mean."""
         net = self.network
         x = net.maxpool(net.relu(net.bn1(net.conv1(x))))
-        x = net.layer4(net.layer3(net.layer2(net.layer1(x))))
-        return spatial_mean(x)
+        return net.layer4(net.layer3(net.layer2(net.layer1(x))))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return spatial_mean(self.maps(x))
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+MAPS = True
 OPTIONS = {
     "dim": "required",  # d
     "widths": "required",  # channels of each stage: at half the image's side, a quarter …
@@ -92,8 +93,12 @@ class SmallResNet(nn.Module):
         last = self.stages[-1]
         return {"expand": [self.expand], "conv2": [last.conv2, last.norm2], "block": [last], "all": [self]}
 
+    def maps(self, x: Tensor) -> Tensor:
+        """[n, channels, H, W] → [n, d, h, w]: a map per feature, which is its mean."""
+        return self.expand(self.stages(self.stem(x)))
+
     def forward(self, x: Tensor) -> Tensor:
-        return spatial_mean(self.expand(self.stages(self.stem(x))))
+        return spatial_mean(self.maps(x))
 
 
 def spatial_mean(x: Tensor) -> Tensor:

@@ -193,6 +193,9 @@ def figure_inputs(wildcards):
         for name, network in STUDY.networks.items():
             for seed in STUDY.methods[network.method].seeds:
                 yield LAYOUT.network(name, seed) / "log.csv"
+    if "maps" in facts.INPUTS:
+        for network in STUDY.mapped(wildcards.figure):
+            yield LAYOUT.network(network.name, STUDY.seeds[0]) / "meta.json"
     if "search" in facts.INPUTS:
         yield searched()
     for method, measure in STUDY.measured():
