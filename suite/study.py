@@ -493,7 +493,7 @@ class Study:
         if not BACKBONE.facts(contracts.backbone_module(self.backbone["name"])).MAPS:
             raise UserError(
                 f"{self.path}: figure {figure} shows feature maps, which {self.backbone['name']} has not; "
-                "take it out, or take another backbone (MAPS in baselines/backbones/)"
+                f"take it out, or take another backbone (MAPS in {BACKBONE.folder}/)"
             )
         return method.networks
 
