@@ -33,6 +33,7 @@ rule all:
     input:
         FIGURES,
         TABLES,
+        LAYOUT.report,
 
 
 # Unnamed by decorator and named by string: a rule may not be called like a path otherwise, and a rule with
