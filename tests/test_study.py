@@ -355,6 +355,10 @@ def test_wrong_words_behind_config_are_told(config, message):
         ),
         ("results/compare/tiny/My-Page.md", "nothing makes .*results/compare/tiny/<small letters"),
         ("results/tabels", "nothing makes results/tabels; there are results/figures"),
+        (
+            "results/report/tinny.html",
+            "of the study tinny, but this run is of tiny: put `--config study=tinny`",
+        ),
     ],
 )
 def test_a_file_that_nothing_makes_is_told_what_there_is(target, message):
