@@ -40,7 +40,6 @@ def study(root: Path, path: Path) -> dict:
         ],
         "counts": dict(outcomes(path.parent)),
         "seeds": len(manifest["seeds"]),
-        "methods": len({run["method"] for run in manifest["runs"]}),
         "date": manifest["date"][:10],
         "commit": manifest["commit"],
         "machine": manifest["machine"],
