@@ -53,15 +53,16 @@ def tables():
     """Made-up tables by evaluation, as the suite writes them."""
     rng = np.random.default_rng(0)
 
-    def curves(task, metrics, sizes=SIZES, **keys):
-        every = product(METHODS, SEEDS, sizes, metrics)
+    def curves(task, metrics, sizes=SIZES, methods=METHODS, **keys):
+        every = product(methods, SEEDS, sizes, metrics)
         return [row(task, *each, round(rng.random(), 4), half=0.04, **keys) for each in every]
 
     made = {"linear": curves("linear", ("top1", "probe_top1"))}
     made["linear"] += [row("linear", method, 0, 0, "classifier_bytes", 64, n=1) for method in METHODS]
     made["knn"] = curves("knn", ["top1"], trained=True) + curves("knn", ["top1"], (3, 12), trained=False)
-    made["retrieval"] = curves("retrieval", ("map@10", "recall@5"), database="train")
-    made["retrieval"] += curves("retrieval", ("map@10", "recall@5"), split="query", database="database")
+    some = {"metrics": ("map@10", "recall@5"), "methods": METHODS[:3]}
+    made["retrieval"] = curves("retrieval", **some, database="train")
+    made["retrieval"] += curves("retrieval", **some, split="query", database="database")
     made["cost"] = [
         row("cost", method, seed, 0, name, COSTS[name] * (4 if (method, name) == MANY else 1), n=1)
         for method, seed, name in product(METHODS, SEEDS, COSTS)
@@ -274,9 +275,16 @@ const use = async () => {
   const at = { clientX: marker.x + marker.width / 2, clientY: marker.y + marker.height / 2 };
   one("#plot svg").dispatchEvent(new PointerEvent("pointermove", at));
   found.said = one("#plot output").textContent;
-  const task = one("[name=task]");
-  task.value = "knn";
-  task.dispatchEvent(new Event("change", { bubbles: true }));
+  const choose = (list, value) => {
+    one(`[name=${list}]`).value = value;
+    one(`[name=${list}]`).dispatchEvent(new Event("change", { bubbles: true }));
+  };
+  choose("task", "retrieval");
+  choose("place", 1);
+  choose("seed", 1);
+  found.offered = all("[name=method]").filter((box) => box.offsetParent).map((box) => box.value);
+  found.seed_1 = one("g.curve").getAttribute("aria-label");
+  choose("task", "knn");
   found.knn = all("#plot .axis").map((each) => each.textContent);
   const differences = () => all(".ledger td[data-name=difference]").map((cell) => Number(cell.dataset.value));
   one(".ledger th:nth-child(3) button").click();
@@ -316,7 +324,7 @@ def opened(page, script, folder, *pictures):
     command = [BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
     command += ["--disable-background-networking", f"--user-data-dir={folder}/profile"]
     command += ["--window-size=390,900", "--virtual-time-budget=5000", "--dump-dom", *pictures]
-    done = subprocess.run([*command, path.as_uri()], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*command, path.as_uri()], capture_output=True, text=True, timeout=600)
     found = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.S)
     said = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     return found and json.loads(html.unescape(found[1])), said
@@ -334,6 +342,10 @@ def test_it_opens_from_disk_on_a_phone_without_an_error_or_a_request_and_can_be_
     last = table.query("metric == 'top1' and method == 'mrl' and dim == 16")
     value, low, high, n = over_seeds(last)[["value", "low", "high", "n"]].iloc[0]
     assert found["said"] == f"MRL at 16: {value:.1f} [{low:.1f}, {high:.1f}], n = {n:.0f}"
+    assert found["offered"] == ["mrl", "mrl_e", "fixed_feature"]
+    where = "metric == 'map@10' and method == 'mrl' and split == 'query' and seed == 1 and dim == 2"
+    single = 100 * pd.read_csv(layout.table("retrieval")).query(where)["value"].item()
+    assert found["seed_1"].startswith(f"MRL. 2: {single:.1f} [")
     assert "1-NN accuracy (%)" in found["knn"] and {"3", "12"} <= {*found["knn"]}
     # Tables are sorted, searched and saved.
     assert found["up"] == sorted(found["up"]) == found["down"][::-1] and len(found["up"]) == 5

@@ -61,7 +61,7 @@ function shortened(text) {
 }
 
 // Builds the table of a <details data-table> when it is opened first.
-async function open(details) {
+async function fill(details) {
   const source = `table-${details.dataset.table}`;
   const text = await unpacked(source);
   const [columns, ...all] = parsed(text);
@@ -112,7 +112,7 @@ async function curves(form, plot) {
   const task = () => tasks[form.task.value];
 
   // The lists of an evaluation; what was chosen stays chosen where it is there as well.
-  function fill() {
+  function offer() {
     const seeds = [...new Set(task().rows.map((row) => row[3]))].sort((a, b) => a - b);
     const lists = { metric: task().metrics, place: task().places, seed: seeds };
     for (const [name, list] of Object.entries(lists)) {
@@ -142,14 +142,17 @@ async function curves(form, plot) {
     plot.prepend(picture(series, task().metrics[metric], plot, said, least));
   }
 
-  form.addEventListener("change", (event) => { if (event.target.name === "task") fill(); draw(); });
+  form.addEventListener("change", (event) => {
+    if (event.target.name === "task") offer();
+    draw();
+  });
   for (const button of form.querySelectorAll("[data-choose]")) {
     button.addEventListener("click", () => {
       for (const box of boxes) box.checked = { all: true, none: false, paper: looks[box.value].paper }[button.dataset.choose];
       draw();
     });
   }
-  fill();
+  offer();
   if (!boxes.some((box) => box.checked)) boxes.forEach((box) => (box.checked = true));
   draw();
   addEventListener("resize", draw);
@@ -229,7 +232,11 @@ for (const table of document.querySelectorAll("table.sortable")) {
   const value = (row, column) => row.cells[column].dataset.value ?? row.cells[column].textContent;
   sortable(table, rows, value, () => table.tBodies[0].replaceChildren(...rows));
 }
-for (const details of document.querySelectorAll("details[data-table]")) {
-  details.addEventListener("toggle", () => open(details), { once: true });
+const packed = [...document.querySelectorAll("details[data-table]")];
+const [form, plot] = [document.getElementById("chosen"), document.getElementById("plot")];
+if (typeof DecompressionStream === "undefined") {
+  for (const each of [...packed, ...(plot ? [plot] : [])]) each.append("This browser is too old to unpack it; a newer one can.");
+} else {
+  for (const details of packed) details.addEventListener("toggle", () => fill(details), { once: true });
+  if (form) curves(form, plot);
 }
-if (document.getElementById("chosen")) curves(document.getElementById("chosen"), document.getElementById("plot"));
