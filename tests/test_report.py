@@ -201,6 +201,7 @@ def test_costs_and_conditions_are_those_of_the_runs(made):
         "Versions Python 3.11.7, torch 2.11.0 Seeds 0, 1 Sizes M = 2, 4, 8, 16; d = 16",
         "Trainings 12, 0.3 hours in all Data glyphs, checksum ffffffffffff, 12 classes seen and 6 unseen",
         "Items val 1,200 Margin ± 1 points",
+        "Network name: small_resnet, dim: 16, widths: [4, 4] Trained by epochs: 2, batch_size: 8,",
         "FF 4 31 1,000 16 500 1",
         "nesting: - 2 - 4 - 8 - 16",
     ):

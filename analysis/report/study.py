@@ -28,6 +28,8 @@ LIMIT = 10_000_000
 CURVES = ("linear", "knn", "retrieval", "masked_lm", "zero_shot", "text_retrieval")
 """Evaluations whose values against size are drawn as curves to choose from."""
 
+FIRST = "map@10"  # shown at first where an evaluation has it: what the paper judges retrieval by
+
 DASHES = {"-": "", "--": "7 3", ":": "2 3", "-.": "7 3 2 3"}
 DRAWING = "MLQC"  # SVG's letters of matplotlib's codes 1 to 4
 MEAN = -1  # in place of a seed
@@ -54,7 +56,7 @@ def page(study: Study, layout: Layout) -> str:
         differences=differences(drawing, tables),
         margin=study.margin,
         curves=packed(json.dumps(curves(drawn)).encode()) if drawn else "",
-        tasks={task: name_of(task) for task in drawn},
+        tasks={task: EVALUATION.facts(task).WORD or task.replace("_", " ") for task in drawn},
         methods={name: looks(drawing, name) for name in shown_in(study, drawn)},
         figures=figures,
         tables=fitting(whole, LIMIT - taken),
@@ -166,6 +168,7 @@ def curves(tables: dict[str, pd.DataFrame]) -> dict:
         means = over_seeds(table, ["method", "dim", "place"]).assign(seed=MEAN)
         both = pd.concat([means, as_shown(table)] if table["seed"].nunique() > 1 else [means])
         lists = {key: list(dict.fromkeys(table[key])) for key in ("metric", "place", "method")}
+        lists["metric"].sort(key=lambda name: name != FIRST)
         both = both.assign(**{key: both[key].map(names.index) for key, names in lists.items()})
         columns = ["metric", "place", "method", "seed", "dim", "value", "low", "high", "n"]
         found[task] = {
@@ -301,8 +304,8 @@ def conditions(study: Study, metas: Sequence[dict], data: dict) -> Iterator[tupl
     fewer = any(method.seeds != study.seeds for method in study.methods.values())
     yield "Seeds", ", ".join(map(str, study.seeds)) + "; of some methods fewer" * fewer
     yield "Sizes", f"M = {', '.join(map(str, study.nesting))}; d = {study.dim}"
-    yield "Network", ", ".join(f"{key} {value}" for key, value in study.backbone.items())
-    yield "Trained by", ", ".join(f"{key} {value}" for key, value in study.training.items())
+    yield "Network", in_a_line(study.backbone)
+    yield "Trained by", in_a_line(study.training)
     networks = trained(metas)
     hours = sum(net["train_seconds"] for net in networks.values()) / 3600
     yield "Trainings", f"{len(networks)}, {hours:.1f} hours in all"
@@ -311,6 +314,16 @@ def conditions(study: Study, metas: Sequence[dict], data: dict) -> Iterator[tupl
     yield "Items", ", ".join(f"{name} {facts['n']:,}" for name, facts in data["splits"].items())
     reason = study.config.get("margin", {}).get("reason", "the suite's own")
     yield "Margin", f"± {100 * study.margin:g} points: {reason}"
+
+
+def in_a_line(settings: dict) -> str:
+    """A section of a study's file.
+
+    >>> in_a_line({"name": "small_resnet", "widths": [16, 32]})
+    'name: small_resnet, widths: [16, 32]'
+    """
+    text = yaml.safe_dump(settings, sort_keys=False, default_flow_style=True, width=float("inf"))
+    return text.strip().removeprefix("{").removesuffix("}")
 
 
 def trained(metas: Sequence[dict]) -> dict[tuple[str, int], dict]:
