@@ -8,7 +8,7 @@ min_version("9.0")
 configfile: "config/config.yaml"
 
 
-# `snakemake --report results/report.html` puts a finished study's figures into one page.
+# `snakemake --report results/report.html`: figures and the jobs that made them. The page of a study is rule `page`.
 report: "workflow/report/study.rst"
 
 
@@ -33,6 +33,7 @@ rule all:
     input:
         FIGURES,
         TABLES,
+        LAYOUT.report,
 
 
 # Unnamed by decorator and named by string: a rule may not be called like a path otherwise, and a rule with

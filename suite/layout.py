@@ -28,7 +28,7 @@ class Layout:
     networks/     one trained network: checkpoint, log, conditions (baselines/)
     embeddings/   one method and seed: features per split, classifiers (baselines/)
     outcomes/     raw outcomes per test item, one file per measure (analysis/)
-    tables/, figures/  what people read
+    tables/, figures/, report/  what people read
     """
 
     study: str
@@ -71,6 +71,11 @@ class Layout:
                 f"`python -m baselines.tune --study {self.study} --method …`"
             )
         return self.searched
+
+    @property
+    def report(self) -> Path:
+        """The page of the study."""
+        return self.root / "report" / f"{self.study}.html"
 
     @property
     def compared(self) -> Path:

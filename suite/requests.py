@@ -71,16 +71,18 @@ def no_target(target: str, study: Study) -> UserError:
     """The error for a file that no rule makes: another study's, an unknown name, or no target at all."""
     names = {"figures": study.figures, "tables": tuple(study.tasks)}
     _, kind, *rest = target.split("/")
-    if len(rest) > 1 and rest[0] != study.name:
+    own = rest[0].removesuffix(".html") if rest else ""
+    if (len(rest) > 1 or (own and kind == "report")) and own != study.name:
         return UserError(
-            f"{target} is of the study {rest[0]}, but this run is of {study.name}: put `--config "
-            f"study={rest[0]}`, or the path of that study's file, behind the target"
+            f"{target} is of the study {own}, but this run is of {study.name}: put `--config "
+            f"study={own}`, or the path of that study's file, behind the target"
         )
     if len(rest) == 2 and kind in names and Path(rest[1]).stem not in names[kind]:
         return unknown(kind.removesuffix("s"), Path(rest[1]).stem, names[kind], study.path)
     return UserError(
         f"nothing makes {target}; there are results/figures, results/tables, save_baselines, "
         f"results/figures/{study.name}/<figure>.png and .pdf, results/tables/{study.name}/<task>.csv, "
+        f"results/report/{study.name}.html, "
         f"results/data/{study.name}/manifest.json and, for a method of your own, "
         f"results/compare/{study.name}/<small letters, digits and _>.md"
     )

@@ -285,7 +285,7 @@ def test_the_answer_names_sizes_and_the_range_of_differences():
         "it is higher in 1 and alike in 1 of 2 comparisons (these networks): higher on linear classification "
         f"at 16 (differences from +0.0 to {100 * (new - 1.0 * base)[0, 1].mean():+.1f} points)."
     )
-    counts, _ = page.count_table(found)
+    counts = page.markdown(page.count_table(found))
     assert counts.splitlines()[2] == "| against base | △ 1 ≈ 1 |"
     # What is drawn: one training, its own items' interval.
     rows = found.curves.query("method == 'base' and dim == 8").iloc[0]

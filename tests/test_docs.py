@@ -272,6 +272,9 @@ def check_target(target, study):
     if re.search(rf"^rule {name}:|^ *name:\s+\"{name}\"|^ *\"{name}\",$", RULES, re.M):  # or an output
         return
     folder, own, *rest = target.removeprefix("results/").split("/")
+    if folder == "report":
+        assert target == str(study.layout.report)
+        return
     assert own == study.name, f"{target} is not of {study.name}"
     name = Path(rest[-1])
     makes = {

@@ -376,6 +376,10 @@ def test_a_checkout_that_snakemake_could_not_run_in_is_told(folder):
         ),
         ("results/compare/tiny/My-Page.md", "nothing makes .*results/compare/tiny/<small letters"),
         ("results/tabels", "nothing makes results/tabels; there are results/figures"),
+        (
+            "results/report/tinny.html",
+            "of the study tinny, but this run is of tiny: put `--config study=tinny`",
+        ),
     ],
 )
 def test_a_file_that_nothing_makes_is_told_what_there_is(target, message):

@@ -174,6 +174,17 @@ def test_what_was_killed_or_deleted_is_made_again_alone_and_to_the_same_bytes(fi
     assert [(finished / name).read_bytes() for name in made] == before
 
 
+def test_the_page_of_a_study_is_part_of_all_and_made_again_with_its_templates(finished):
+    page, style = "results/report/tiny.html", finished / "analysis/report/page.css"
+    before, ask = style.read_text(), ["-n", *CONFIG]
+    edit, undo = {str(style): f"{before}/* an edit */\n"}, {str(style): before}
+    said = snakemake(finished, ask, [page, *CONFIG], ask, edit, ask, undo)
+    assert list(map(jobs_of, said)) == [{"page": 1}, {"page": 1}, {}, {"page": 1}]
+    text, index = ((finished / path).read_text() for path in (page, "results/report/index.html"))
+    assert 'id="figure-linear"' in text and 'id="table-knn"' in text and len(text) < 10**7
+    assert '<a href="tiny.html">tiny</a>' in index
+
+
 # Per file that is edited: the rules that run again, with how many jobs where it is not all of them.
 EDITS = {
     "analysis/evaluations/knn.py": {"tabulate": 1, "draw": 1},

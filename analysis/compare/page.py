@@ -1,14 +1,12 @@
 """The page of a comparison, as Markdown and as one HTML file that opens without a network.
 
-The page is a list of blocks (heading, paragraph, list, table, picture), each a pair: in Markdown and in HTML.
-Text may hold **bold** and `code`; everything else is taken as it is.
+The page is a list of blocks, which both forms are written from: `markdown` here, HTML by the template
+comparison.html of analysis/report. Text may hold **bold** and `code`; everything else is taken as it is.
 """
 
-import base64
-import html
 import io
-import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -27,6 +25,7 @@ from analysis.plotting import (
     use_style,
     whiskers,
 )
+from analysis.report.html import number, render
 from analysis.run import Items
 from analysis.statistics import OF_NETWORKS, VERDICTS
 from suite.files import write_aside
@@ -35,28 +34,45 @@ from suite.study import Study
 SIGNS = {"better": "▲", "worse": "▼", "equivalent": "=", "undecided": "?"} | dict(zip(OF_NETWORKS, "△▽≈"))
 
 
+@dataclass(frozen=True)
+class Block:
+    """A part of the page: a heading of a level above 0, a table with columns, a list, a picture, or text.
+
+    The first column of a table is left-aligned, the others right-aligned. name: where the picture lies beside
+    the Markdown page; the text says what it shows.
+    """
+
+    text: str = ""
+    level: int = 0
+    columns: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+    items: Sequence[str] = ()
+    picture: bytes = b""
+    name: str = ""
+
+
 # --- what is said ---------------------------------------------------------------------------------
 
 
-def blocks(verdicts: Verdicts, study: Study, png: bytes, name: str) -> Iterator[tuple[str, str]]:
+def blocks(verdicts: Verdicts, study: Study, png: bytes, name: str) -> Iterator[Block]:
     """The whole page. png: the picture, which lies under `name` beside the Markdown page."""
     new, margin = verdicts.new, f"{100 * verdicts.margin:g}"
-    yield heading(1, title(verdicts, study))
+    yield Block(title(verdicts, study), level=1)
     if any(what.main for what in verdicts.items):
         yield count_table(verdicts)
-        yield paragraph(
+        yield Block(
             f"Sizes of each verdict: {', '.join(f'{SIGNS[word]} {word}' for word in used(verdicts))}."
         )
-    yield paragraph(answer(verdicts))
+    yield Block(answer(verdicts))
     if len(verdicts.areas):
         yield area_table(verdicts)
-        yield paragraph(
+        yield Block(
             "The primary endpoint: the normalised area under the curve against log₂ size, its mean height; "
             "difference to each baseline, and the new method's own over the sizes that both have."
         )
-    yield picture(f"{new.label} and the saved baselines against size", png, name)
-    yield heading(2, "Differences")
-    yield paragraph(
+    yield Block(f"{new.label} and the saved baselines against size", picture=png, name=name)
+    yield Block("Differences", level=2)
+    yield Block(
         "Size by size, secondary: new − baseline in points on the same test items, with its 95 % interval. "
         "p is Holm-adjusted over the sizes of one row (the family). **▲** better, **▼** worse: p ≤ 0.05. "
         f"**=** equivalent: the difference lies inside ±{margin} points (two one-sided tests, p ≤ 0.05). "
@@ -66,19 +82,19 @@ def blocks(verdicts: Verdicts, study: Study, png: bytes, name: str) -> Iterator[
     for what in verdicts.items:
         rows = where(verdicts.differences, what)
         if len(rows):
-            yield heading(3, what.name)
+            yield Block(what.name, level=3)
             yield difference_table(rows, verdicts)
-            yield paragraph(power(rows))
-    yield heading(2, "Cost")
+            yield Block(power(rows))
+    yield Block("Cost", level=2)
     yield cost_table(verdicts)
-    yield paragraph(
+    yield Block(
         "Training counts every network that serves the sizes, for one seed; fitting is on frozen embeddings "
         "and includes linear probes. An item takes 4 bytes a dimension, so it costs the same at equal size."
     )
-    yield heading(2, "What could not be compared")
-    yield bullets(left_out(verdicts.refused) or ["Everything was compared."])
-    yield heading(2, "Conditions")
-    yield bullets(condition_items(verdicts, study))
+    yield Block("What could not be compared", level=2)
+    yield Block(items=left_out(verdicts.refused) or ["Everything was compared."])
+    yield Block("Conditions", level=2)
+    yield Block(items=condition_items(verdicts, study))
 
 
 def title(verdicts: Verdicts, study: Study) -> str:
@@ -105,7 +121,7 @@ def used(verdicts: Verdicts) -> list[str]:
     return [word for word in (*VERDICTS[:3], *OF_NETWORKS, VERDICTS[3]) if word in found]
 
 
-def count_table(verdicts: Verdicts) -> tuple[str, str]:
+def count_table(verdicts: Verdicts) -> Block:
     """A row per baseline, a column per main task: at how many sizes the new method is what."""
     main = [what for what in verdicts.items if what.main]
     lines = []
@@ -117,7 +133,7 @@ def count_table(verdicts: Verdicts) -> tuple[str, str]:
             for each in counts
         ]
         lines.append([f"against {base.label}", *(cell or "—" for cell in cells)])
-    return table(["", *(what.name for what in main)], lines)
+    return Block(columns=["", *(what.name for what in main)], rows=lines)
 
 
 def left_out(refused: Sequence[tuple[str, str]]) -> list[str]:
@@ -170,7 +186,7 @@ def where(table: pd.DataFrame, what: Items) -> pd.DataFrame:
     ]
 
 
-def difference_table(rows: pd.DataFrame, verdicts: Verdicts) -> tuple[str, str]:
+def difference_table(rows: pd.DataFrame, verdicts: Verdicts) -> Block:
     """The new method's own values, then one row of differences per baseline; one column per size."""
     dims = sorted(rows["dim"].unique())
     labels = {base.name: base.label for base in verdicts.baselines}
@@ -179,7 +195,7 @@ def difference_table(rows: pd.DataFrame, verdicts: Verdicts) -> tuple[str, str]:
     for name, part in rows.groupby("baseline", sort=False):
         cells = {row.dim: cell(row) for row in part.itertuples()}
         lines.append([f"− {labels[name]}", *(cells.get(m, "—") for m in dims)])
-    return table(["size", *map(str, dims)], lines)
+    return Block(columns=["size", *map(str, dims)], rows=lines)
 
 
 def cell(row) -> str:
@@ -210,7 +226,7 @@ def power(rows: pd.DataFrame) -> str:
     )
 
 
-def area_table(verdicts: Verdicts) -> tuple[str, str]:
+def area_table(verdicts: Verdicts) -> Block:
     """One row per metric, one column per baseline."""
     labels = {base.name: base.label for base in verdicts.baselines}
     lines = []
@@ -223,10 +239,10 @@ def area_table(verdicts: Verdicts) -> tuple[str, str]:
                 for row in rows.itertuples()
             }
             lines.append([what.name, *(cells.get(name, "—") for name in labels)])
-    return table(["", *(f"− {label}" for label in labels.values())], lines)
+    return Block(columns=["", *(f"− {label}" for label in labels.values())], rows=lines)
 
 
-def cost_table(verdicts: Verdicts) -> tuple[str, str]:
+def cost_table(verdicts: Verdicts) -> Block:
     """Costs of the first seed of every method, as in the table of costs."""
     methods = [verdicts.new, *verdicts.baselines]
     runs = [next(iter(each.runs.values())) for each in methods]
@@ -234,7 +250,7 @@ def cost_table(verdicts: Verdicts) -> tuple[str, str]:
     lines = [[name, *(column[name] for column in columns)] for name in columns[0]]
     for key, value in runs[0].cost.get("stated", {}).items():
         lines.append([f"{key} (stated)", str(value), *["—"] * len(verdicts.baselines)])
-    return table(["", *(each.label for each in methods)], lines)
+    return Block(columns=["", *(each.label for each in methods)], rows=lines)
 
 
 def cost_lines(run: SavedRun) -> dict[str, str]:
@@ -246,14 +262,10 @@ def cost_lines(run: SavedRun) -> dict[str, str]:
         "MACs per image, largest size": values.get((max(run.sizes), "macs_per_image"), 0),
         "forward passes for all sizes": values[0, "forwards"],
     }
-    lines = {name: "not known" if run.kind == "folder" else _number(value) for name, value in known.items()}
+    lines = {name: "not known" if run.kind == "folder" else number(value) for name, value in known.items()}
     lines["bytes per item at each size"] = " ".join(str(values[m, "bytes_per_item"]) for m in run.sizes)
-    lines["classifier parameters, all sizes"] = _number(run.classifier_parameters["0"])
+    lines["classifier parameters, all sizes"] = number(run.classifier_parameters["0"])
     return lines
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}".removesuffix(".0")
 
 
 def condition_items(verdicts: Verdicts, study: Study) -> list[str]:
@@ -318,66 +330,28 @@ NEW = {"color": "black", "marker": "*", "linestyle": "-", "linewidth": 2.0, "mar
 
 # --- the two forms --------------------------------------------------------------------------------
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem }
-table { border-collapse: collapse; font-size: 13px; display: block; overflow-x: auto }
-th, td { padding: .3rem .6rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap }
-th:first-child, td:first-child { text-align: left }
-img { max-width: 100%; height: auto } code { background: #f3f3f3; padding: 0 .2rem }
-"""
-
 
 def write(verdicts: Verdicts, study: Study, path: Path) -> None:
     """Write the page to `path` (.md), and .html and .png beside it; the HTML loads nothing."""
     drawn = io.BytesIO()
     draw(verdicts).savefig(drawn, format="png", metadata={"Software": None})
     png = drawn.getvalue()
-    markdown, page = zip(*blocks(verdicts, study, png, path.with_suffix(".png").name))
-    body = "\n".join(page)
-    page = (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(title(verdicts, study))}</title>"
-        f"<style>{STYLE}</style></head><body>\n{body}\n</body></html>\n"
-    )
-    markdown = "\n\n".join(markdown) + "\n"
-    for suffix, content in ((".md", markdown.encode()), (".html", page.encode()), (".png", png)):
+    page = list(blocks(verdicts, study, png, path.with_suffix(".png").name))
+    text = "\n\n".join(map(markdown, page)) + "\n"
+    html = render("comparison.html", title=title(verdicts, study), blocks=page)
+    for suffix, content in ((".md", text.encode()), (".html", html.encode()), (".png", png)):
         with write_aside(path.with_suffix(suffix)) as aside:
             aside.write_bytes(content)
 
 
-def heading(level: int, of: str) -> tuple[str, str]:
-    return f"{'#' * level} {of}", f"<h{level}>{_inline(of)}</h{level}>"
-
-
-def paragraph(of: str) -> tuple[str, str]:
-    return of, f"<p>{_inline(of)}</p>"
-
-
-def bullets(texts: Sequence[str]) -> tuple[str, str]:
-    items = "".join(f"<li>{_inline(each)}</li>" for each in texts)
-    return "\n".join(f"- {each}" for each in texts), f"<ul>{items}</ul>"
-
-
-def picture(caption: str, png: bytes, name: str) -> tuple[str, str]:
-    data = base64.b64encode(png).decode()
-    tag = f'<p><img alt="{html.escape(caption)}" src="data:image/png;base64,{data}"></p>'
-    return f"![{caption}]({name})", tag
-
-
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[str, str]:
-    """Cells as they are shown; the first column is left-aligned, the others right-aligned."""
-    ruler = [":--", *["--:"] * (len(columns) - 1)]
-    lines = [[cell.replace("|", "\\|") for cell in line] for line in (columns, ruler, *rows)]
-    cells = [
-        [f"<{tag}>{_inline(cell)}</{tag}>" for cell in line]
-        for tag, line in (("th", columns), *(("td", row) for row in rows))
-    ]
-    body = "".join(f"<tr>{''.join(line)}</tr>" for line in cells)
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines), f"<table>{body}</table>"
-
-
-def _inline(text: str) -> str:
-    """Bold and code marks as HTML, all else escaped."""
-    text = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", html.escape(text, quote=False))
-    return re.sub(r"`(.+?)`", r"<code>\1</code>", text)
+def markdown(block: Block) -> str:
+    """A block as Markdown."""
+    if block.columns:
+        ruler = [":--", *["--:"] * (len(block.columns) - 1)]
+        lines = [[cell.replace("|", "\\|") for cell in line] for line in (block.columns, ruler, *block.rows)]
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    if block.items:
+        return "\n".join(f"- {each}" for each in block.items)
+    if block.picture:
+        return f"![{block.text}]({block.name})"
+    return f"{'#' * block.level} {block.text}" if block.level else block.text

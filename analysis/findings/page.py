@@ -34,33 +34,52 @@ def told(row) -> str:
 
 
 def footnotes(table: pd.DataFrame) -> Iterator[str]:
-    """What the table is about: items, trainings, margin, how many tests."""
+    """What the table is about, and what it is not: a line each, an empty one between them."""
+    left = not_tested(table)
+    yield about(table)
+    for text in (last_doubling(table), left and f"Not tested: {'; '.join(left)}.", trained_once(table)):
+        if text:
+            yield from ("", text)
+
+
+def about(table: pd.DataFrame) -> str:
+    """Items, trainings, margin, how many tests."""
     tested = table[table["outcome"] != "not tested"]
     items = ", ".join(f"{row.n:,} ({row.split})" for row in tested.drop_duplicates("split").itertuples())
     seeds = sorted(set(tested["seeds"]))
-    yield (
+    return (
         f"Test items: n = {items or 'none'}; trainings of each method: "
         f"{', '.join(map(str, seeds)) or 'none'}. Points of accuracy or mAP@10; paper: the "
         "same difference in the paper's own numbers (ImageNet-1K, ResNet50). Margin: "
         f"± {100 * table['margin'].iloc[0]:g}. {len(tested)} claims are tested, each at 5 % by itself."
     )
+
+
+def last_doubling(table: pd.DataFrame) -> str:
+    """What a longer training gained, and whether networks are unfinished; empty where it was not measured."""
     doubling = table["doubling"].dropna().max() if "doubling" in table else np.nan
-    if isinstance(doubling, str) and doubling:
-        unfinished = " **These networks are unfinished**: a longer training may decide otherwise."
-        yield ""
-        yield f"The last doubling of the training's length gained, at d, in points: {doubling}." + (
-            unfinished if table["gained"].max() > UNFINISHED else ""
-        )
+    if not isinstance(doubling, str) or not doubling:
+        return ""
+    unfinished = " **These networks are unfinished**: a longer training may decide otherwise."
+    return f"The last doubling of the training's length gained, at d, in points: {doubling}." + (
+        unfinished if table["gained"].max() > UNFINISHED else ""
+    )
+
+
+def not_tested(table: pd.DataFrame) -> list[str]:
+    """Claims that the study could not decide, each with the reason."""
     left = table[table["outcome"] == "not tested"]
-    if len(left):
-        yield ""
-        yield f"Not tested: {'; '.join(f'{row.claim} ({row.numbers})' for row in left.itertuples())}."
-    if (tested["scope"] == "networks").any():
-        yield ""
-        yield (
-            "One training of each method: the intervals are over test items, and the outcomes are of these "
-            "networks, not of the methods."
-        )
+    return [f"{row.claim} ({row.numbers})" for row in left.itertuples()]
+
+
+def trained_once(table: pd.DataFrame) -> str:
+    """What outcomes of one training are about; empty where there were several."""
+    if not (table["scope"] == "networks").any():
+        return ""
+    return (
+        "One training of each method: the intervals are over test items, and the outcomes are of these "
+        "networks, not of the methods."
+    )
 
 
 def gaps(table: pd.DataFrame) -> str:

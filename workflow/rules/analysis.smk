@@ -80,3 +80,27 @@ rule draw:
     shell:
         "SOURCE_DATE_EPOCH=0 python -m analysis.draw {params.study} --figure {wildcards.figure}"
         " {params.seeds} 2>&1 | tee {log:q}"
+
+
+rule page:
+    """Put tables, figures and conditions of the study into one page that opens offline."""
+    input:
+        reported,
+        TABLES,
+        data=LAYOUT.data / "manifest.json",
+        code=[*modules.closure("analysis/report/__main__.py"), *TEMPLATES],
+    output:
+        LAYOUT.report,
+    log:
+        f"results/logs/{STUDY.name}/page.log",
+    conda:
+        "../../environment.yml"
+    params:
+        settings=lambda w: settings(STUDY.config),
+        captions=lambda w: [
+            FIGURE.summary(STUDY.figure_module(name)[0]) for name in STUDY.figures
+        ],
+        study=lambda w: STUDY_ARGUMENT,
+        seeds=SEEDS_ARGUMENT,
+    shell:
+        "python -m analysis.report {params.study} {params.seeds} 2>&1 | tee {log:q}"

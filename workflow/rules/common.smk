@@ -52,6 +52,12 @@ GPU = int(has_gpu())
 
 TABLES = [LAYOUT.table(task) for task in STUDY.tasks]
 KINDS = ("png", "pdf")
+# Read by name, so that no import shows them.
+TEMPLATES = [
+    f"analysis/report/{name}"
+    for name in sorted(os.listdir(f"{workflow.basedir}/analysis/report"))
+    if name.endswith((".html", ".css", ".js"))
+]
 FIGURES = [LAYOUT.figure(name, kind) for name in STUDY.figures for kind in KINDS]
 
 
@@ -201,6 +207,14 @@ def figure_inputs(wildcards):
     for method, measure in STUDY.measured():
         if measure in facts.MEASURES:
             yield from outcomes_of(method, measure)
+
+
+def reported(wildcards):
+    """What a study's page is made of: tables, figures, and the conditions that every run notes."""
+    yield from (LAYOUT.figure(name) for name in STUDY.figures)
+    for method in STUDY.methods.values():
+        for seed in method.seeds:
+            yield LAYOUT.embeddings(method.name, seed) / "meta.json"
 
 
 def searched():

@@ -53,7 +53,10 @@ rule compare:
         new_outcomes,
         study=f"{COMPARED}/study.yaml",
         saved=LAYOUT.saved / "manifest.json",
-        code=lambda w: evaluating_code("analysis/compare/__main__.py", STUDY.itemised),
+        code=lambda w: [
+            *evaluating_code("analysis/compare/__main__.py", STUDY.itemised),
+            *TEMPLATES,
+        ],
     output:
         page=f"{COMPARED}.md",
         html=f"{COMPARED}.html",
