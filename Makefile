@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: figures test lint help
+.PHONY: figures test lint dag help
 help:
 	@echo "make figures   train, evaluate and draw the glyph study (STUDY=omniglot for another)"
 	@echo "make test      run the tests"
 	@echo "make lint      ruff, snakefmt and snakemake --lint"
+	@echo "make dag       docs/dag.md: the rules and what they wait for"
 
 figures: $(VENV)/.ready
 	. $(BIN)/activate && snakemake --cores $(CORES) results/figures $(if $(STUDY),--config 'study=$(STUDY)')
@@ -18,6 +19,12 @@ test: $(VENV)/.ready
 
 lint: $(VENV)/.ready
 	. $(BIN)/activate && ruff check . && ruff format --check . && snakefmt --check Snakefile workflow && snakemake --lint
+
+dag: $(VENV)/.ready
+	. $(BIN)/activate && { \
+	  printf '# The DAG\n\nWritten by `make dag`: the rules of a study, and what each waits for.\n\n```mermaid\n'; \
+	  snakemake --rulegraph mermaid-js --quiet all all | sed -n '/^flowchart/,$$p' | grep -v '^	style'; \
+	  printf '```\n'; } > docs/dag.md
 
 # The stamp is written last: an installation that was interrupted is taken up again.
 $(VENV)/.ready: pyproject.toml constraints.txt

@@ -99,6 +99,7 @@ def bare(copy):
     (copy / "tuned.yaml").write_text((copy / TINY).read_text() + tuned)
     requests["recipes"] = ["-n", "-p", FIGURES, "--config", "study=tuned.yaml", "recipes=[paper,tuned]"]
     requests["lint"] = ["--lint"]
+    requests["dag"] = ["--rulegraph", "mermaid-js", "all"]
     return dict(zip(requests, snakemake(copy, *requests.values())))
 
 
@@ -124,6 +125,17 @@ def test_every_study_plans_without_its_data(name, bare):
 def test_what_is_wrong_is_told_before_any_job(request_, message, bare, copy):
     assert bare[request_].startswith("failed") and message in bare[request_]
     assert not (copy / "results/data/imagenet_released").exists()
+
+
+def edges(text):
+    """Pairs of rules of a mermaid flow chart."""
+    names = dict(re.findall(r"(id\d+)\[(\w+)\]", text))
+    return {(names[one], names[other]) for one, other in re.findall(r"(id\d+) --> (id\d+)", text)}
+
+
+def test_the_picture_of_the_dag_is_the_workflows(bare):
+    drawn = edges((ROOT / "docs" / "dag.md").read_text())
+    assert ("tabulate", "draw") in drawn and drawn == edges(bare["dag"])
 
 
 def test_both_recipes_are_run_when_they_are_asked_for(bare):
