@@ -7,6 +7,7 @@ from baselines.fitting import mapped
 KIND = "fitted"
 LABEL = "PCA (centred)"  # a row with `centre: false` says so in a label of its own
 SOURCE = "fixed_feature"
+LABELS = False
 OPTIONS = {
     "centre": True,  # False: axes of the features as they are, a rotation that changes no cosine at full size
 }
