@@ -20,11 +20,11 @@ def write_qrels(path, rows):
     path.write_text("\n".join(lines) + "\n")
 
 
-def collection(root, seed=0, documents=DOCUMENTS, queries=QUERIES, dim=DIM):
+def collection(root, seed=0, documents=DOCUMENTS, queries=QUERIES, dim=DIM, zeros=True):
     """Write a collection below `root`; gives it back, by name: ids and judgements.
 
     Queries lie near their relevant documents: in the first columns of `nested`, and alike in all of `plain`.
-    The last document is all zeros, and the two before it are equal.
+    The last document is all zeros, unless `zeros` is false, and the two before it are equal.
     """
     rng = np.random.default_rng(seed)
     corpus_ids, query_ids = [f"d{i:02d}" for i in range(documents)], [f"q{i}" for i in range(queries)]
@@ -37,7 +37,7 @@ def collection(root, seed=0, documents=DOCUMENTS, queries=QUERIES, dim=DIM):
         noise = np.linspace(0.1, 3, dim) if model == "nested" else 0.8
         x = rng.standard_normal((documents, dim)).astype(np.float32)
         near = x[:queries] + 0.6 * x[20 : 20 + queries] + noise * rng.standard_normal((queries, dim))
-        x[-2], x[-1] = x[-3], 0
+        x[-2], x[-1] = x[-3], x[-1] * (not zeros)
         save(root, model, "corpus", x.astype(np.float16))
         save(root, model, "queries", near.astype(np.float16))
     return {"corpus": corpus_ids, "queries": query_ids, "judged": judged}

@@ -12,18 +12,20 @@ import pandas as pd
 import pytest
 from small import build
 
+from analysis.evaluations.quantised_retrieval import asked
 from analysis.judged import average_precision, mrr, ndcg, places, recall
 from analysis.measure import measure
 from analysis.measures import write_outcomes
 from analysis.measures.ranking import in_order, later_first, ranked
 from analysis.plotting import Drawing
+from analysis.run import Run
 from analysis.tabulate import tabulate
-from baselines import random_rotation
+from baselines import pca, random_rotation, spectral_tempering
 from baselines.embed import embed
 from baselines.fitting import Source
 from baselines.representation import Representation, View
 from splits.sources import collection
-from splits.store import Judgements
+from splits.store import Dataset, Judgements
 from suite import files
 from suite.contracts import FIGURE, MEASURE
 from suite.errors import UserError
@@ -61,7 +63,8 @@ def run(study, folder, monkeypatch):
     build(collection, study.layout.data, **study.source_options)
     for method in study.methods.values():
         embed(study, method, 0, "cpu")
-    for method, name in sorted(study.measured(), key=lambda pair: bool(MEASURE.facts(pair[1]).READS)):
+    before = [(method, other) for method, name in study.measured() for other in MEASURE.facts(name).READS]
+    for method, name in dict.fromkeys([*before, *study.measured()]):
         write_outcomes(study.layout, method, 0, name, measure(study, study.layout, method, 0, name))
     return {task: tabulate(study, task, study.layout) for task in study.tasks}
 
@@ -481,6 +484,76 @@ def test_rotations_are_orthogonal_and_differ_by_draw_and_seed(rng):
     for part in (turned[:, :6], turned[:, 6:]):
         np.testing.assert_allclose(part @ part.T, x @ x.T, atol=1e-4)
     assert np.abs(turned[:, :6] - turned[:, 6:]).max() > 0.1
+
+
+@pytest.mark.parametrize("centre", [False, True])
+def test_tempering_evens_variances_out_in_part_and_0_is_a_rotation(rng, centre):
+    x = (3 * rng.standard_normal((300, 5)) @ rng.standard_normal((5, 6)) + 2).astype(np.float32)  # of rank 5
+    source = Source(x, np.full(300, -1), 0, None, None, View((6,), 0, 6))
+    (axes,) = (pca.fit(source, (2, 6), {"centre": centre}, rng).transform(x),)
+    energy = (axes.astype(np.float64) ** 2).mean(0)
+    assert (np.diff(energy) <= 1e-3).all()
+    for gamma in (0, 0.25, 0.5, 0.75, 1.0):
+        fit = spectral_tempering.fit(source, (2, 6), {"gamma": gamma, "centre": centre}, rng)
+        found = fit.transform(x).astype(np.float64)
+        there = fit.facts["directions"]
+        assert there == 5 + (not centre)
+        np.testing.assert_allclose((found**2).mean(0)[:there], energy[:there] ** (1 - gamma), rtol=1e-3)
+        assert np.abs(found[:, there:]).max(initial=0) < 1e-3
+        if gamma == 0:
+            np.testing.assert_allclose(found[:, :there], axes[:, :there], atol=1e-3)
+
+
+CODES = {
+    "float32": {"factory": "Flat", "refine": True},
+    "float16": {"factory": "SQfp16"},
+    "int8": {"factory": "SQ8", "refine": True},
+    "bits4": {"factory": "SQ4"},
+    "pq": {"factory": "PQ2x4np", "refine": True},
+    "rabitq": {"factory": "RaBitQ", "refine": True},
+    "binary": {"factory": "Binary"},
+}
+
+
+def test_codes_are_weighed_and_scored_and_full_vectors_put_them_right(tmp_path, monkeypatch):
+    made.collection(tmp_path / "mine", documents=200, queries=60, zeros=False)
+    measures = {"ranking": {"depth": 40}, "neighbours": {"k": 20}}
+    measures["indexes"] = {"splits": [["queries", "corpus"]], "queries": 40, "shortlist": 200, "seconds": 0}
+    measures["indexes"]["indexes"] = CODES
+    tasks = {"judged_retrieval": {"recalls": [10]}, "quantised_retrieval": None}
+    study = study_of(tmp_path / "mine", METHODS, tasks=tasks, measures=measures)
+    tables = run(study, tmp_path, monkeypatch)
+    table = tables["quantised_retrieval"].query("method == 'plain'")
+    assert set(table["metric"]) == {"ndcg@10", "recall@10", "mrr@10"} and set(table["n"]) == {40}
+    keys = ["index", "refined", "dim"]
+    scores = table[table["metric"] == "ndcg@10"].set_index(keys).sort_index()
+    value, size = scores["value"], scores["bytes_per_item"]
+    assert set(scores.loc["binary"].index.get_level_values("dim")) == {4, 8, 16}
+    # The same 40 queries, exactly: what the other table says of them.
+    rows = np.linspace(0, 59, 40).astype(int)
+    main = Run(study, Dataset(study.layout.data), study.method("plain"), 0, "", {}, study.layout)
+    exact = main.main_items("judged_retrieval").mean_of_draws()
+    for m in (4, 8, 16):
+        assert value["float32", False, m] == pytest.approx(exact[m][rows].mean(), abs=1e-6)
+        assert value["float16", False, m] == pytest.approx(value["float32", False, m], abs=0.02)
+        order = [size[name, False, m] for name in ("binary", "bits4", "int8", "float16", "float32")]
+        assert order == sorted(order)
+    # With the whole corpus for a shortlist, full vectors give the result of full vectors, whatever the code.
+    for name in ("int8", "pq", "rabitq"):
+        for m in (m for m in (4, 8) if (name, True, m) in value.index):
+            assert value[name, True, m] == pytest.approx(value["float32", False, 16], abs=1e-6)
+            assert size[name, True, m] > size["float32", False, 16]
+    with files.write_aside(study.layout.table("quantised_retrieval")) as path:
+        tables["quantised_retrieval"].to_csv(path, index=False)
+    drawn = FIGURE.load("bytes_tradeoff").draw(Drawing(study, study.layout))
+    assert all(axes.has_data() for axes in drawn.axes)
+
+
+def test_judgements_of_some_queries_are_numbered_anew():
+    judged = Judgements(np.array([0, 1, 1, 4]), np.array([5, 6, 7, 8]), np.array([1, 2, 3, 4]), 5)
+    found = asked(judged, np.array([1, 2, 4]))
+    assert (found.query.tolist(), found.document.tolist()) == ([0, 0, 2], [6, 7, 8])
+    assert (found.gain.tolist(), found.queries) == ([2, 3, 4], 3)
 
 
 @pytest.mark.skipif(not REAL, reason="MATRYOSHKA_COLLECTIONS names no folder of collections")
