@@ -556,6 +556,29 @@ def test_judgements_of_some_queries_are_numbered_anew():
     assert (found.gain.tolist(), found.queries) == ([2, 3, 4], 3)
 
 
+def test_two_stages_find_what_one_search_does_once_the_shortlist_is_long_enough(tmp_path, monkeypatch):
+    made.collection(tmp_path / "mine", documents=200, queries=60)
+    drawn = {"plain_random": {"baseline": "random_features", "source": "plain", "label": "drawn"}}
+    measures = {"ranking": {"depth": 40}, "two_stages": {"lengths": [10, 50, 200, 1000]}}
+    tasks = {"judged_retrieval": {"recalls": [10]}, "two_stage_retrieval": None}
+    study = study_of(tmp_path / "mine", METHODS | drawn, tasks=tasks, measures=measures)
+    tables = run(study, tmp_path, monkeypatch)
+    both = tables["two_stage_retrieval"]
+    assert set(both["shortlist_k"]) == {0, 10, 50, 200}  # there are no 1,000 documents
+    main = tables["judged_retrieval"].query("metric == 'ndcg@10' and renormalised and dim == 16")
+    for name, full in main.set_index("method")["value"].items():
+        table = both[both["method"] == name].set_index(["metric", "dim", "shortlist_k"])
+        value, mflops = table["value"], table["mflops"]
+        assert value["ndcg@10", 16, 0] == pytest.approx(full, abs=1e-6)
+        for m in (4, 8):
+            kept = [value["exact_recall@10", m, k] for k in (10, 50, 200)]
+            assert kept == sorted(kept) and kept[0] < 1 and kept[-1] == 1
+            assert value["difference", m, 200] == 0
+            assert value["difference", m, 10] == pytest.approx(value["ndcg@10", m, 10] - full, abs=1e-6)
+            assert mflops["ndcg@10", m, 50] == pytest.approx((200 * m + 50 * 16) / 1e6)
+        assert value["exact_recall@10", 8, 10] > value["exact_recall@10", 4, 10]
+
+
 @pytest.mark.skipif(not REAL, reason="MATRYOSHKA_COLLECTIONS names no folder of collections")
 @pytest.mark.parametrize("name", ["scifact", "cranfield", "vaswani", "xquad-en", "xquad-de"])
 def test_values_of_real_collections_are_those_computed_elsewhere(name, tmp_path, monkeypatch):
