@@ -58,11 +58,14 @@ FAMILIES = {
     "map@{k}_standard": "standard mAP@{k}",
     "recall@{k}": "recall@{k}",
     "recall@{k}_reference": f"recall@{{k}}, hits / {REFERENCE_CLASS_SIZE}",
+    "ndcg@{k}": "nDCG@{k}",
+    "mrr@{k}": "MRR@{k}",
     "exact_recall@{k}": "of the {k} exact neighbours at full size",
 }
 METRICS = {name.format(k=k): Metric(label.format(k=k)) for name, label in FAMILIES.items() for k in KS} | {
     # Where an evaluation has a name of its own for a metric: "evaluation metric".
     "linear top1": Metric("linear top-1 accuracy"),
+    "judged_retrieval map": Metric("mAP"),
     "probe_top1": Metric("top-1 accuracy of the suite's probe"),
     "robustness top1": Metric("linear top-1 accuracy"),
     "knn top1": Metric("1-NN accuracy"),

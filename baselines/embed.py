@@ -1,7 +1,8 @@
 """Embeds every split of a study with one method: `python -m baselines.embed --study glyphs --method mrl`.
 
 For a trained method that is a forward pass of its networks, for a fitted one a fit on the training
-embeddings of its source, for a folder of embeddings a copy. What comes out is a representation
+embeddings of its source (of a collection: on the vectors of its documents), for a folder of embeddings a
+copy, for vectors that are part of the data a link. What comes out is a representation
 (baselines/representation.py).
 """
 
@@ -45,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def embed(study: Study, method: Method, seed: int, device: str) -> None:
     """Write a method's arrays, which its kind decides on, its classifiers and, last, meta.json."""
-    kinds = {"trained": trained, "fitted": fitted, "control": control, "folder": from_folder}
+    kinds = {"trained": trained, "fitted": fitted, "control": control, "ready": ready, "folder": from_folder}
     dataset, folder = Dataset(study.layout.data), study.layout.embeddings(method.name, seed)
     # Of the classifiers' parameters: how many by size, and of all sizes together, kept as that of size 0.
     facts = {"parameters": None, "parameters_all": None, "device": device}
@@ -161,14 +162,20 @@ def network_cost(learner, meta: dict) -> dict:
 
 
 def fitted(study: Study, method: Method, seed: int, dataset: Dataset, folder: Path, device: str) -> dict:
-    """Fit on the source's training embeddings, then transform every split in blocks."""
+    """Fit on the source's training embeddings, then transform every split in blocks.
+
+    Where nothing is trained, on those of the documents: never on queries or judgements.
+    """
     origin = study.layout.embeddings(method.source, seed)
     representation = Representation.of(study.layout, method.source, seed, dataset.checksum)
     view = representation.serving(representation.dim)[0]
-    features = representation.features("train", view).astype(np.float32, copy=False)
-    classifier = representation.classifier(view, representation.dim)
-    source = Source(features, dataset.labels("train"), dataset.num_classes, *classifier, view)
-    given = source, method.nesting, method.options, np.random.default_rng([seed, 3])
+    labelled = "train" in representation.splits
+    on = "train" if labelled else "corpus"
+    features = representation.features(on, view).astype(np.float32, copy=False)
+    classifier = representation.classifier(view, representation.dim) if labelled else (None, None)
+    source = Source(features, dataset.labels(on), dataset.num_classes, *classifier, view)
+    sizes = method.nesting if labelled else served(method.nesting, source.dim)
+    given = source, sizes, method.options, np.random.default_rng([seed, 3])
     module, fits, clock = METHOD.load(method.baseline), [], time.perf_counter()
     fit_macs = count_macs(lambda: fits.append(module.fit(*given)))
     (fit,), fit_seconds = fits, time.perf_counter() - clock
@@ -182,10 +189,12 @@ def fitted(study: Study, method: Method, seed: int, dataset: Dataset, folder: Pa
                 check_unmasked(embedded, f"{method.name}: transform")
                 out[rows] = embedded
             check_finite(out, f"{method.name}, split {name}")
-    train = np.load(folder / "train.npy", mmap_mode="r") if fit.transform else representation.array("train")
-    clock = time.perf_counter()
-    given = train, fit.views, source.labels, source.num_classes, seed
-    probed = probes(*given, known=fit.classifiers, draws=fit.probe_draws, device=device)
+    clock, probed = time.perf_counter(), {}
+    if labelled:
+        array = folder / "train.npy"
+        train = np.load(array, mmap_mode="r") if fit.transform else representation.array("train")
+        given = train, fit.views, source.labels, source.num_classes, seed
+        probed = probes(*given, known=fit.classifiers, draws=fit.probe_draws, device=device)
     fit_seconds += time.perf_counter() - clock
     return {
         "views": fit.views,
@@ -200,12 +209,43 @@ def fitted(study: Study, method: Method, seed: int, dataset: Dataset, folder: Pa
             "fit_seconds": fit_seconds,
             # Of gradient steps; a decomposition takes next to nothing.
             "fit_macs": fit_macs + sum(probe.macs for probe in probed.values()),
-            "projection_macs": {str(m): m * column_macs for m in method.nesting},
+            "projection_macs": {str(m): m * column_macs for m in sizes},
             # Sizes of one view are prefixes of one projection.
             "projection_macs_all_sizes": sum(max(view.sizes) for view in fit.views) * column_macs,
         },
-        "fit": fit.facts,
+        "fit": fit.facts if labelled else fit.facts | {"fitted_on": on},
     }
+
+
+def ready(study: Study, method: Method, seed: int, dataset: Dataset, folder: Path, device: str) -> dict:
+    """Vectors that are part of the data: links to their files, copies of what cannot be searched there."""
+    given = METHOD.load(method.baseline).arrays(dataset, method.options)
+    for split, (vectors, rows) in given.items():
+        path = folder / f"{split}.npy"
+        if rows is None and vectors.as_stored:
+            files.write_link(path, vectors.path)
+            continue
+        chosen = np.arange(len(vectors)) if rows is None else rows
+        dtype = vectors.rows(slice(1)).dtype
+        with files.create_npy(path, (len(chosen), vectors.dim), dtype) as out:
+            for block in evaluation_batches(len(chosen), BLOCK):
+                out[block] = vectors.rows(chosen[block])
+    dim = next(iter(given.values()))[0].dim
+    return {
+        "views": [View(served(method.nesting, dim), 0, dim)],
+        "splits": list(given),
+        "classifiers": {},
+        "cost": {"networks": []},
+    }
+
+
+def served(nesting: tuple[int, ...], dim: int) -> tuple[int, ...]:
+    """Sizes of a study at which vectors of `dim` dimensions are evaluated: those they have, and all of them.
+
+    >>> served((8, 64, 512), 256)
+    (8, 64, 256)
+    """
+    return (*(m for m in nesting if m < dim), dim)
 
 
 def control(study: Study, method: Method, seed: int, dataset: Dataset, folder: Path, device: str) -> dict:

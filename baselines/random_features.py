@@ -10,6 +10,7 @@ from baselines.representation import View
 KIND = "fitted"
 LABEL = "Random features"
 SOURCE = "fixed_feature"
+LABELS = False
 OPTIONS = {
     "draws": 10,  # how many random choices to average
     "probe_draws": None,  # how many of them get probes, by default all; 0 where only neighbours are asked for

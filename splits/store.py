@@ -6,6 +6,7 @@
     results/data/<study>/<split>/labels.npy     int64 [n]
     results/data/<study>/<split>/items.csv      one row per image: id, and what else a source knows
     results/data/<study>/<split>/digests.npy    of large splits: one of each image (images/pictures.py)
+    results/data/<study>/judgements.csv         of collections: query, document (rows of the splits), gain
     results/data/<study>/manifest.json          counts, checksums, source options; written last
 
 Nothing downstream knows where an image came from. Row order is part of the data: the `stream` split is in
@@ -30,9 +31,9 @@ from suite.roles import ROLES
 
 DIGEST = np.dtype("V16")  # of one image
 # Marks of the files of a split and of the classes: images are many, the others are read as a whole.
-MARKS = dict.fromkeys(("labels.npy", "items.csv", "classes.csv"), files.sha256) | {
-    "images.npy": files.sampled
-}
+OF_SPLITS = dict.fromkeys(("labels.npy", "items.csv"), files.sha256) | {"images.npy": files.sampled}
+MARKS = OF_SPLITS | dict.fromkeys(("classes.csv", "judgements.csv"), files.sha256)
+JUDGED = ("query", "document", "gain")  # columns of judgements.csv
 FORMS = ((np.dtype(np.uint8), 4), (np.dtype(np.int32), 2))  # images; token ids
 
 
@@ -71,6 +72,20 @@ class Split:
         return len(self.labels)
 
 
+@dataclass(frozen=True)
+class Judgements:
+    """Which documents are relevant to which queries, by how much.
+
+    query, document: int64 [J], rows of the splits `queries` and `corpus`, -1 for a document that the corpus
+    lacks; gain: int64 [J], above 0 where it is relevant. queries: how many there are.
+    """
+
+    query: np.ndarray
+    document: np.ndarray
+    gain: np.ndarray
+    queries: int
+
+
 class Dataset:
     """The splits and classes of one study, read lazily from its folder."""
 
@@ -93,6 +108,13 @@ class Dataset:
             keep_default_na=False,
         )
         return classes.set_index("label", drop=False)
+
+    @cached_property
+    def judgements(self) -> Judgements:
+        """Those of the queries; raises UserError where the data have none."""
+        path = checked(self.folder, self.manifest.get("files"), "judgements.csv", self.folder)
+        table = pd.read_csv(path, dtype=np.int64)
+        return Judgements(*(table[name].to_numpy() for name in JUDGED), len(self.labels("queries")))
 
     @property
     def num_classes(self) -> int:
@@ -162,6 +184,7 @@ class DatasetWriter:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._written: dict[str, dict] = {}
         self._official: str | None = None
+        self._of_all = ["classes.csv"]  # files that belong to no split
 
     def _begin(self) -> None:
         """Remove the manifest of data that are about to be replaced: not before something is written."""
@@ -184,6 +207,15 @@ class DatasetWriter:
         with files.write_aside(self.folder / "classes.csv") as path:
             classes.to_csv(path, index=False)
         self._classes = classes
+
+    def judgements(self, table: pd.DataFrame) -> None:
+        """Write relevance judgements: int64 query and document, rows of `queries` and `corpus`, and gain."""
+        if list(table.columns) != list(JUDGED) or any(table.dtypes != np.int64):
+            raise ValueError(f"judgements have columns {', '.join(JUDGED)}, of int64")
+        self._begin()
+        with files.write_aside(self.folder / "judgements.csv") as path:
+            table.to_csv(path, index=False)
+        self._of_all.append("judgements.csv")
 
     def split(self, name: str, images: np.ndarray, labels: np.ndarray, items: pd.DataFrame) -> None:
         """Write a split that fits in memory; see `create` for one that does not."""
@@ -249,9 +281,11 @@ class DatasetWriter:
             digest = hashlib.sha256(digests[name].tobytes() + labels.tobytes()).hexdigest()
             self._written[name] |= {"sha256": digest, "classes": len(present)}
             self._written[name]["files"] = {
-                file: mark(self.folder / name / file) for file, mark in MARKS.items() if file != "classes.csv"
+                file: mark(self.folder / name / file) for file, mark in OF_SPLITS.items()
             }
             overall.update(digest.encode())
+        marks = {name: MARKS[name](self.folder / name) for name in self._of_all}
+        overall.update(marks.get("judgements.csv", "").encode())
         shared = dict(Counter(f"{name} in {other}" for (name, _), (other, _) in overlap))
         official = {"overlap": {"kept_because": self._official, "images": shared}} if self._official else {}
         files.write_json(
@@ -262,7 +296,7 @@ class DatasetWriter:
                 "seen_classes": int(self._classes["seen"].sum()),
                 "unseen_classes": int((~self._classes["seen"].astype(bool)).sum()),
                 "checksum": overall.hexdigest(),
-                "files": {"classes.csv": MARKS["classes.csv"](self.folder / "classes.csv")},
+                "files": marks,
                 "splits": {name: self._written[name] for name in ROLES if name in self._written},
                 **official,
             },

@@ -109,7 +109,7 @@ class Contract:
 OPTIONS = Constant(dict, {})
 ALLOWED = Constant(dict, {})  # by option what its values may be, as a JSON Schema; see `option_schema`
 NAMES = Constant(tuple, ())
-KINDS = {"trained": "build", "fitted": "fit", "control": "embed", "folder": "Folder"}
+KINDS = {"trained": "build", "fitted": "fit", "control": "embed", "ready": "arrays", "folder": "Folder"}
 SOURCE = Contract(
     "data source",
     "splits/sources",
@@ -117,6 +117,7 @@ SOURCE = Contract(
         "OPTIONS": Constant(dict),
         "ALLOWED": ALLOWED,
         "PROVIDES": NAMES,  # what its data have beyond images and labels
+        "LABELS": Constant(bool, True),  # its items have labels
         "WRITES": NAMES,  # its splits, and `superclasses` where its classes have any; nothing: not said
         # More, by name: one of these options is set or, with a dot or slash, lies below the option root.
         "MAY_WRITE": Constant(dict, {}),
@@ -139,6 +140,7 @@ METHOD = Contract(
         "HEADS": Constant(bool, True),  # trained: has classifiers apart from its network
         "READY": Constant(bool, False),  # trained: elsewhere, its weights lie at the option `path`
         "NEEDS": NAMES,  # what the data must have beyond images and labels
+        "LABELS": Constant(bool, True),  # it learns from labels, or from a classifier that did
     },
     lambda facts: [(KINDS[facts.KIND],)],
     marker="KIND",
@@ -179,6 +181,7 @@ EVALUATION = Contract(
         "READS": Constant((tuple, str), ()),
         "ALL_METHODS": Constant(bool, False),  # whether ablations take part as well
         "NEEDS": NAMES,  # what the data must have beyond images and labels
+        "LABELS": Constant(bool, True),  # it is scored by labels
         "ASKS": NAMES,  # splits, or `superclasses`, of which the data need one
         "NAME": Constant(str, None),  # for people, on the page of a comparison
         "WORD": Constant(str, None),  # in front of its metrics in a sentence: "1-NN top1"

@@ -138,6 +138,12 @@ def write_npy(path: str | os.PathLike, array: np.ndarray) -> None:
         np.save(aside, array, allow_pickle=False)
 
 
+def write_link(path: str | os.PathLike, target: Path) -> None:
+    """Make `path` a link to a file that lies elsewhere."""
+    with write_aside(path) as aside:
+        aside.symlink_to(target.resolve())
+
+
 def write_npz(path: str | os.PathLike, arrays: dict[str, np.ndarray]) -> None:
     """Write named arrays as an uncompressed .npz (members are read lazily), whole or not at all."""
     with write_aside(path) as aside:

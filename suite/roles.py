@@ -10,6 +10,8 @@ ROLES = {
     "a": "naturally hard images of a fifth of the classes",
     "database": "classes never trained on: what is searched",
     "query": "classes never trained on: what asks",
+    "corpus": "documents that are searched, without labels; maps are fitted on them",
+    "queries": "what asks for documents of the corpus, with judgements of which are relevant",
     "captions": "what is written about each class, as token ids: row = label",
     "stream": "seen and unseen classes, long-tailed, in the order they arrive",
 }

@@ -52,8 +52,9 @@ class Method:
 
     training: settings of its networks; by_size: of single networks, where each size has its own.
     seeds: those of the study that it is run with, the first so many.
-    kind: "trained" (has networks of its own), "fitted" (on the training embeddings of `source`) or
-    "control" (given the labels or nothing at all: the ceiling and the floor of every evaluation).
+    kind: "trained" (has networks of its own), "fitted" (on the training embeddings of `source`), "ready"
+    (vectors that are part of the data) or "control" (given the labels or nothing at all: the ceiling and the
+    floor of every evaluation).
     """
 
     name: str
@@ -112,16 +113,20 @@ class Study:
             for name in config["figures"]
             if TUNED in self.recipes or "search" not in FIGURE.facts(self.figure_module(name)[0]).INPUTS
         )
-        self.training: dict = config["training"]
-        self.backbone: dict = config["backbone"]
         self.source: str = config["data"]["source"]
-        self.dim: int = self.backbone["dim"]  # width d of the full embedding
+        self._check_trainable()
+        self.training: dict = config.get("training", {})
+        self.backbone: dict = config.get("backbone", {})
+        # Width d of the full embedding; of ready ones the largest that any model may have.
+        named = [given.get("nesting", ()) for given in config["methods"].values() if given]
+        self.dim: int = self.backbone.get("dim") or max(m for sizes in (self.nesting, *named) for m in sizes)
         self.layout = Layout(self.name)
         # The largest difference that still counts as "as accurate as", a fraction.
         self.margin: float = config.get("margin", {"value": MARGIN})["value"]
         given = {key: value for key, value in config["data"].items() if key != "source"}
         self.source_options: dict = SOURCE.options(self.source, given)
-        contracts.backbone_options(self.backbone)
+        if self.backbone:
+            contracts.backbone_options(self.backbone)
         check_nesting(self.nesting, self.dim, f"{self.path}: nesting")
         # Evaluated though no method was trained for them: 1-NN needs no classifier.
         self.interpolated: tuple[int, ...] = tuple(config.get("interpolated", ()))
@@ -132,11 +137,13 @@ class Study:
         provided = SOURCE.facts(self.source).PROVIDES
         for method in self.declared.values():
             self._check_needs(f"method {method.name}", METHOD.facts(method.baseline).NEEDS, provided)
+            self._check_labels("method", method.baseline, METHOD)
             self._check_training(method)
         for task in self.tasks:
             self.task_methods(task)
             for name in (task, *self.reads(task)):
                 self._check_needs(f"evaluation {task}", EVALUATION.facts(name).NEEDS, provided)
+                self._check_labels("evaluation", name, EVALUATION)
             self._check_written(f"evaluation {task}", EVALUATION.facts(task).ASKS)
         for figure in self.figures:
             self.check_figure(figure)
@@ -172,6 +179,29 @@ class Study:
                     if name not in self.written:
                         has = self.written - {"superclasses"}
                         raise unknown(f"split in measures.{measure}.{key}", name, sorted(has), self.path)
+
+    def _check_trainable(self) -> None:
+        """Raise UserError where what networks are trained with is missing, or given where none is trained."""
+        ready = "embeddings" in SOURCE.facts(self.source).PROVIDES
+        for key in ("backbone", "training"):
+            if not ready and key not in self.config:
+                raise UserError(
+                    f"{self.path}: top level: {key!r} is a required property; see {shown(SCHEMA)}"
+                )
+            if ready and key in self.config:
+                raise UserError(
+                    f"{self.path}: data of {self.source} come with embeddings, so nothing is trained: take "
+                    f"out the section {key}"
+                )
+
+    def _check_labels(self, kind: str, name: str, contract: contracts.Contract) -> None:
+        """Raise UserError for a method or an evaluation that needs labels where the data have none."""
+        if contract.facts(name).LABELS and not SOURCE.facts(self.source).LABELS:
+            without = [other for other in contract.names() if not contract.facts(other).LABELS]
+            raise UserError(
+                f"{self.path}: {kind} {name} needs labels, which data of {self.source} do not have; allowed: "
+                f"{', '.join(without)}"
+            )
 
     @cached_property
     def written(self) -> set[str] | None:
@@ -348,12 +378,12 @@ class Study:
         return self.declared[name]
 
     def origin(self, name: str) -> str | None:
-        """The trained method whose network a method's embeddings come from: its own, or the one it was fitted
-        on or started from. Two of one origin share, seed by seed, what that network has of luck."""
+        """The trained or ready method whose embeddings a method's come from: itself, or the one that it was
+        fitted on or started from. Two of one origin share, seed by seed, what that network has of luck."""
         method = self.method(name)
         if method.before is not None:
             return self.origin(method.before)
-        return name if method.kind == "trained" else None
+        return name if method.kind in ("trained", "ready") else None
 
     def share_network(self, name: str, other: str) -> bool:
         """Whether two methods are of one origin, so that training k of both is of one network."""

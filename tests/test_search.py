@@ -33,7 +33,10 @@ def clustered(rng, n, width=48, classes=20):
 
 def scores_of(queries, database, dim, metric):
     """Brute force in float64, larger is nearer: [n, N]."""
-    q, x = queries[:, :dim].astype(np.float64), database[:, :dim].astype(np.float64)
+    whole = (queries.astype(np.float64), database.astype(np.float64))
+    if metric == "cut":
+        whole = (a / np.maximum(np.linalg.norm(a, axis=1, keepdims=True), 1e-300) for a in whole)
+    q, x = (a[:, :dim] for a in whole)
     if metric == "cosine":
         q, x = (a / np.maximum(np.linalg.norm(a, axis=1, keepdims=True), 1e-300) for a in (q, x))
     product = q @ x.T
@@ -41,7 +44,7 @@ def scores_of(queries, database, dim, metric):
 
 
 def distances_of(scores, metric):
-    return {"cosine": 2 - 2 * scores, "l2": -scores, "ip": scores}[metric]
+    return {"cosine": 2 - 2 * scores, "l2": -scores}.get(metric, scores)
 
 
 def assert_exact(found, queries, database, metric):
@@ -362,7 +365,7 @@ def test_values_that_are_not_finite_are_named(rng, metric, value):
         ({"k": 0}, "from 1 to 50"),
         ({"k": 51}, "k = 51 neighbours of 50"),
         ({"k": 1.5}, "k = 1.5"),
-        ({"metric": "manhattan"}, "unknown metric 'manhattan'.*cosine, ip, l2"),
+        ({"metric": "manhattan"}, "unknown metric 'manhattan'.*cosine, cut, ip, l2"),
         ({"queries": np.zeros((3, 47), np.float32)}, "queries have 47 columns, the database 48"),
         ({"queries": np.zeros((3, 48))}, "queries are float64"),
         ({"queries": np.zeros(48, np.float32)}, r"queries are float32 \[48\]"),

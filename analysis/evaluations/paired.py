@@ -16,6 +16,7 @@ from analysis.statistics import compare_outcomes
 from suite.errors import unknown
 
 READS = "outcomes"
+LABELS = False  # as far as what it compares does without
 OPTIONS = {
     "against": ["fixed_feature", "mrl"],  # what every other method is compared with
     "outcomes": ["linear", "knn"],  # on what: evaluations, of which the main metric is meant

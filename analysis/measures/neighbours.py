@@ -18,7 +18,7 @@ from splits.store import Dataset
 
 STUDY_SIZES = True
 SEARCHES = True
-PAIRS = (("val", "train"), ("v2", "train"), ("query", "database"))
+PAIRS = (("val", "train"), ("v2", "train"), ("query", "database"), ("queries", "corpus"))
 OPTIONS = {
     "k": 200,  # how many neighbours to keep; the paper's shortlist length
 }

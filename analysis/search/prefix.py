@@ -32,6 +32,7 @@ METRICS = {
     "cosine": "squared L2 distance of L2-normalised prefixes, 2 - 2 cos",
     "l2": "squared L2 distance of prefixes",
     "ip": "inner product of prefixes, larger is nearer",
+    "cut": "inner product of prefixes of what was L2-normalised at the largest size; larger is nearer",
 }
 
 # Database rows per tile and queries per strip: the scores of a strip (4 MB) and the operands of its products
@@ -85,7 +86,8 @@ def prefix_search(
 
     queries: float32 or float16 [n, D]; database: float32 or float16 [N, D], may be memory-mapped.
     metric: `cosine` slices and then normalises (the paper's 1-NN and retrieval protocol); a prefix of norm
-    zero has similarity 0 (distance 2) to everything. `l2` and `ip` take prefixes as they are.
+    zero has similarity 0 (distance 2) to everything. `cut` normalises at the largest of `dims`, then slices.
+    `l2` and `ip` take prefixes as they are.
     columns: an index array or slice; searches `queries[:, columns]` in `database[:, columns]`, read tile by
     tile, so that random features or a permutation need no copy of the database.
     device: "cpu" (default) or a CUDA device; threads: CPU threads (default: torch's own setting).
@@ -204,6 +206,9 @@ class _Database:
             for (low, high), factor in zip(pairwise((0, *self.dims)), inverse.float(), strict=True):
                 rows[:, low:high].mul_(factor[:, None])
             self.scale[1:, part] = (norms[:-1] * inverse[1:]).float()
+        if self.metric == "cut":
+            norms = squares[-1].sqrt()
+            rows.mul_(torch.where(norms > 0, 1 / norms, 0).float()[:, None])
 
 
 def _search_block(
@@ -259,7 +264,11 @@ def _distances(scores: torch.Tensor, query_squares: torch.Tensor, metric: str) -
     if metric == "l2":
         return (query_squares[..., None] - 2 * scores.double()).clamp_(min=0).float()
     norms = query_squares.sqrt()[..., None]
+    if metric == "cut":
+        norms = norms[-1:]
     cosine = torch.where(norms > 0, scores.double() / norms, 0)
+    if metric == "cut":
+        return cosine.float()
     return (2 - 2 * cosine).clamp_(min=0).float()
 
 

@@ -10,15 +10,15 @@ train and val are needed; other splits are compared where they are given.
 """
 
 import hashlib
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from analysis.compare.adapters.columns import faults_of_columns
 from baselines.representation import View, check_finite
-from splits.given import composed, hidden, read_text, really
+from splits.given import composed, hidden, read_text
 from splits.store import Dataset
+from splits.vectors import IDS, MAX_DIM, UNREADABLE, advice_for, load_array, reason
 from suite.contracts import LARGEST
 from suite.errors import UserError, unknown
 from suite.study import Study
@@ -34,14 +34,12 @@ ALLOWED = {
 }
 
 # What a folder may hold besides its splits.
-DESCRIPTION, ORDER, IDS = "method.yaml", "order.npy", ".ids.txt"
+DESCRIPTION, ORDER = "method.yaml", "order.npy"
 DESCRIBED = {"label": str, "seed": int, "cost": dict, "allow": list}
 NAMES = {str: "text", int: "a whole number", dict: "a mapping", list: "a list"}
 # Checks that a method.yaml may switch off, where what they look for is meant.
 ALLOWABLE = ("constant_columns", "duplicate_columns", "identical_rows")
 NEEDED = ("train", "val")
-MAX_DIM = 65_536
-UNREADABLE = (ValueError, OSError, EOFError, zipfile.BadZipFile)  # what numpy raises for damaged files
 
 
 def describe_folder(folder: Path) -> dict:
@@ -286,28 +284,6 @@ class Folder:
         """float32 [rows, D]: every size's columns side by side."""
         parts = (array[rows] for _, array in sorted(self.arrays[split].items(), key=by_size))
         return np.hstack([np.asarray(part, np.float32) for part in parts])
-
-
-def load_array(path: Path) -> np.ndarray:
-    """One array of an .npy, memory-mapped; raises one of UNREADABLE for any other file."""
-    found = np.load(path, mmap_mode="r", allow_pickle=False)
-    if not isinstance(found, np.ndarray):
-        raise ValueError("it holds several arrays")
-    return found
-
-
-def reason(path: Path, error: Exception) -> str:
-    """Why a file is no array: what it is instead, or what numpy says, but for its advice to unpickle it."""
-    return really(path) or ("; it is no numpy file" if "pickled data" in str(error) else f": {error}")
-
-
-def advice_for(dtype: np.dtype) -> str:
-    """How numbers of another type become embeddings."""
-    if dtype.kind == "V":
-        return "bfloat16, which numpy keeps as bytes: save tensor.float().numpy() or array.astype(np.float32)"
-    if dtype == np.uint8:
-        return "of bits that are packed, save np.unpackbits(array, axis=1).astype(np.float32)"
-    return "convert it with .astype(np.float32)"
 
 
 def by_size(item: tuple[int | None, np.ndarray]) -> int:

@@ -1,0 +1,62 @@
+"""Retrieval from a collection at every size, against relevance judgements: nDCG@10, recall, MRR@10, mAP.
+
+Values are trec_eval's, query by query (analysis/judged.py); intervals are over queries. `renormalised` says
+whether prefixes were normalised after they were cut or only before (analysis/measures/ranking.py).
+"""
+
+from collections.abc import Iterator
+from functools import partial
+
+from analysis.judged import average_precision, mrr, ndcg, recall
+from analysis.run import Items, Run
+from suite.errors import UserError
+
+MEASURES = ("ranking",)
+NEEDS = ("judgements",)
+LABELS = False
+NAME, WORD = "retrieval nDCG@10", ""
+OPTIONS = {
+    "recalls": [10, 100],  # k of recall@k
+}
+ALLOWED = {
+    "recalls": {"items": {"type": "integer", "minimum": 1}},
+}
+FIRST = 10  # documents that nDCG and MRR are of
+BYTES = 4  # of a number of a vector that is not quantised: float32
+
+
+def items(run: Run) -> Iterator[Items]:
+    """ndcg@10, recall@k, mrr@10 and map of the queries; ndcg@10 of renormalised prefixes is the main one."""
+    judgements, outcomes = run.dataset.judgements, run.outcomes("ranking")
+    depth = run.study.measure_options("ranking")["depth"]
+    if too_long := [k for k in run.options["recalls"] if k > depth]:
+        raise UserError(
+            f"tasks.judged_retrieval.recalls has {too_long[0]}, but rankings end at {depth} "
+            f"(measures.ranking.depth); see {run.study.path}"
+        )
+    values = {f"ndcg@{FIRST}": partial(ndcg, judgements=judgements, k=FIRST)}
+    values |= {f"recall@{k}": partial(recall, judgements=judgements, k=k) for k in run.options["recalls"]}
+    values |= {f"mrr@{FIRST}": partial(mrr, judgements=judgements, k=FIRST)}
+    values |= {"map": partial(average_precision, judgements=judgements)}
+    for name in ("renormalised", "cut"):
+        if name in outcomes:
+            for number, (metric, value) in enumerate(values.items()):
+                yield Items(
+                    metric,
+                    "queries",
+                    outcomes["sizes"],
+                    outcomes[name],
+                    value,
+                    {"renormalised": name == "renormalised"},
+                    kept=number == 0,
+                    compared=name == "renormalised",
+                    main=number == 0 and name == "renormalised",
+                    array=f"queries/{name}",
+                )
+
+
+def score(run: Run) -> Iterator[dict]:
+    """Rows of means; keys: renormalised, bytes_per_item, trained (whether the model was, for this size)."""
+    trained = run.method.options.get("trained") or ()
+    for row in run.means():
+        yield row | {"trained": row["dim"] in trained, "bytes_per_item": BYTES * row["dim"]}

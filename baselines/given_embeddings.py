@@ -1,0 +1,45 @@
+"""Vectors of a model that lie in the collection: they are searched where they are, nothing is trained."""
+
+from pathlib import Path
+
+import numpy as np
+
+from splits.sources.collection import EMBEDDINGS, open_model
+from splits.store import Dataset
+from splits.vectors import Vectors
+from suite.errors import UserError, unknown
+
+KIND = "ready"
+LABEL = "Prefix"
+NEEDS = ("embeddings",)
+LABELS = False
+OPTIONS = {
+    "model": "required",  # a folder of embeddings/
+    "trained": None,  # sizes that the model was trained for, where they are known
+}
+ALLOWED = {
+    "model": {"type": "string"},
+    "trained": {"type": "array", "items": {"type": "integer", "minimum": 1}},
+}
+
+
+def arrays(dataset: Dataset, options: dict) -> dict[str, tuple[Vectors, np.ndarray | None]]:
+    """By split, vectors and which of their rows it has, int64 [n]; None: all of them, in their order.
+
+    Raises UserError for a model that is not there, and for a size that it cannot have been trained for.
+    """
+    source = dataset.manifest["options"]
+    folder = Path(source["root"]).expanduser() / EMBEDDINGS
+    there = source["models"] or sorted(path.name for path in folder.glob("*") if path.is_dir())
+    if options["model"] not in there:
+        raise unknown("model", options["model"], there, folder)
+    found = open_model(folder / options["model"])
+    dim = found["corpus"].dim
+    if options["trained"] and max(options["trained"]) > dim:
+        raise UserError(
+            f"{folder / options['model']} has vectors of {dim} dimensions; it cannot be trained for "
+            f"{options['trained']}"
+        )
+    rows = {split: dataset[split].items["row"].to_numpy() for split in found}
+    every = {split: np.array_equal(some, np.arange(len(found[split]))) for split, some in rows.items()}
+    return {split: (vectors, None if every[split] else rows[split]) for split, vectors in found.items()}

@@ -1,0 +1,246 @@
+"""A text collection that is embedded already: documents, queries, relevance judgements, vectors of models.
+
+A folder in BEIR's layout, with the vectors beside it (docs/collections.md):
+
+    corpus.jsonl                                  {"_id": …} and whatever else, one document per line
+    queries.jsonl                                 the same of queries
+    qrels/<split>.tsv                             query, document, gain; or TREC's four columns
+    embeddings/<model>/corpus.npy, queries.npy    a row for each line that is not empty (splits/vectors.py)
+
+`corpus` has all documents, `queries` those with judgements in the split. Texts are not kept, and vectors stay
+where they are: the method `given_embeddings` opens them. All of it is checked here, before anything is made
+from it. Embedding is the user's.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from splits.given import MARKS, decoded, hidden, read_text, some
+from splits.store import DIGEST, JUDGED, DatasetWriter, class_table
+from splits.vectors import Vectors, check_ids, check_values, open_vectors
+from suite import files
+from suite.errors import UserError, unknown
+
+PROVIDES = ("embeddings", "judgements")
+LABELS = False
+WRITES = ("corpus", "queries")
+OUTSIDE = True
+OPTIONS = {
+    "root": "required",  # the folder
+    "split": "test",  # whose judgements: qrels/<split>.tsv
+    "models": None,  # folders of embeddings/ to take; null: all of them
+    # Judged documents that the corpus lacks: an error, or "missed", never found, as trec_eval counts them.
+    "unknown_documents": "refused",
+}
+ALLOWED = {
+    "root": {"type": "string"},
+    "split": {"pattern": r"^[\w.-]+$"},
+    "models": {"type": "array", "minItems": 1, "items": {"type": "string"}},
+    "unknown_documents": {"enum": ["refused", "missed"]},
+}
+EMBEDDINGS, NAMES = "embeddings", {"corpus": "corpus.jsonl", "queries": "queries.jsonl"}
+
+
+@dataclass
+class Texts:
+    """What is kept of a .jsonl: ids, the line of each (from 1), and a digest of each text."""
+
+    path: Path
+    ids: list[str] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list)
+
+
+def build(writer: DatasetWriter, options: dict, threads: int) -> None:
+    """Write corpus, queries and judgements. Raises UserError, with file and line, for whatever is wrong."""
+    root = Path(options["root"]).expanduser()
+    texts = {split: read_texts(root / name) for split, name in NAMES.items()}
+    judged = read_judgements(qrels(root, options["split"]), *texts.values(), options["unknown_documents"])
+    for model in models(root, options["models"]):
+        check_model(root / EMBEDDINGS / model, texts)
+    asked = np.unique(judged["query"])  # rows of queries.jsonl
+    if left := len(texts["queries"].ids) - len(asked):
+        tqdm.write(f"{left} queries have no judgements in {options['split']} and are left out")
+    writer.classes(class_table([], [], 0))
+    write(writer, "corpus", texts["corpus"], np.arange(len(texts["corpus"].ids)))
+    write(writer, "queries", texts["queries"], asked)
+    writer.judgements(judged.assign(query=np.searchsorted(asked, judged["query"])))
+
+
+def write(writer: DatasetWriter, split: str, texts: Texts, rows: np.ndarray) -> None:
+    """Write a split without images: ids, `row` among all that the file has, and digests."""
+    items = pd.DataFrame({"id": [texts.ids[row] for row in rows], "row": rows})
+    with writer.filled(split, (len(rows), 0), np.full(len(rows), -1), items):
+        folder = writer.folder / split
+        files.write_npy(folder / "digests.npy", np.array([texts.digests[row] for row in rows], DIGEST))
+        files.write_npy(folder / "images.npy", np.empty((len(rows), 0), np.int32))
+
+
+def outside(options: dict) -> dict:
+    """A listing of the folder. Raises UserError for one that is not there or lacks one of its parts."""
+    root = Path(options["root"]).expanduser()
+    if not root.is_dir():
+        raise UserError(
+            f"no folder {root}: data.root is a collection in BEIR's layout; see docs/collections.md"
+        )
+    for name in NAMES.values():
+        if not (root / name).is_file():
+            raise UserError(
+                f"no file {root / name}, one line of JSON for each of its items; see docs/collections.md"
+            )
+    read = [root / name for name in NAMES.values()] + [qrels(root, options["split"])]
+    read += [root / EMBEDDINGS / model for model in models(root, options["models"])]
+
+    def is_read(path: Path) -> bool:
+        return not hidden(path.relative_to(root)) and any(path.is_relative_to(part) for part in read)
+
+    return {"listing": files.listing(root, is_read)}
+
+
+def qrels(root: Path, split: str) -> Path:
+    """The file of judgements of a split. Raises UserError with those there are."""
+    path = root / "qrels" / f"{split}.tsv"
+    if not path.is_file():
+        there = sorted(found.stem for found in path.parent.glob("*.tsv") if not hidden(found.name))
+        raise UserError(f"no file {path} (data.split); splits with judgements: {', '.join(there) or 'none'}")
+    return path
+
+
+def models(root: Path, chosen: list[str] | None) -> list[str]:
+    """Models whose vectors are there, or the chosen ones of them. Raises UserError where one is not."""
+    folder = root / EMBEDDINGS
+    there = sorted(path.name for path in folder.glob("*") if path.is_dir() and not hidden(path.name))
+    if not there:
+        raise UserError(
+            f"no vectors in {folder}: they lie in {EMBEDDINGS}/<model>/corpus.npy and queries.npy; see "
+            "docs/collections.md"
+        )
+    for name in chosen or ():
+        if name not in there:
+            raise unknown("model", name, there, folder)
+    return chosen or there
+
+
+def open_model(folder: Path) -> dict[str, Vectors]:
+    """Vectors of a model by split. Raises UserError where the two differ in their dimensions."""
+    found = {split: open_vectors(folder, split) for split in NAMES}
+    if found["corpus"].dim != found["queries"].dim:
+        raise UserError(
+            f"{folder}: corpus.npy has vectors of {found['corpus'].dim} dimensions, queries.npy of "
+            f"{found['queries'].dim}; both must come from the same model"
+        )
+    return found
+
+
+def check_model(folder: Path, texts: dict[str, Texts]) -> None:
+    """Raise UserError unless a model has a finite vector for each text, in their order where ids tell."""
+    unchecked = []
+    for split, vectors in open_model(folder).items():
+        given = texts[split]
+        if len(vectors) != len(given.ids):
+            raise UserError(
+                f"{vectors.path} has {len(vectors)} rows, but {given.path} has {len(given.ids)} items"
+            )
+        if not check_ids(folder, split, given.path, given.ids, given.lines):
+            unchecked.append(split)
+        if zeros := check_values(vectors, given.path, given.lines):
+            tqdm.write(f"{vectors.path}: {zeros} rows are all zeros; their cosine with everything is 0")
+    if unchecked:
+        tqdm.write(f"{folder}: no ids, so the order of rows was not checked: {', '.join(unchecked)}")
+
+
+def read_texts(path: Path) -> Texts:
+    """Ids, lines and digests of a .jsonl. Raises UserError, with the line, where one has no id of its own."""
+    found, first = Texts(path), {}
+    for number, line in lines_of(path):
+        try:
+            item = json.loads(decoded(line, f"{path}, line {number}"))
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}, line {number}: no JSON object ({error})") from error
+        name = item.get("_id") if isinstance(item, dict) else None
+        if isinstance(name, bool) or not isinstance(name, (str, int)) or name == "":
+            raise UserError(f'{path}, line {number}: needs "_id", a text, as BEIR has it')
+        name = str(name)
+        if name in first:
+            raise UserError(f"{path}, line {number}: {name!r} is already in line {first[name]}")
+        first[name] = number
+        found.ids.append(name)
+        found.lines.append(number)
+        text = json.dumps([path.name, name, item.get("title"), item.get("text")])
+        found.digests.append(hashlib.blake2b(text.encode(), digest_size=16).digest())
+    if not found.ids:
+        raise UserError(f"{path} is empty; it needs one line of JSON for each item")
+    return found
+
+
+def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
+    """(number from 1, line) of those that are not blank, without a mark (BOM) in front of the first."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if number == 1:
+                line = line.removeprefix(next(mark for mark, name in MARKS.items() if name == "utf-8-sig"))
+            if line.strip():
+                yield number, line
+
+
+def read_judgements(path: Path, corpus: Texts, queries: Texts, unknown_documents: str) -> pd.DataFrame:
+    """Columns of JUDGED, rows of the two files, ordered by query; a document that is not there is -1.
+
+    Three columns (BEIR: query, document, gain) or four (TREC: a number in between), with tabs between them or
+    white space; a first line without a gain is a header. Raises UserError with the line.
+    """
+    rows = {
+        name: {item: row for row, item in enumerate(texts.ids)}
+        for name, texts in (("query", queries), ("document", corpus))
+    }
+    found: dict[tuple[int, object], tuple[int, int]] = {}
+    width, missed = None, set()
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        if not line.strip():
+            continue
+        parts = [part.strip() for part in (line.split("\t") if "\t" in line else line.split())]
+        is_gain = re.fullmatch(r"[+-]?\d+(\.0*)?", parts[-1]) is not None
+        if width is None:
+            width = len(parts)
+            if width not in (3, 4):
+                raise UserError(
+                    f"{path}, line {number}: {width} columns; judgements have three (query, document, gain) "
+                    "or TREC's four (query, 0, document, gain)"
+                )
+            if not is_gain and not any(parts[0] == name for name in queries.ids):
+                continue  # a header
+        if len(parts) != width:
+            raise UserError(f"{path}, line {number}: {len(parts)} columns, but those before have {width}")
+        if not is_gain:
+            raise UserError(f"{path}, line {number}: the gain is {parts[-1]!r}; allowed: whole numbers")
+        query, document, gain = parts[0], parts[-2], int(float(parts[-1]))
+        if query not in rows["query"]:
+            raise UserError(f"{path}, line {number}: query {query!r} is not in {queries.path}")
+        if document not in rows["document"]:
+            if unknown_documents == "refused":
+                raise UserError(
+                    f"{path}, line {number}: document {document!r} is not in {corpus.path}; if that is "
+                    "meant, `unknown_documents: missed` counts such documents as never found"
+                )
+            missed.add(document)
+        pair = rows["query"][query], rows["document"].get(document, document)
+        before = found.setdefault(pair, (gain, number))
+        if before[0] != gain:
+            raise UserError(
+                f"{path}, line {number}: query {query!r}, document {document!r} has gain {gain}, but line "
+                f"{before[1]} says {before[0]}"
+            )
+    if not any(gain > 0 for gain, _ in found.values()):
+        raise UserError(f"{path} calls no document relevant: it needs gains above 0")
+    if missed:
+        tqdm.write(f"{path}: {len(missed)} judged documents are not in the corpus: {some(sorted(missed))}")
+    table = [(query, row if isinstance(row, int) else -1, gain) for (query, row), (gain, _) in found.items()]
+    return pd.DataFrame(table, columns=list(JUDGED), dtype=np.int64).sort_values("query", kind="stable")
