@@ -304,11 +304,12 @@ def conditions(study: Study, metas: Sequence[dict], data: dict) -> Iterator[tupl
     fewer = any(method.seeds != study.seeds for method in study.methods.values())
     yield "Seeds", ", ".join(map(str, study.seeds)) + "; of some methods fewer" * fewer
     yield "Sizes", f"M = {', '.join(map(str, study.nesting))}; d = {study.dim}"
-    yield "Network", in_a_line(study.backbone)
-    yield "Trained by", in_a_line(study.training)
-    networks = trained(metas)
-    hours = sum(net["train_seconds"] for net in networks.values()) / 3600
-    yield "Trainings", f"{len(networks)}, {hours:.1f} hours in all"
+    if study.backbone:  # else nothing is trained: the embeddings came ready
+        yield "Network", in_a_line(study.backbone)
+        yield "Trained by", in_a_line(study.training)
+        networks = trained(metas)
+        hours = sum(net["train_seconds"] for net in networks.values()) / 3600
+        yield "Trainings", f"{len(networks)}, {hours:.1f} hours in all"
     classes = f"{data['seen_classes']} classes seen and {data['unseen_classes']} unseen"
     yield "Data", f"{data['source']}, checksum `{data['checksum'][:12]}`, {classes}"
     yield "Items", ", ".join(f"{name} {facts['n']:,}" for name, facts in data["splits"].items())
