@@ -310,8 +310,11 @@ def conditions(study: Study, metas: Sequence[dict], data: dict) -> Iterator[tupl
         networks = trained(metas)
         hours = sum(net["train_seconds"] for net in networks.values()) / 3600
         yield "Trainings", f"{len(networks)}, {hours:.1f} hours in all"
-    classes = f"{data['seen_classes']} classes seen and {data['unseen_classes']} unseen"
-    yield "Data", f"{data['source']}, checksum `{data['checksum'][:12]}`, {classes}"
+    classes = f", {data['seen_classes']} classes seen and {data['unseen_classes']} unseen"
+    yield (
+        "Data",
+        f"{data['source']}, checksum `{data['checksum'][:12]}`" + classes * bool(data["seen_classes"]),
+    )
     yield "Items", ", ".join(f"{name} {facts['n']:,}" for name, facts in data["splits"].items())
     reason = study.config.get("margin", {}).get("reason", "the suite's own")
     yield "Margin", f"± {100 * study.margin:g} points: {reason}"
