@@ -39,7 +39,12 @@ def ndcg(ranks: np.ndarray, judgements: Judgements, k: int) -> np.ndarray:
 
 def discounted(ranks: np.ndarray, gains: np.ndarray, k: int) -> np.ndarray:
     """gain / log₂(rank + 2) where the rank is among the first k, else 0: float64 [..., J]."""
-    return np.where((ranks >= 0) & (ranks < k), gains / np.log2(np.maximum(ranks, 0) + 2.0), 0)
+    return np.where(among(ranks, k), gains / np.log2(np.maximum(ranks, 0) + 2.0), 0)
+
+
+def among(ranks: np.ndarray, k: int) -> np.ndarray:
+    """Whether each was found among the first k: bool [..., J]."""
+    return (ranks >= 0) & (ranks < k)
 
 
 def ideal_ranks(judgements: Judgements) -> np.ndarray:
@@ -62,13 +67,13 @@ def within(groups: np.ndarray) -> np.ndarray:
 
 def recall(ranks: np.ndarray, judgements: Judgements, k: int) -> np.ndarray:
     """Share of the relevant documents that are among the first k: float64 [..., n]."""
-    hits = (ranks >= 0) & (ranks < k) & (judgements.gain > 0)
+    hits = among(ranks, k) & (judgements.gain > 0)
     return over_relevant(sums(hits, judgements), judgements)
 
 
 def mrr(ranks: np.ndarray, judgements: Judgements, k: int) -> np.ndarray:
     """1 / (1 + the least rank of a relevant document), 0 if none is among the first k: float64 [..., n]."""
-    hits = (ranks >= 0) & (ranks < k) & (judgements.gain > 0)
+    hits = among(ranks, k) & (judgements.gain > 0)
     found = np.zeros((*ranks.shape[:-1], judgements.queries))
     np.maximum.at(found, (..., judgements.query), np.where(hits, 1 / (np.maximum(ranks, 0) + 1.0), 0))
     return found

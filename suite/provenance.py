@@ -4,6 +4,8 @@ import datetime
 import platform
 import re
 import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -21,18 +23,16 @@ def provenance(**conditions: object) -> dict:
         "python": platform.python_version(),
         "machine": f"{platform.machine()} {processor()}",
         "cores": cores(),
-        "libraries": {name: metadata.version(name) for name in LIBRARIES if installed(name)},
+        "libraries": dict(versions()),
         **conditions,
     }
 
 
-def installed(library: str) -> bool:
-    """Whether a library is there: a machine that only trains needs no faiss."""
-    try:
-        metadata.version(library)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
+def versions() -> Iterator[tuple[str, str]]:
+    """(library, version) of those that are there: a machine that only trains needs no faiss."""
+    for name in LIBRARIES:
+        with suppress(metadata.PackageNotFoundError):
+            yield name, metadata.version(name)
 
 
 def git_commit() -> str:

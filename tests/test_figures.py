@@ -358,7 +358,7 @@ def test_the_mean_of_an_activation_map_and_the_bias_are_the_logit(method, rng):
     images = torch.from_numpy(rng.normal(size=(3, 1, 16, 16)).astype(np.float32))
     classes = np.array([0, 3, 3])
     for m in learner.sizes:
-        maps = activation_maps.class_maps(learner, images, m, classes)
+        maps = activation_maps.class_maps(learner, activation_maps.feature_maps(learner, images), m, classes)
         bias = learner.classifier(m)[1][classes]
         logits = learner.logits(learner.features(images))[m][range(3), classes]
         torch.testing.assert_close(maps.mean((1, 2)) + bias, logits.detach())
@@ -376,4 +376,4 @@ def test_a_study_without_feature_maps_has_no_activation_maps(monkeypatch):
         load_study("glyphs").mapped("activation_maps_control_label")
     with pytest.raises(UserError, match="PaperVariant has no feature maps of one network for all sizes"):
         learner = small.learner("slimmable", [4, 8], BACKBONE)
-        activation_maps.class_maps(learner, torch.zeros(1, 1, 16, 16), 4, np.array([0]))
+        activation_maps.feature_maps(learner, torch.zeros(1, 1, 16, 16))

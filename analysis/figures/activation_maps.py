@@ -93,26 +93,36 @@ def activation_maps(
     found, images = {}, drawing.dataset["val"].images[rows]
     for network in drawing.study.method(method).networks:
         learner, normalise, _ = load_network(drawing.layout.network(network.name, drawing.study.seeds[0]))
+        features = feature_maps(learner, normalise(images))
         for m in learner.sizes:
-            found[m] = class_maps(learner, normalise(images), m, answers[m]).numpy()
+            found[m] = class_maps(learner, features, m, answers[m]).numpy()
     return found, normalise.crop
 
 
 @torch.inference_mode()
-def class_maps(learner: Learner, images: torch.Tensor, m: int, classes: np.ndarray) -> torch.Tensor:
-    """Maps [n, h, w] of one class per image at size m: their means, plus the bias, are the logits.
+def feature_maps(learner: Learner, images: torch.Tensor) -> torch.Tensor:
+    """Maps [n, d, h, w] whose means are the features of images, float32 [n, C, H, W].
 
-    images: float32 [n, C, H, W]. Raises UserError for a network whose backbone was changed and has no maps.
+    Raises UserError for a network whose backbone was changed and has no maps.
     """
     if not hasattr(learner.backbone, "maps"):
         raise UserError(
             f"{type(learner).__name__} has no feature maps of one network for all sizes; take its figure "
             "activation_maps out of the study"
         )
+    return learner.backbone.maps(images).float()
+
+
+@torch.inference_mode()
+def class_maps(learner: Learner, features: torch.Tensor, m: int, classes: np.ndarray) -> torch.Tensor:
+    """Maps [n, h, w] of one class per image at size m: their means, plus the bias, are the logits.
+
+    features: `feature_maps` of the images.
+    """
     (view,) = (view for view in learner.views if m in view.sizes)
-    features = learner.backbone.maps(images)[:, view.prefix(m)].float()
     weight, _ = learner.classifier(m)
-    return torch.einsum("nmhw,nm->nhw", features, weight[torch.from_numpy(classes)].float())
+    chosen = weight[torch.from_numpy(classes)].float()
+    return torch.einsum("nmhw,nm->nhw", features[:, view.prefix(m)], chosen)
 
 
 def overlay(axes, values: np.ndarray, shape: tuple[int, int]) -> None:

@@ -50,13 +50,11 @@ def replayed(
     steps: range,
     rate: Callable[[int], float],
     device: str,
-    record: Callable | None = None,
 ) -> Iterator[int]:
     """Do the steps, and yield each one's number when it has been started.
 
     learn: one step on a batch x float32 [b, C, H, W] with labels int64 [b], its optimiser's included. state:
-    what a step changes, the optimiser's aside. rate: step → share of the peak learning rate. record: what
-    makes of a step something to replay (`graph_of`).
+    what a step changes, the optimiser's aside. rate: step → share of the peak learning rate.
 
     Raises UserError when a step cannot be recorded.
     """
@@ -93,7 +91,7 @@ def replayed(
                 tape[name] = values
         place.zero_()
         if replay is None:
-            replay = (record or graph_of)(step, [*state, place], optimiser)
+            replay = graph_of(step, [*state, place], optimiser)
         for number in chunk:
             replay()
             yield number

@@ -215,7 +215,7 @@ def read_judgements(path: Path, corpus: Texts, queries: Texts, unknown_documents
                     f"{path}, line {number}: {width} columns; judgements have three (query, document, gain) "
                     "or TREC's four (query, 0, document, gain)"
                 )
-            if not is_gain and not any(parts[0] == name for name in queries.ids):
+            if not is_gain and parts[0] not in rows["query"]:
                 continue  # a header
         if len(parts) != width:
             raise UserError(f"{path}, line {number}: {len(parts)} columns, but those before have {width}")
