@@ -623,26 +623,49 @@ def load_study(name: str | Path, **overrides) -> Study:
         )
     path = study_path(name)
     if not path.exists():
-        there = sorted(p.stem for p in STUDIES.glob("*.yaml"))
-        raise unknown("study", name, there, "config/studies/ (or give the path of a .yaml file)")
-    config = read_yaml(path)
+        raise unknown("study", name, shipped(), "config/studies/ (or give the path of a .yaml file)")
+    config = whole(path)
     study = Study({**config, **overrides} if isinstance(config, dict) else config, shown(path))
     check_own_name(study, path)
     return study
 
 
+def whole(path: Path, above: tuple[Path, ...] = ()) -> object:
+    """What a study's file holds; with `base: another study` that study's settings, its own in their place.
+
+    A section that both have is the file's own as a whole. above: files whose bases lead here. Raises
+    UserError for a file that is no YAML, and for a base that is missing or leads back.
+    """
+    config = read_yaml(path)
+    if not isinstance(config, dict) or "base" not in config:
+        return config
+    base = config.pop("base")
+    file, where = study_path(str(base)), f"`base` of {shown(path)} (or give the path of a .yaml file)"
+    if not file.exists():
+        raise unknown("study", str(base), shipped(), where)
+    if file in (above := (*above, path)):
+        raise UserError(f"{shown(path)}: base is {base}, whose own base leads back to it")
+    found = whole(file, above)
+    return {**found, **config} if isinstance(found, dict) else found
+
+
+def shipped() -> list[str]:
+    """Names of the studies in config/studies/."""
+    return sorted(path.stem for path in STUDIES.glob("*.yaml"))
+
+
 def check_own_name(study: Study, path: Path) -> None:
     """Raise UserError for a study whose results would replace those of another one of config/studies/."""
     path = path.resolve()
-    shipped = STUDIES / f"{study.name}.yaml"
+    its = STUDIES / f"{study.name}.yaml"
     # The pages that compare a method write the study with the method in it, under its own name.
     written = study.layout.compared.resolve()
     if path.parent == STUDIES and path.stem != study.name:
         raise UserError(
             f"{study.path}: name is {study.name}; studies in config/studies/ are called like the file"
         )
-    if path != shipped and shipped.exists() and not path.is_relative_to(written):
+    if path != its and its.exists() and not path.is_relative_to(written):
         raise UserError(
-            f"{study.path}: name is {study.name}, as that of {shown(shipped)}, whose results it would "
+            f"{study.path}: name is {study.name}, as that of {shown(its)}, whose results it would "
             "replace; give it a name of its own"
         )

@@ -25,20 +25,37 @@ ALLOWED = {
     "methods": {"type": "array", "minItems": 1, "items": {"type": "string"}},
 }
 PAIR = ("queries", "corpus")
+METRICS = {"ndcg": ndcg, "recall": recall, "mrr": mrr}
 
 
 def score(run: Run) -> Iterator[dict]:
     """ndcg@k, recall@k and mrr@k of each configuration, k of the measure; keys as in `index_retrieval`."""
+    for m, keys, k, values in configurations(run):
+        for name, outcomes in values.items():
+            yield run.mean(m, PAIR[0], f"{name}@{k}", outcomes, **keys)
+
+
+def configurations(run: Run) -> Iterator[tuple[int, dict, int, dict[str, np.ndarray]]]:
+    """(size, keys, k, values of each query by metric) of each."""
+    arrays, judgements = opened(run)
+    documents, k = len(run.dataset.labels(PAIR[1])), arrays["ids"].shape[-1]
+    for place, m in enumerate(arrays["dim"]):
+        ranks = places(arrays["ids"][place], judgements)
+        values = {name: of(ranks, judgements, k) for name, of in METRICS.items()}
+        yield int(m), keys_of(run, arrays, place, documents), k, values
+
+
+def exact(run: Run) -> np.ndarray:
+    """ndcg@k of the exact search of full vectors, of the same queries: float64 [n]."""
+    arrays, judgements = opened(run)
+    return ndcg(places(arrays["exact"], judgements), judgements, arrays["exact"].shape[-1])
+
+
+def opened(run: Run) -> tuple[dict[str, np.ndarray], Judgements]:
+    """(outcomes of the measure by name, judgements of the queries that it took)."""
     found = run.outcomes("indexes")
     arrays = {name: found["/".join((*PAIR, name))] for name in names_of(found, *PAIR)}
-    ids, documents = arrays["ids"], len(run.dataset.labels(PAIR[1]))
-    judgements = asked(run.dataset.judgements, arrays["rows"])
-    k = ids.shape[-1]
-    for place, m in enumerate(arrays["dim"]):
-        keys = keys_of(run, arrays, place, documents)
-        ranks = places(ids[place], judgements)
-        for name, value in (("ndcg", ndcg), ("recall", recall), ("mrr", mrr)):
-            yield run.mean(m, PAIR[0], f"{name}@{k}", value(ranks, judgements, k), **keys)
+    return arrays, asked(run.dataset.judgements, arrays["rows"])
 
 
 def asked(judgements: Judgements, rows: np.ndarray) -> Judgements:

@@ -33,21 +33,23 @@ def score(run: Run) -> Iterator[dict]:
     Keys: shortlist_k (K, 0 for one full search), items (N: where K is a large share of it, no shortlist can
     fail), mflops.
     """
-    found, judgements = run.outcomes("two_stages"), run.dataset.judgements
-    full, single = int(found["sizes"][-1]), found["single"]
-    items, k = len(run.dataset.labels("corpus")), single.shape[-1]
-
-    def gain(ids: np.ndarray) -> np.ndarray:
-        return ndcg(places(ids, judgements), judgements, FIRST)
-
-    best = gain(single)
-    keys = {"shortlist_k": 0, "items": items, "mflops": mflops_per_query(items, full)}
+    (full, keys, best, exact), *plans = searched(run)
+    k = exact.shape[-1]
     yield run.mean(full, SPLIT, f"ndcg@{FIRST}", best, **keys)
-    for (m, length), ids in zip(found["plans"].tolist(), np.moveaxis(found["ids"], 1, 0)):
-        mflops = mflops_per_query(items, m, [(length, full)])
-        keys = {"shortlist_k": length, "items": items, "mflops": mflops}
-        values = gain(ids)
-        kept = np.stack([shared(one, exact) for one, exact in zip(ids, single)])
+    for m, keys, values, ids in plans:
+        kept = np.stack([shared(one, wanted) for one, wanted in zip(ids, exact)])
         yield run.mean(m, SPLIT, f"ndcg@{FIRST}", values, **keys)
         yield run.mean(m, SPLIT, f"exact_recall@{k}", kept, **keys)
         yield run.mean(m, SPLIT, "difference", values - best, **keys)
+
+
+def searched(run: Run) -> Iterator[tuple[int, dict, np.ndarray, np.ndarray]]:
+    """(size, keys, nDCG@10 [draws, n], rows that were found [draws, n, k]) of the full search, then each."""
+    found, judgements = run.outcomes("two_stages"), run.dataset.judgements
+    full, items = int(found["sizes"][-1]), len(run.dataset.labels("corpus"))
+    plans = [(full, 0, found["single"])]
+    plans += [(m, k, ids) for (m, k), ids in zip(found["plans"].tolist(), np.moveaxis(found["ids"], 1, 0))]
+    for m, length, ids in plans:
+        mflops = mflops_per_query(items, m, [(length, full)] if length else [])
+        keys = {"shortlist_k": length, "items": items, "mflops": mflops}
+        yield m, keys, ndcg(places(ids, judgements), judgements, FIRST), ids

@@ -1,6 +1,7 @@
-"""Prints a findings table as Markdown, or writes those of README and docs/ again.
+"""Prints a table of findings or answers as Markdown, or writes those of README and docs/ again.
 
 python -m analysis.findings --markdown results/tables/glyphs/findings.csv
+python -m analysis.findings --markdown results/tables/scifact/answers.csv
 python -m analysis.findings --docs                          from the tables frozen in results/saved
 """
 
@@ -9,22 +10,24 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.findings.page import markdown, pages, with_tables
+from analysis.findings.page import as_markdown, pages, with_tables
 from suite import cli, files
 from suite.modules import ROOT
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Print a findings table as Markdown, or write those of the pages again."""
+    """Print a table as Markdown, or write those of the pages again."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--markdown", type=Path, help="results/tables/<study>/findings.csv, to print")
+    what.add_argument(
+        "--markdown", type=Path, help="results/tables/<study>/findings.csv or answers.csv, to print"
+    )
     what.add_argument("--docs", action="store_true", help="write the tables of README.md and docs/ again")
     args = parser.parse_args(argv)
     if args.markdown:
-        print(markdown(pd.read_csv(args.markdown)))
+        print(as_markdown(pd.read_csv(args.markdown), args.markdown.stem))
         return
     for path in pages():
         page = with_tables(path.read_text(encoding="utf-8"), ROOT / "results" / "saved")

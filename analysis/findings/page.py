@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from analysis import answers
 from analysis.findings.decide import UNFINISHED
 from analysis.findings.evidence import signed
 from suite.modules import ROOT
@@ -97,7 +98,12 @@ def gaps(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-AS_MARKDOWN = {"training_length": gaps}  # others: `markdown`
+AS_MARKDOWN = {"training_length": gaps, "answers": answers.markdown}  # others: `markdown`
+
+
+def as_markdown(table: pd.DataFrame, name: str) -> str:
+    """The table of an evaluation, as pages show it."""
+    return AS_MARKDOWN.get(name, markdown)(table)
 
 
 def with_tables(page: str, saved: Path) -> str:
@@ -106,7 +112,7 @@ def with_tables(page: str, saved: Path) -> str:
     def block(found: re.Match) -> str:
         head, study, name, end = found.groups()
         table = pd.read_csv(saved / study / "tables" / f"{name}.csv")
-        return f"{head}\n{AS_MARKDOWN.get(name, markdown)(table)}\n\n{end}"
+        return f"{head}\n{as_markdown(table, name)}\n\n{end}"
 
     return BLOCK.sub(block, page)
 

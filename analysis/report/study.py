@@ -7,6 +7,7 @@ import pandas as pd
 import yaml
 from matplotlib.markers import MarkerStyle
 
+from analysis import answers
 from analysis.evaluations.cost import BYTES_PER_NUMBER
 from analysis.findings.evidence import signed
 from analysis.findings.page import about, last_doubling, not_tested, told, trained_once
@@ -25,7 +26,7 @@ from suite.study import TUNED, Study
 LIMIT = 10_000_000
 """Bytes of a page. Tables that would take more are named with their place instead, the largest first."""
 
-CURVES = ("linear", "knn", "retrieval", "masked_lm", "zero_shot", "text_retrieval")
+CURVES = ("linear", "knn", "retrieval", "judged_retrieval", "masked_lm", "zero_shot", "text_retrieval")
 """Evaluations whose values against size are drawn as curves to choose from."""
 
 FIRST = "map@10"  # shown at first where an evaluation has it: what the paper judges retrieval by
@@ -55,6 +56,8 @@ def page(study: Study, layout: Layout) -> str:
         ledgers=[ledger(table) for table in ledgers.values()],
         differences=differences(drawing, tables),
         margin=study.margin,
+        answers=answers.answers(tables["answers"]) if "answers" in tables else {},
+        about_answers=answers.about(tables["answers"]) if "answers" in tables else "",
         curves=packed(json.dumps(curves(drawn)).encode()) if drawn else "",
         tasks={task: EVALUATION.facts(task).WORD or task.replace("_", " ") for task in drawn},
         methods={name: looks(drawing, name) for name in shown_in(study, drawn)},
@@ -164,6 +167,8 @@ def curves(tables: dict[str, pd.DataFrame]) -> dict:
     found = {}
     for task, table in tables.items():
         table = table.dropna(subset=["low", "high"])
+        if "renormalised" in table:  # the usual way; the other one is a question of `answers`
+            table = table[table["renormalised"]]
         table = table[table["dim"] > 0].assign(place=place(table))
         means = over_seeds(table, ["method", "dim", "place"]).assign(seed=MEAN)
         both = pd.concat([means, as_shown(table)] if table["seed"].nunique() > 1 else [means])
