@@ -8,7 +8,7 @@ import pytest
 
 from analysis.evaluations import findings as ledger
 from analysis.evaluations import findings_masked_lm, findings_vit
-from analysis.findings import page, rules
+from analysis.findings import across, page, rules
 from analysis.findings.decide import HALF, last_doubling, stated
 from analysis.findings.evidence import Claim, Evidence, NotTested, Outcome
 from analysis.findings.rules import below_full, every, large, largest, small
@@ -250,3 +250,23 @@ def test_tables_of_pages_are_those_of_the_frozen_studies(tmp_path):
     assert "stale" not in made and "**undecided**" in made and made.endswith("<!-- end -->\nbehind")
     with pytest.raises(FileNotFoundError):
         page.with_tables(given.replace("mine", "other"), tmp_path)
+
+
+def test_a_claim_stands_once_with_what_became_of_it_in_every_study(tmp_path):
+    shown = {"outcome": "shown", "value": 0.021, "gained": 0.004}
+    for study, given in (("mine", {}), ("glyphs", shown), ("vit", {"claim": "Another"})):
+        (tmp_path / study / "tables").mkdir(parents=True)
+        rows(**given).to_csv(tmp_path / study / "tables" / "findings.csv")
+    (tmp_path / "vit" / "tables" / "findings.csv").rename(tmp_path / "vit" / "tables" / "findings_vit.csv")
+    table = across.gathered(tmp_path)
+    assert list(dict.fromkeys(table["of"])) == ["glyphs", "vit", "mine"]  # others behind those of the suite
+    made = page.with_tables("<!-- every study -->\nold\n<!-- end -->\n", tmp_path)
+    head, _, _, _, gained, *claims = made.splitlines()[2:-2]
+    assert head == "| claim | `glyphs` | `vit` | `mine` | the paper |"
+    assert gained == "| *gained by the last doubling, points* | +0.4 |  |  | |"
+    cells = [[cell.strip() for cell in line.split("|")[2:5]] for line in claims]
+    assert any(one[0] == "**shown** +2.1" and one[1] == "" and "undecided" in one[2] for one in cells)
+    assert any(one[0] == one[2] == "" and one[1] for one in cells)
+    (axes,) = across.picture(table).axes
+    drawn = {(round(line.get_xdata()[0], 2), line.get_alpha()) for line in axes.lines}
+    assert (-0.28, 1) in drawn and {x for x, _ in drawn} == {-0.28, 0.72, 1.72}

@@ -2,7 +2,8 @@
 
 python -m analysis.findings --markdown results/tables/glyphs/findings.csv
 python -m analysis.findings --markdown results/tables/scifact/answers.csv
-python -m analysis.findings --docs                          from the tables frozen in results/saved
+python -m analysis.findings --docs                          from the tables frozen in results/saved, and
+                                                            docs/figures/claims.png
 """
 
 import argparse
@@ -10,9 +11,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.findings import across
 from analysis.findings.page import as_markdown, pages, with_tables
+from analysis.plotting import use_style
 from suite import cli, files
 from suite.modules import ROOT
+
+PICTURE = ROOT / "docs" / "figures" / "claims.png"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -29,8 +34,13 @@ def main(argv: list[str] | None = None) -> None:
     if args.markdown:
         print(as_markdown(pd.read_csv(args.markdown), args.markdown.stem))
         return
+    saved = ROOT / "results" / "saved"
+    use_style()
+    with files.write_aside(PICTURE) as aside:
+        across.picture(across.gathered(saved)).savefig(aside, format="png", dpi=200)
+    print(PICTURE.relative_to(ROOT))
     for path in pages():
-        page = with_tables(path.read_text(encoding="utf-8"), ROOT / "results" / "saved")
+        page = with_tables(path.read_text(encoding="utf-8"), saved)
         with files.write_aside(path) as aside:
             aside.write_text(page, encoding="utf-8")
         print(path.relative_to(ROOT))

@@ -8,12 +8,16 @@ import numpy as np
 import pandas as pd
 
 from analysis import answers
+from analysis.findings import across
 from analysis.findings.decide import UNFINISHED
 from analysis.findings.evidence import signed
 from suite.modules import ROOT
 
 BLOCK = re.compile(r"(<!-- findings: (\w+)/(\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 """A table in a page: <!-- findings: glyphs/findings --> … <!-- end -->, of results/saved/<study>/tables."""
+
+EVERY = re.compile(r"(<!-- every study -->\n).*?(<!-- end -->)", re.DOTALL)
+"""The table of all studies in a page: <!-- every study --> … <!-- end -->."""
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -114,10 +118,19 @@ def with_tables(page: str, saved: Path) -> str:
         table = pd.read_csv(saved / study / "tables" / f"{name}.csv")
         return f"{head}\n{as_markdown(table, name)}\n\n{end}"
 
-    return BLOCK.sub(block, page)
+    def every(found: re.Match) -> str:
+        head, end = found.groups()
+        return f"{head}\n{across.markdown(across.gathered(saved))}\n\n{end}"
+
+    return EVERY.sub(every, BLOCK.sub(block, page))
 
 
 def pages() -> list[Path]:
     """Pages of the project that hold such tables."""
     found = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-    return [path for path in found if BLOCK.search(path.read_text(encoding="utf-8"))]
+    return [path for path in found if has_tables(path.read_text(encoding="utf-8"))]
+
+
+def has_tables(page: str) -> bool:
+    """Whether a page has a block that is made from frozen tables."""
+    return bool(BLOCK.search(page) or EVERY.search(page))
