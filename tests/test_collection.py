@@ -577,6 +577,10 @@ def test_two_stages_find_what_one_search_does_once_the_shortlist_is_long_enough(
             assert value["difference", m, 10] == pytest.approx(value["ndcg@10", m, 10] - full, abs=1e-6)
             assert mflops["ndcg@10", m, 50] == pytest.approx((200 * m + 50 * 16) / 1e6)
         assert value["exact_recall@10", 8, 10] > value["exact_recall@10", 4, 10]
+    with files.write_aside(study.layout.table("two_stage_retrieval")) as path:
+        both.to_csv(path, index=False)
+    left, right = FIGURE.load("shortlists").draw(Drawing(study, study.layout)).axes
+    assert len(left.containers) == 2 and len(right.lines) == 3  # two sizes, and one full search
 
 
 @pytest.mark.skipif(not REAL, reason="MATRYOSHKA_COLLECTIONS names no folder of collections")
