@@ -2,8 +2,8 @@
 
 For a trained method that is a forward pass of its networks, for a fitted one a fit on the training
 embeddings of its source (of a collection: on the vectors of its documents), for a folder of embeddings a
-copy, for vectors that are part of the data a link. What comes out is a representation
-(baselines/representation.py).
+copy, for vectors that are part of the data a link and, where these have labels, the suite's probes. What
+comes out is a representation (baselines/representation.py).
 """
 
 import argparse
@@ -174,7 +174,7 @@ def fitted(study: Study, method: Method, seed: int, dataset: Dataset, folder: Pa
     features = representation.features(on, view).astype(np.float32, copy=False)
     classifier = representation.classifier(view, representation.dim) if labelled else (None, None)
     source = Source(features, dataset.labels(on), dataset.num_classes, *classifier, view)
-    sizes = method.nesting if labelled else served(method.nesting, source.dim)
+    sizes = served(method.nesting, source.dim) if study.ready else method.nesting
     given = source, sizes, method.options, np.random.default_rng([seed, 3])
     module, fits, clock = METHOD.load(method.baseline), [], time.perf_counter()
     fit_macs = count_macs(lambda: fits.append(module.fit(*given)))
@@ -231,10 +231,15 @@ def ready(study: Study, method: Method, seed: int, dataset: Dataset, folder: Pat
             for block in evaluation_batches(len(chosen), BLOCK):
                 out[block] = vectors.rows(chosen[block])
     dim = next(iter(given.values()))[0].dim
+    views, classifiers = [View(served(method.nesting, dim), 0, dim)], {}
+    if "train" in given:
+        train = np.load(folder / "train.npy", mmap_mode="r")
+        known = dataset.labels("train"), dataset.num_classes
+        classifiers = probes(train, views, *known, seed, device=device)
     return {
-        "views": [View(served(method.nesting, dim), 0, dim)],
+        "views": views,
         "splits": list(given),
-        "classifiers": {},
+        "classifiers": classifiers,
         "cost": {"networks": []},
     }
 

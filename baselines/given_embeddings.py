@@ -1,12 +1,12 @@
-"""Vectors of a model that lie in the collection: they are searched where they are, nothing is trained."""
+"""Vectors of a model that lie with the data: they are searched where they are, nothing is trained."""
 
 from pathlib import Path
 
 import numpy as np
 
-from splits.sources.collection import EMBEDDINGS, open_model
 from splits.store import Dataset
-from splits.vectors import Vectors
+from splits.vectors import EMBEDDINGS, Vectors, models, open_model
+from suite import contracts
 from suite.errors import UserError, unknown
 
 KIND = "ready"
@@ -29,12 +29,13 @@ def arrays(dataset: Dataset, options: dict) -> dict[str, tuple[Vectors, np.ndarr
     Raises UserError for a model that is not there, and for a size that it cannot have been trained for.
     """
     source = dataset.manifest["options"]
-    folder = Path(source["root"]).expanduser() / EMBEDDINGS
-    there = source["models"] or sorted(path.name for path in folder.glob("*") if path.is_dir())
+    names = contracts.SOURCE.load(dataset.manifest["source"]).vector_files(source)
+    root = Path(source["root"]).expanduser()
+    folder, there = root / EMBEDDINGS, models(root, source["models"], tuple(names.values()))
     if options["model"] not in there:
         raise unknown("model", options["model"], there, folder)
-    found = open_model(folder / options["model"])
-    dim = found["corpus"].dim
+    found = open_model(folder / options["model"], names)
+    dim = next(iter(found.values())).dim
     if options["trained"] and max(options["trained"]) > dim:
         raise UserError(
             f"{folder / options['model']} has vectors of {dim} dimensions; it cannot be trained for "

@@ -258,6 +258,16 @@ class DatasetWriter:
             items.to_csv(path, index=False)
         self._written[name] = {"n": int(shape[0]), "image": [int(s) for s in shape[1:]]}
 
+    def without_images(self, name: str, labels: np.ndarray, items: pd.DataFrame, digests: np.ndarray) -> None:
+        """Write a split of items that have no images here, such as vectors of the user's own.
+
+        digests: what tells an item from others, DIGEST [n].
+        """
+        shape = (len(labels), 0)
+        with self.filled(name, shape, labels, items):
+            files.write_npy(self.folder / name / "digests.npy", digests)
+            files.write_npy(self.folder / name / "images.npy", np.empty(shape, np.int32))
+
     def finish(self) -> None:
         """Check that splits do not overlap and write manifest.json.
 

@@ -4,19 +4,22 @@
     <name>.scale.npy   with int8: what its numbers are multiplied by; one number, [D], or [n, 1]
     <name>.ids.txt     optional, one id per line: the order of the rows is then checked
 
-Files are mapped into memory, never read as a whole.
+Files are mapped into memory, never read as a whole. Those of several models lie side by side, in a folder
+each below `embeddings/`, with an array for every split.
 """
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from splits.given import composed, read_text, really
-from suite.errors import UserError
+from splits.given import composed, hidden, read_text, really
+from suite import files
+from suite.errors import UserError, unknown
 
+EMBEDDINGS = "embeddings"  # the folder of the models
 MAX_DIM = 65_536
 SCALE, IDS = ".scale.npy", ".ids.txt"
 UNREADABLE = (ValueError, OSError, EOFError, zipfile.BadZipFile)  # what numpy raises for damaged files
@@ -50,6 +53,49 @@ class Vectors:
         if self.scale is not None:
             part = part * (self.scale if len(self.scale) == 1 else self.scale[rows])
         return part if part.dtype == np.float16 and self.as_stored else part.astype(np.float32)
+
+
+def models(root: Path, chosen: list[str] | None, arrays: Sequence[str]) -> list[str]:
+    """Models whose vectors are there, or the chosen ones of them. Raises UserError where one is not.
+
+    arrays: names of those that each has, for the error.
+    """
+    folder = root / EMBEDDINGS
+    there = sorted(path.name for path in folder.glob("*") if path.is_dir() and not hidden(path.name))
+    if not there:
+        wanted = " and ".join(f"{name}.npy" for name in dict.fromkeys(arrays))
+        raise UserError(
+            f"no vectors in {folder}: they lie in {EMBEDDINGS}/<model>/, as {wanted}; see docs/collections.md"
+        )
+    for name in chosen or ():
+        if name not in there:
+            raise unknown("model", name, there, folder)
+    return chosen or there
+
+
+def open_model(folder: Path, arrays: Mapping[str, str]) -> dict[str, Vectors]:
+    """Vectors of a model by split. Raises UserError where they differ in their dimensions.
+
+    arrays: the name of each split's file, without .npy.
+    """
+    found = {split: open_vectors(folder, name) for split, name in arrays.items()}
+    first, *others = found.values()
+    for other in others:
+        if other.dim != first.dim:
+            raise UserError(
+                f"{folder}: {first.path.name} has vectors of {first.dim} dimensions, {other.path.name} of "
+                f"{other.dim}; both must come from the same model"
+            )
+    return found
+
+
+def listing(root: Path, read: Sequence[Path]) -> str | None:
+    """A hash of names, sizes and times of change of what is read below a root: files, and all in folders."""
+
+    def is_read(path: Path) -> bool:
+        return not hidden(path.relative_to(root)) and any(path.is_relative_to(part) for part in read)
+
+    return files.listing(root, is_read)
 
 
 def open_vectors(folder: Path, name: str) -> Vectors:
@@ -124,10 +170,10 @@ def check_ids(folder: Path, name: str, items: Path, ids: Sequence[str], lines: S
     return True
 
 
-def check_values(vectors: Vectors, items: Path, lines: Sequence[int]) -> int:
+def check_values(vectors: Vectors, items: Path | None = None, lines: Sequence[int] = ()) -> int:
     """How many rows are all zeros. Raises UserError for NaN, infinity, and numbers beyond float32.
 
-    items: the file whose lines the rows are about.
+    items: the file whose lines the rows are about, where there is one.
     """
     largest, zeros = float(np.finfo(np.float32).max), 0
     for start in range(0, len(vectors), CHECKED):
@@ -141,7 +187,8 @@ def check_values(vectors: Vectors, items: Path, lines: Sequence[int]) -> int:
                 if np.isfinite(stored).all()
                 else "NaN or infinity"
             )
-            raise UserError(f"{vectors.path}, row {start + row} ({items}, line {lines[start + row]}): {what}")
+            line = f" ({items}, line {lines[start + row]})" if items else ""
+            raise UserError(f"{vectors.path}, row {start + row}{line}: {what}")
         zeros += int((squares == 0).sum())
     return zeros
 

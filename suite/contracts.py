@@ -124,7 +124,12 @@ SOURCE = Contract(
         "OUTSIDE": Constant(bool, False),  # defines outside(options): what else decides its data
         "TUNES": Constant(bool, False),  # defines tune(options, count, threads): images to choose settings on
     },
-    lambda facts: [("build",), *[("outside",)] * facts.OUTSIDE, *[("tune",)] * facts.TUNES],
+    lambda facts: [
+        ("build",),
+        *[("outside",)] * facts.OUTSIDE,
+        *[("tune",)] * facts.TUNES,
+        *[("vector_files",)] * ("embeddings" in facts.PROVIDES),
+    ],
 )
 METHOD = Contract(
     "method",
@@ -182,7 +187,8 @@ EVALUATION = Contract(
         "ALL_METHODS": Constant(bool, False),  # whether ablations take part as well
         "NEEDS": NAMES,  # what the data must have beyond images and labels
         "LABELS": Constant(bool, True),  # it is scored by labels
-        "ASKS": NAMES,  # splits, or `superclasses`, of which the data need one
+        # Splits, or `superclasses`, of which the data need one; a text: a measure's option that names it.
+        "ASKS": Constant((tuple, str), ()),
         "NAME": Constant(str, None),  # for people, on the page of a comparison
         "WORD": Constant(str, None),  # in front of its metrics in a sentence: "1-NN top1"
     },

@@ -144,7 +144,7 @@ class Study:
             for name in (task, *self.reads(task)):
                 self._check_needs(f"evaluation {task}", EVALUATION.facts(name).NEEDS, provided)
                 self._check_labels("evaluation", name, EVALUATION)
-            self._check_written(f"evaluation {task}", EVALUATION.facts(task).ASKS)
+            self._check_written(f"evaluation {task}", *self._asked(task))
         for figure in self.figures:
             self.check_figure(figure)
         for measure in self.config.get("measures", {}):
@@ -182,17 +182,21 @@ class Study:
 
     def _check_trainable(self) -> None:
         """Raise UserError where what networks are trained with is missing, or given where none is trained."""
-        ready = "embeddings" in SOURCE.facts(self.source).PROVIDES
         for key in ("backbone", "training"):
-            if not ready and key not in self.config:
+            if not self.ready and key not in self.config:
                 raise UserError(
                     f"{self.path}: top level: {key!r} is a required property; see {shown(SCHEMA)}"
                 )
-            if ready and key in self.config:
+            if self.ready and key in self.config:
                 raise UserError(
                     f"{self.path}: data of {self.source} come with embeddings, so nothing is trained: take "
                     f"out the section {key}"
                 )
+
+    @property
+    def ready(self) -> bool:
+        """Whether its data come with embeddings, so that nothing is trained."""
+        return "embeddings" in SOURCE.facts(self.source).PROVIDES
 
     def _check_labels(self, kind: str, name: str, contract: contracts.Contract) -> None:
         """Raise UserError for a method or an evaluation that needs labels where the data have none."""
@@ -221,14 +225,22 @@ class Study:
         more = {name for name, any_of in facts.MAY_WRITE.items() if any(map(is_set, any_of))}
         return {*facts.WRITES, *more} if facts.WRITES else None
 
-    def _check_written(self, who: str, asked: Iterable[str]) -> None:
+    def _check_written(self, who: str, asked: Iterable[str], advice: str = "") -> None:
         """Raise UserError unless the study's data have one of these splits."""
         if asked and self.written is not None and not self.written & set(asked):
             raise UserError(
                 f"{self.path}: {who} needs data with {' or '.join(asked)}; those of {self.source}, with "
-                f"these options, have {', '.join(sorted(self.written))}; take it out, or see {SOURCE.folder}/"
-                f"{self.source}.py"
+                f"these options, have {', '.join(sorted(self.written))}; {advice}take it out, or see "
+                f"{SOURCE.folder}/{self.source}.py"
             )
+
+    def _asked(self, task: str) -> tuple[tuple[str, ...], str]:
+        """(splits of which an evaluation needs one; where a study chooses another, if it can)."""
+        asks = EVALUATION.facts(task).ASKS
+        if not isinstance(asks, str):
+            return asks, ""
+        measure, key = asks.split(".")
+        return (self.measure_options(measure)[key],), f"change measures.{asks}, "
 
     def _check_names(self) -> None:
         """Raise UserError where two methods, or what is kept of them, would go by one name."""
@@ -251,6 +263,11 @@ class Study:
 
     def _check_training(self, method: Method) -> None:
         """Raise UserError for settings of a training that nothing in the method could follow."""
+        if self.ready and method.kind == "trained":
+            raise UserError(
+                f"{self.path}: method {method.name} trains a network, but data of {self.source} come with "
+                "embeddings: allowed are given_embeddings and methods that start from one, by its `source`"
+            )
         for settings in (method.training, *method.by_size.values()):
             rate = settings.get("head_rate", 1)
             if method.kind == "trained" and rate != 1 and not METHOD.facts(method.baseline).HEADS:

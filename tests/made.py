@@ -54,3 +54,20 @@ def save(root, model, split, array):
 def load(root, model="plain", split="corpus"):
     """The vectors of a split."""
     return np.load(root / "embeddings" / model / f"{split}.npy")
+
+
+def labelled(root, seed=0, train=120, test=40, classes=5, dim=DIM):
+    """Write labelled vectors of a model `nested` below `root`: classes apart in its first columns.
+
+    Gives the vectors and labels by split: (train, labels, test, labels).
+    """
+    rng = np.random.default_rng(seed)
+    centres = rng.standard_normal((classes, dim)) * np.linspace(2, 0, dim)
+    found = []
+    for split, count in (("train", train), ("test", test)):
+        labels = rng.permutation(np.arange(count) % classes)
+        x = (centres[labels] + rng.standard_normal((count, dim))).astype(np.float16)
+        save(root, "nested", split, x)
+        np.save(root / f"{split}_labels.npy", labels)
+        found += [x, labels]
+    return tuple(found)

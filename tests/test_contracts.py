@@ -21,6 +21,7 @@ ARGUMENTS = {
     "data source": {
         "build": ["writer", "options", "threads"],
         "outside": ["options"],
+        "vector_files": ["options"],
         "tune": ["options", "count", "threads"],
     },
     "method": {

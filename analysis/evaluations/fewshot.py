@@ -1,6 +1,7 @@
 """Few-shot classification: nearest class mean on v2 images, n labelled images per class, all classes.
 
-The rest of v2 is the test (paper, appendix G; docs/protocols.md, "Few-shot"). The labelled images are chosen
+The rest of v2 is the test (paper, appendix G; docs/protocols.md, "Few-shot"). Data without v2 have val for a
+test, and labelled items of train (`measures: {classmeans: {split: val}}`). The labelled images are chosen
 several times at random from the same few, and these choices overlap: they are averaged image by image, and
 intervals are over classes.
 """
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from analysis.run import Items, Run
 
 MEASURES = ("classmeans",)
-ASKS = ("v2",)
+ASKS = "classmeans.split"
 NAME = "5-shot class means"
 SHOTS = 5  # labelled images per class where methods are compared
 
@@ -20,9 +21,10 @@ def items(run: Run) -> Iterator[Items]:
 
     Those with 5 shots, which are compared, come first. Images that every choice has labelled are left out.
     """
-    if "v2" not in run.dataset:
+    split = run.study.measure_options("classmeans")["split"]
+    if split not in run.dataset:
         return
-    outcomes, labels = run.outcomes("classmeans"), run.dataset.labels("v2")
+    outcomes, labels = run.outcomes("classmeans"), run.dataset.labels(split)
     shots = outcomes["fewshot/shots"].tolist()
     for each in sorted(shots, key=lambda number: number != SHOTS):
         hits = outcomes["fewshot/hits"][:, :, shots.index(each)]  # [draws, sizes, choices, n]
@@ -32,5 +34,5 @@ def items(run: Run) -> Iterator[Items]:
         usual = each == SHOTS
         given = {"kept": usual, "compared": usual, "array": "fewshot/top1" if usual else ""}
         yield Items(
-            "top1", "v2", outcomes["sizes"], share, keys={"shots": each}, groups=labels[some], **given
+            "top1", split, outcomes["sizes"], share, keys={"shots": each}, groups=labels[some], **given
         )

@@ -1,4 +1,4 @@
-"""Few-shot accuracy against size, a colour per number of labelled images (paper, appendix G)."""
+"""Few-shot accuracy against size, a colour per number of labelled items (paper, appendix G)."""
 
 from analysis.plotting import (
     headline,
@@ -13,29 +13,32 @@ from analysis.plotting import (
 
 TABLES = ("fewshot",)
 INPUTS = ("data",)
-STYLES = {  # what is drawn, and how
+STYLES = {  # what is drawn, and how; of a study without these, its first two methods
     "mrl": {"marker": "o", "linestyle": "-"},
     "fixed_feature": {"marker": "D", "linestyle": "--"},
 }
 
 
 def draw(drawing):
-    """One panel: MRL solid, a network per size dashed."""
+    """One panel: MRL solid, a network per size dashed; else the first method solid, the second dashed."""
     figure, axes = new_figure(width=5.6, height=4)
     table = drawing.table("fewshot", metric="top1")
-    methods = drawing.among(table, STYLES)
+    split, there = table["split"].iloc[0], table["method"].unique()
+    styles = {name: look for name, look in STYLES.items() if name in there}
+    styles = styles or dict(zip(there, STYLES.values()))
     table = over_seeds(table, ("method", "shots", "dim"))
     colors = dict(zip(sorted(table["shots"].unique()), shades(table["shots"].nunique())))
-    for (method, shots), rows in table[table["method"].isin(methods)].groupby(["method", "shots"]):
-        look = STYLES[method] | {"color": colors[shots], "elinewidth": 0.8}
+    for (method, shots), rows in table[table["method"].isin(list(styles))].groupby(["method", "shots"]):
+        look = styles[method] | {"color": colors[shots], "elinewidth": 0.8}
         axes.errorbar(rows["dim"], rows["value"], yerr=whiskers(rows), **look)
-    for method in methods:
-        axes.plot([], [], color="#444444", label=drawing.label(method), **STYLES[method])
+    for method in styles:
+        axes.plot([], [], color="#444444", label=drawing.label(method), **styles[method])
     for shots, color in colors.items():
         axes.plot([], [], color=color, label=f"n = {shots}")
-    legend_below(figure, axes, columns=len(methods) + len(colors))
+    legend_below(figure, axes, columns=len(styles) + len(colors))
     size_axis(axes, table["dim"])
     axes.set_ylabel(metric_of(table).axis)
-    conditions = drawing.conditions("v2", bars="95 % over classes")
-    headline(figure, f"{conditions}\nn labelled images per class are chosen from v2, the rest is the test")
+    conditions = drawing.conditions(split, bars="95 % over classes")
+    chosen = "train, all of val" if split == "val" else f"{split}, the rest"
+    headline(figure, f"{conditions}\nn labelled items per class are chosen from {chosen} is the test")
     return figure

@@ -1,4 +1,4 @@
-"""Predictions of the nearest class mean at every size: few-shot on v2 images, and along a long-tailed stream.
+"""Predictions of the nearest class mean at every size: few-shot, and along a long-tailed stream.
 
 The class whose mean prefix is nearest in Euclidean distance, prefixes as they are (not normalised): what
 scikit-learn calls NearestCentroid, and what FLUID uses. Distances to means add up over prefixes,
@@ -7,10 +7,13 @@ scikit-learn calls NearestCentroid, and what FLUID uses. Distances to means add 
 
 so all sizes together cost one pass at the largest.
 
-Saves `fewshot/hits` int8 [draws, sizes, shots, choices, n]: 1 where an image of v2 is recognised, 0 where it
-is not, −1 where it was among the labelled ones. Of the stream `stream/predicted` int32 [draws, sizes, n],
-where class means start from the training images (*warm*), and `stream/cold/predicted`, where they start empty
-as in FLUID's reference code (*cold*): −1 where no class has a mean yet.
+Few-shot, the labelled images are some of v2, and the rest of it is the test; with `split: val` they are
+training items, and all of val is the test.
+
+Saves `fewshot/hits` int8 [draws, sizes, shots, choices, n]: 1 where an image of the split is recognised, 0
+where it is not, −1 where it was among the labelled ones. Of the stream `stream/predicted` int32 [draws,
+sizes, n], where class means start from the training images (*warm*), and `stream/cold/predicted`, where they
+start empty as in FLUID's reference code (*cold*): −1 where no class has a mean yet.
 """
 
 from collections.abc import Sequence
@@ -24,6 +27,7 @@ from splits.store import Dataset
 from suite.errors import UserError
 
 OPTIONS = {
+    "split": "v2",  # what is classified few-shot, where the data have it
     "shots": [1, 3, 5, 7, 9],  # labelled images per class; ImageNet-V2 has ten
     "choices": 10,  # how often the labelled images are chosen at random
     "seed": 0,  # of these choices: the same for every method and run, so that they are compared in pairs
@@ -32,6 +36,7 @@ OPTIONS = {
     "interval": 100,
 }
 ALLOWED = {
+    "split": {"enum": ["v2", "val"]},
     "shots": {"minItems": 1, "items": {"type": "integer", "minimum": 1}},
     "choices": {"minimum": 1, "maximum": 10000},
     "interval": {"minimum": 1},
@@ -46,13 +51,21 @@ def measure(representation: Representation, dataset: Dataset, options: dict) -> 
     # Where each view's sizes stand in an array [draws, sizes, …].
     sizes, views = representation.sizes, representation.views
     places = [(view, (view.draw, [sizes.index(m) for m in view.sizes])) for view in views]
-    if "v2" in dataset:
-        labels, shots = dataset.labels("v2"), options["shots"]
-        chosen = choose_labelled(labels, max(shots), options["choices"], options["seed"])
+    split, shots = options["split"], options["shots"]
+    if split in dataset:
+        known = "train" if split == "val" else split
+        labels, of_known = dataset.labels(split), dataset.labels(known)
+        chosen = choose_labelled(of_known, max(shots), options["choices"], options["seed"], known)
+        rows = np.unique(chosen)
         hits = empty(representation, len(shots), len(chosen), len(labels), dtype=np.int8)
         for view, where in places:
-            features = np.asarray(representation.features("v2", view, view.sizes[-1]), np.float32)
-            hits[where] = few_shot(features, labels, view.sizes, chosen, shots)
+            features = np.asarray(representation.features(split, view, view.sizes[-1]), np.float32)
+            if known == split:
+                hits[where] = few_shot(features, labels, view.sizes, chosen, shots)
+            else:
+                labelled = representation.features(known, view, view.sizes[-1])[rows].astype(np.float32)
+                given = np.searchsorted(rows, chosen), shots, np.unique(of_known), labelled
+                hits[where] = few_shot(features, labels, view.sizes, *given)
         found |= {"fewshot/hits": hits, "fewshot/shots": np.array(shots, np.int64)}
     if "stream" in dataset:
         labels = dataset.labels("stream")
@@ -70,16 +83,17 @@ def measure(representation: Representation, dataset: Dataset, options: dict) -> 
 # --- few-shot -------------------------------------------------------------------------------------
 
 
-def choose_labelled(labels: np.ndarray, most: int, choices: int, seed: int) -> np.ndarray:
+def choose_labelled(labels: np.ndarray, most: int, choices: int, seed: int, split: str = "v2") -> np.ndarray:
     """Rows of `most` images of each class, in random order, per choice: int64 [choices, C, most].
 
-    The first n of them are the labelled images of n-shot classification. labels: int64 [n].
-    Raises UserError when a class would have no image left to be tested on.
+    The first n of them are the labelled images of n-shot classification. labels: int64 [n], of a split.
+    Raises UserError when a class has too few: of v2 an image is left, to be tested on.
     """
     classes, counts = np.unique(labels, return_counts=True)
-    if counts.min() <= most:
+    needed = most + (split != "train")
+    if counts.min() < needed:
         raise UserError(
-            f"{most}-shot classification needs {most + 1} images of every class in v2, but class "
+            f"{most}-shot classification needs {needed} images of every class in {split}, but class "
             f"{classes[counts.argmin()]} has {counts.min()}; set `shots` under measures.classmeans"
         )
     rng = np.random.default_rng(seed)
@@ -88,19 +102,27 @@ def choose_labelled(labels: np.ndarray, most: int, choices: int, seed: int) -> n
 
 
 def few_shot(
-    features: np.ndarray, labels: np.ndarray, sizes: Sequence[int], chosen: np.ndarray, shots: Sequence[int]
+    features: np.ndarray,
+    labels: np.ndarray,
+    sizes: Sequence[int],
+    chosen: np.ndarray,
+    shots: Sequence[int],
+    classes: np.ndarray | None = None,
+    known: np.ndarray | None = None,
 ) -> np.ndarray:
     """Whether each image is nearest to its own class's mean: int8 [sizes, shots, choices, n], −1 = labelled.
 
-    features: float32 [n, d]; labels: int64 [n]; chosen: rows [choices, C, ≥ max(shots)], classes in order.
+    features: float32 [n, d]; labels: int64 [n]; chosen: rows [choices, C, ≥ max(shots)] of `known`, float32
+    [·, d], by default of `features`; classes: int64 [C], by default those of `labels`.
     """
+    classes = np.unique(labels) if classes is None else classes
     hits = np.full((len(sizes), len(shots), len(chosen), len(labels)), -1, np.int8)
-    classes = np.unique(labels)
+    every = np.arange(len(labels))
     for choice, rows in enumerate(chosen):
         for place, shot in enumerate(shots):
             labelled = rows[:, :shot]
-            means = features[labelled].mean(1)
-            tested = np.setdiff1d(np.arange(len(labels)), labelled)
+            means = (features if known is None else known)[labelled].mean(1)
+            tested = np.setdiff1d(every, labelled) if known is None else every
             nearest = classes[nearest_means(features, tested, means, sizes)]
             hits[:, place, choice, tested] = nearest == labels[tested]
     return hits

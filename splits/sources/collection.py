@@ -25,9 +25,8 @@ from tqdm import tqdm
 
 from splits.given import MARKS, decoded, hidden, read_text, some
 from splits.store import DIGEST, JUDGED, DatasetWriter, class_table
-from splits.vectors import Vectors, check_ids, check_values, open_vectors
-from suite import files
-from suite.errors import UserError, unknown
+from splits.vectors import EMBEDDINGS, check_ids, check_values, listing, models, open_model
+from suite.errors import UserError
 
 PROVIDES = ("embeddings", "judgements")
 LABELS = False
@@ -46,7 +45,7 @@ ALLOWED = {
     "models": {"type": "array", "minItems": 1, "items": {"type": "string"}},
     "unknown_documents": {"enum": ["refused", "missed"]},
 }
-EMBEDDINGS, NAMES = "embeddings", {"corpus": "corpus.jsonl", "queries": "queries.jsonl"}
+NAMES = {"corpus": "corpus.jsonl", "queries": "queries.jsonl"}
 
 
 @dataclass
@@ -64,8 +63,8 @@ def build(writer: DatasetWriter, options: dict, threads: int) -> None:
     root = Path(options["root"]).expanduser()
     texts = {split: read_texts(root / name) for split, name in NAMES.items()}
     judged = read_judgements(qrels(root, options["split"]), *texts.values(), options["unknown_documents"])
-    for model in models(root, options["models"]):
-        check_model(root / EMBEDDINGS / model, texts)
+    for model in models(root, options["models"], tuple(NAMES)):
+        check_model(root / EMBEDDINGS / model, texts, vector_files(options))
     asked = np.unique(judged["query"])  # rows of queries.jsonl
     if left := len(texts["queries"].ids) - len(asked):
         tqdm.write(f"{left} queries have no judgements in {options['split']} and are left out")
@@ -78,10 +77,8 @@ def build(writer: DatasetWriter, options: dict, threads: int) -> None:
 def write(writer: DatasetWriter, split: str, texts: Texts, rows: np.ndarray) -> None:
     """Write a split without images: ids, `row` among all that the file has, and digests."""
     items = pd.DataFrame({"id": [texts.ids[row] for row in rows], "row": rows})
-    with writer.filled(split, (len(rows), 0), np.full(len(rows), -1), items):
-        folder = writer.folder / split
-        files.write_npy(folder / "digests.npy", np.array([texts.digests[row] for row in rows], DIGEST))
-        files.write_npy(folder / "images.npy", np.empty((len(rows), 0), np.int32))
+    digests = np.array([texts.digests[row] for row in rows], DIGEST)
+    writer.without_images(split, np.full(len(rows), -1), items, digests)
 
 
 def outside(options: dict) -> dict:
@@ -97,12 +94,13 @@ def outside(options: dict) -> dict:
                 f"no file {root / name}, one line of JSON for each of its items; see docs/collections.md"
             )
     read = [root / name for name in NAMES.values()] + [qrels(root, options["split"])]
-    read += [root / EMBEDDINGS / model for model in models(root, options["models"])]
+    read += [root / EMBEDDINGS / model for model in models(root, options["models"], tuple(NAMES))]
+    return {"listing": listing(root, read)}
 
-    def is_read(path: Path) -> bool:
-        return not hidden(path.relative_to(root)) and any(path.is_relative_to(part) for part in read)
 
-    return {"listing": files.listing(root, is_read)}
+def vector_files(options: dict) -> dict[str, str]:
+    """The name of each split's array below a model's folder, without .npy."""
+    return {split: split for split in NAMES}
 
 
 def qrels(root: Path, split: str) -> Path:
@@ -114,36 +112,10 @@ def qrels(root: Path, split: str) -> Path:
     return path
 
 
-def models(root: Path, chosen: list[str] | None) -> list[str]:
-    """Models whose vectors are there, or the chosen ones of them. Raises UserError where one is not."""
-    folder = root / EMBEDDINGS
-    there = sorted(path.name for path in folder.glob("*") if path.is_dir() and not hidden(path.name))
-    if not there:
-        raise UserError(
-            f"no vectors in {folder}: they lie in {EMBEDDINGS}/<model>/corpus.npy and queries.npy; see "
-            "docs/collections.md"
-        )
-    for name in chosen or ():
-        if name not in there:
-            raise unknown("model", name, there, folder)
-    return chosen or there
-
-
-def open_model(folder: Path) -> dict[str, Vectors]:
-    """Vectors of a model by split. Raises UserError where the two differ in their dimensions."""
-    found = {split: open_vectors(folder, split) for split in NAMES}
-    if found["corpus"].dim != found["queries"].dim:
-        raise UserError(
-            f"{folder}: corpus.npy has vectors of {found['corpus'].dim} dimensions, queries.npy of "
-            f"{found['queries'].dim}; both must come from the same model"
-        )
-    return found
-
-
-def check_model(folder: Path, texts: dict[str, Texts]) -> None:
+def check_model(folder: Path, texts: dict[str, Texts], arrays: dict[str, str]) -> None:
     """Raise UserError unless a model has a finite vector for each text, in their order where ids tell."""
     unchecked = []
-    for split, vectors in open_model(folder).items():
+    for split, vectors in open_model(folder, arrays).items():
         given = texts[split]
         if len(vectors) != len(given.ids):
             raise UserError(
