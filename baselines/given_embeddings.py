@@ -14,11 +14,11 @@ LABEL = "Prefix"
 NEEDS = ("embeddings",)
 LABELS = False
 OPTIONS = {
-    "model": "required",  # a folder of embeddings/
+    "model": None,  # a folder of embeddings/; null: the only one
     "trained": None,  # sizes that the model was trained for, where they are known
 }
 ALLOWED = {
-    "model": {"type": "string"},
+    "model": {"type": ["string", "null"]},
     "trained": {"type": "array", "items": {"type": "integer", "minimum": 1}},
 }
 
@@ -26,19 +26,25 @@ ALLOWED = {
 def arrays(dataset: Dataset, options: dict) -> dict[str, tuple[Vectors, np.ndarray | None]]:
     """By split, vectors and which of their rows it has, int64 [n]; None: all of them, in their order.
 
-    Raises UserError for a model that is not there, and for a size that it cannot have been trained for.
+    Raises UserError for a model that is not there, where several are and none is named, and for a size that
+    it cannot have been trained for.
     """
     source = dataset.manifest["options"]
     names = contracts.SOURCE.load(dataset.manifest["source"]).vector_files(source)
     root = Path(source["root"]).expanduser()
     folder, there = root / EMBEDDINGS, models(root, source["models"], tuple(names.values()))
-    if options["model"] not in there:
-        raise unknown("model", options["model"], there, folder)
-    found = open_model(folder / options["model"], names)
+    model = options["model"] or there[0]
+    if options["model"] is None and len(there) > 1:
+        raise UserError(
+            f"{folder} has {len(there)} models: {', '.join(there)}; name one of them as `model` of the method"
+        )
+    if model not in there:
+        raise unknown("model", model, there, folder)
+    found = open_model(folder / model, names)
     dim = next(iter(found.values())).dim
     if options["trained"] and max(options["trained"]) > dim:
         raise UserError(
-            f"{folder / options['model']} has vectors of {dim} dimensions; it cannot be trained for "
+            f"{folder / model} has vectors of {dim} dimensions; it cannot be trained for "
             f"{options['trained']}"
         )
     rows = {split: dataset[split].items["row"].to_numpy() for split in found}

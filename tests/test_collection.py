@@ -297,6 +297,7 @@ def test_a_model_and_its_trained_sizes_have_to_be_there(root, tmp_path, monkeypa
     for change, message in (
         ({"model": "plane"}, "unknown model 'plane' \\(did you mean 'plain'"),
         ({"trained": [32]}, "vectors of 16 dimensions; it cannot be trained for \\[32\\]"),
+        ({"model": None}, "has 2 models: nested, plain; name one of them"),
     ):
         with pytest.raises(UserError, match=message):
             run(study_of(root, {"plain": METHODS["plain"] | change}), tmp_path, monkeypatch)
