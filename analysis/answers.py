@@ -140,7 +140,7 @@ def of_map(rows: pd.DataFrame) -> str:
 
 def named(row) -> str:
     """A map with its difference."""
-    return f"{row.other}, {difference(row)}"
+    return f"{row.other} ({difference(row)})"
 
 
 def of_code(rows: pd.DataFrame) -> str:

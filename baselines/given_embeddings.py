@@ -44,8 +44,7 @@ def arrays(dataset: Dataset, options: dict) -> dict[str, tuple[Vectors, np.ndarr
     dim = next(iter(found.values())).dim
     if options["trained"] and max(options["trained"]) > dim:
         raise UserError(
-            f"{folder / model} has vectors of {dim} dimensions; it cannot be trained for "
-            f"{options['trained']}"
+            f"{folder / model} has vectors of {dim} dimensions; it cannot be trained for {options['trained']}"
         )
     rows = {split: dataset[split].items["row"].to_numpy() for split in found}
     every = {split: np.array_equal(some, np.arange(len(found[split]))) for split, some in rows.items()}
