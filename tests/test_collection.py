@@ -512,6 +512,8 @@ CODES = {
     "pq": {"factory": "PQ2x4np", "refine": True},
     "rabitq": {"factory": "RaBitQ", "refine": True},
     "binary": {"factory": "Binary"},
+    "top8": {"factory": "TopBits8"},
+    "top1": {"factory": "TopBits1", "refine": True},
 }
 
 
@@ -538,8 +540,12 @@ def test_codes_are_weighed_and_scored_and_full_vectors_put_them_right(tmp_path, 
         assert value["float16", False, m] == pytest.approx(value["float32", False, m], abs=0.02)
         order = [size[name, False, m] for name in ("binary", "bits4", "int8", "float16", "float32")]
         assert order == sorted(order)
+    assert value["top8", False, 16] == pytest.approx(value["int8", False, 16], abs=0.02)
+    for m in (4, 8, 16):  # codes of whole bytes, and what FAISS writes around its own
+        assert size["top1", False, m] == (m + 7) // 8 + 8 * m / 200
+        assert size["top8", False, m] <= size["int8", False, m]
     # With the whole corpus for a shortlist, full vectors give the result of full vectors, whatever the code.
-    for name in ("int8", "pq", "rabitq"):
+    for name in ("int8", "pq", "rabitq", "top1"):
         for m in (m for m in (4, 8) if (name, True, m) in value.index):
             assert value[name, True, m] == pytest.approx(value["float32", False, 16], abs=1e-6)
             assert size[name, True, m] > size["float32", False, 16]
