@@ -249,6 +249,34 @@ def test_files_that_are_read_decide_and_others_do_not(root):
     assert collection.outside(options) != before
 
 
+@pytest.mark.parametrize("own_file", [True, False], ids=["of their own", "among the others"])
+def test_training_judgements_are_a_split_of_their_own_and_only_if_asked_for(root, read, own_file):
+    plain = read()
+    documents = made.train_judgements(root, own_file=own_file)
+    assert read().checksum == plain.checksum and "train_queries" not in read()
+    dataset = read(train_split="train")
+    assert dataset.splits == ["corpus", "queries", "train_queries"]
+    assert dataset["train_queries"].items["id"].tolist() == [f"t{i}" for i in range(30)]
+    assert dataset["train_queries"].items["row"].tolist()[0] == (0 if own_file else made.QUERIES)
+    assert dataset.train_judgements.document.tolist() == documents.tolist()
+    assert dataset["queries"].items["id"].tolist() == [f"q{i}" for i in range(made.QUERIES)]
+    for name in ("query", "document", "gain"):
+        assert np.array_equal(getattr(dataset.judgements, name), getattr(plain.judgements, name))
+
+
+def test_training_judgements_that_cannot_be_used_are_refused(root, read):
+    with pytest.raises(UserError, match=r"no file .*train.tsv \(data.train_split\); .* test"):
+        read(train_split="train")
+    made.train_judgements(root, own_file=False)
+    made.write_qrels(root / "qrels" / "train.tsv", [("q1", "d05", 1), ("t1", "d06", 1)])
+    with pytest.raises(UserError, match=r"1 queries have judgements in train and in test \(q1\): what maps"):
+        read(train_split="train")
+    made.train_judgements(root)
+    made.save(root, "plain", "train_queries", made.load(root, "plain", "train_queries")[1:])
+    with pytest.raises(UserError, match="train_queries.npy has 29 rows, but .*train_queries.jsonl has 30"):
+        read(train_split="train")
+
+
 # --- vectors where they lie -------------------------------------------------------------------------
 
 

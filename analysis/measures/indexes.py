@@ -49,6 +49,7 @@ from suite.errors import UserError
 
 READS = ("neighbours",)
 ALONE = True
+CUTS = True
 # Keys of an index: `factory`, FAISS's name for it (github.com/facebookresearch/faiss/wiki/The-index-factory),
 # "Binary", one bit per dimension, or "TopBits1", "TopBits2", "TopBits4", "TopBits8", the first bits of each
 # dimension's int8 code, which is the same for all sizes (analysis/search/faiss_indexes.py); `search`, FAISS's
