@@ -108,7 +108,7 @@ def fit(source, sizes, options, rng):
             "loss": [float(np.mean(losses[:few])), float(np.mean(losses[-few:]))],
             "units": width,
             "k": dict(zip(map(str, sizes), counts)),
-            "nonzeros": dict(zip(map(str, sizes), found / len(source.features))),
+            "nonzeros": dict(zip(map(str, sizes), (found / len(source.features)).tolist())),
             "bytes_per_item": {str(m): BYTES * k for m, k in zip(sizes, counts)},
         },
     )

@@ -307,6 +307,27 @@ def test_vectors_stay_where_they_are_or_are_copied_once_and_give_the_same(
     assert path.is_symlink() <= (path.resolve() == root / "embeddings" / "plain" / "corpus.npy")
 
 
+def test_one_array_of_an_archive_gives_the_same_and_a_parquet_is_told_how_to_become_one(
+    root, tmp_path, monkeypatch
+):
+    study = study_of(root, METHODS)
+    plain = run(study, tmp_path, monkeypatch)["judged_retrieval"]
+    path = root / "embeddings" / "plain" / "corpus.npy"
+    array = made.load(root)
+    np.savez_compressed(path.with_suffix(".npz"), vectors=array)
+    with pytest.raises(UserError, match=r"corpus.npy and corpus.npz are both there"):
+        run(study, tmp_path, monkeypatch)
+    path.unlink()
+    pd.testing.assert_frame_equal(run(study, tmp_path, monkeypatch)["judged_retrieval"], plain)
+    assert not (study.layout.embeddings("plain", 0) / "corpus.npy").is_symlink()
+    np.savez(path.with_suffix(".npz"), a=array, b=array)
+    with pytest.raises(UserError, match=r"corpus.npz cannot be read .*: it holds 2 arrays \(a, b\), not one"):
+        run(study, tmp_path, monkeypatch)
+    path.with_suffix(".npz").rename(path.with_suffix(".parquet"))
+    with pytest.raises(UserError, match=r"corpus.parquet is not read: save its column .* corpus.npy"):
+        run(study, tmp_path, monkeypatch)
+
+
 @pytest.mark.parametrize(
     "scale", [np.float32(0.5), np.linspace(0.1, 1, 16), np.linspace(0.1, 1, 60)[:, None]]
 )
