@@ -89,6 +89,7 @@ METRICS = {name.format(k=k): Metric(label.format(k=k)) for name, label in FAMILI
     "expected_dim_cumulative": Metric("expected size, all sizes tried", "dimensions", -1),
     "mflops": Metric("MFLOPs per query", "", -1),
     "milliseconds": Metric("milliseconds per query", "", -1),
+    "nonzeros": Metric("numbers of a code that are not 0", ""),
     "bytes_per_item": Metric("bytes per item", "", -1),
     "networks": Metric("networks\nto train and keep", "", -1),
     "zero_prefixes": Metric("prefixes of zeros", "items", -1),

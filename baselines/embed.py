@@ -173,13 +173,17 @@ def fitted(study: Study, method: Method, seed: int, dataset: Dataset, folder: Pa
     on = "train" if labelled else "corpus"
     features = representation.features(on, view).astype(np.float32, copy=False)
     classifier = representation.classifier(view, representation.dim) if labelled else (None, None)
-    source = Source(features, dataset.labels(on), dataset.num_classes, *classifier, view)
+    known = ()
+    if "train_queries" in representation.splits:
+        queries = representation.features("train_queries", view).astype(np.float32, copy=False)
+        known = queries, dataset.train_judgements
+    source = Source(features, dataset.labels(on), dataset.num_classes, *classifier, view, *known)
     sizes = served(method.nesting, source.dim) if study.ready else method.nesting
     given = source, sizes, method.options, np.random.default_rng([seed, 3])
     module, fits, clock = METHOD.load(method.baseline), [], time.perf_counter()
     fit_macs = count_macs(lambda: fits.append(module.fit(*given)))
     (fit,), fit_seconds = fits, time.perf_counter() - clock
-    column_macs = source.dim if fit.transform else 0  # the suite's transforms are linear maps
+    column_macs = source.dim if fit.transform else 0  # most of the suite's transforms are linear maps
     for name in representation.splits if fit.transform else ():
         features = representation.features(name, view)
         width = fit.transform(np.asarray(features[:1], np.float32)).shape[1]
@@ -209,9 +213,11 @@ def fitted(study: Study, method: Method, seed: int, dataset: Dataset, folder: Pa
             "fit_seconds": fit_seconds,
             # Of gradient steps; a decomposition takes next to nothing.
             "fit_macs": fit_macs + sum(probe.macs for probe in probed.values()),
-            "projection_macs": {str(m): m * column_macs for m in sizes},
+            "projection_macs": {str(m): (fit.macs or {}).get(m, m * column_macs) for m in sizes},
             # Sizes of one view are prefixes of one projection.
-            "projection_macs_all_sizes": sum(max(view.sizes) for view in fit.views) * column_macs,
+            "projection_macs_all_sizes": max(fit.macs.values())
+            if fit.macs
+            else sum(max(view.sizes) for view in fit.views) * column_macs,
         },
         "fit": fit.facts if labelled else fit.facts | {"fitted_on": on},
     }

@@ -11,6 +11,7 @@ import numpy as np
 
 from baselines.probe import Probe, choose_probe, fit_probe, held_out
 from baselines.representation import View
+from splits.store import Judgements
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class Source:
     """The training side of another run at its full size d.
 
     features: float32 [n, d]; labels: int64 [n]; weight [C, d] and bias [C]: its own classifier.
-    view: which columns of its array these are.
+    view: which columns of its array these are. queries, judged: of collections that give judgements to learn
+    from, float32 [q, d] and which rows of `features` are relevant to them; never those that are measured.
     """
 
     features: np.ndarray
@@ -27,6 +29,8 @@ class Source:
     weight: np.ndarray
     bias: np.ndarray
     view: View
+    queries: np.ndarray | None = None
+    judged: Judgements | None = None
 
     @property
     def dim(self) -> int:
@@ -41,6 +45,7 @@ class Fit:
     views: over `transform`'s output or, where transform is None, over the source's own array.
     transform: float32 [b, d] → [b, D]. classifiers: (view index, size) → (weight, bias); where there is none
     the suite fits its probe, to as many random draws as `probe_draws` says (None: all).
+    macs: multiply-accumulates of the transform by size, where it is more than one product for each column.
     parameters: classifier parameters by size where they are not those of the arrays: a map of the features
     has to be kept too. parameters_all: of all sizes together where they share some, else the sum.
     """
@@ -50,6 +55,7 @@ class Fit:
     transform: Callable[[np.ndarray], np.ndarray] | None = None
     parameters: dict[int, int] | None = None
     parameters_all: int | None = None
+    macs: dict[int, int] | None = None
     probe_draws: int | None = None
     facts: dict = field(default_factory=dict)
 

@@ -32,7 +32,8 @@ class View:
 
     sizes: the sizes this view serves; the embedding of size m is the first m of its columns.
     start, stop: its columns; order: if not None, the columns start + order, in that order.
-    draw: which of several random draws it belongs to. nested: whether sizes between make sense.
+    draw: which of several random draws it belongs to. nested: whether sizes between make sense. whole: a size
+    is all of its columns, most of them 0, and says how many are not (sparse codes).
     """
 
     sizes: tuple[int, ...]
@@ -41,6 +42,7 @@ class View:
     draw: int = 0
     nested: bool = True
     order: tuple[int, ...] | None = None
+    whole: bool = False
 
     @property
     def dim(self) -> int:
@@ -52,6 +54,10 @@ class View:
         """What to index the array's second axis with for all of them."""
         return self.prefix(self.dim)
 
+    def length(self, m: int) -> int:
+        """Columns of the embedding of size m."""
+        return self.dim if self.whole else m
+
     def prefix(self, m: int) -> slice | np.ndarray:
         """What to index the array's second axis with for the first m columns: the embedding of size m.
 
@@ -60,6 +66,7 @@ class View:
         """
         if m > self.dim:
             raise UserError(f"a prefix of {m} dimensions was asked of an embedding of {self.dim}")
+        m = self.length(m)
         if self.order is None:
             return slice(self.start, self.start + m)
         return self.start + np.asarray(self.order[:m])

@@ -7,6 +7,7 @@
     results/data/<study>/<split>/items.csv      one row per image: id, and what else a source knows
     results/data/<study>/<split>/digests.npy    of large splits: one of each image (images/pictures.py)
     results/data/<study>/judgements.csv         of collections: query, document (rows of the splits), gain
+    results/data/<study>/train_judgements.csv   the same of the queries that maps may be fitted to
     results/data/<study>/manifest.json          counts, checksums, source options; written last
 
 Nothing downstream knows where an image came from. Row order is part of the data: the `stream` split is in
@@ -32,7 +33,11 @@ from suite.roles import ROLES
 DIGEST = np.dtype("V16")  # of one image
 # Marks of the files of a split and of the classes: images are many, the others are read as a whole.
 OF_SPLITS = dict.fromkeys(("labels.npy", "items.csv"), files.sha256) | {"images.npy": files.sampled}
-MARKS = OF_SPLITS | dict.fromkeys(("classes.csv", "judgements.csv"), files.sha256)
+JUDGEMENTS = {
+    "queries": "judgements.csv",
+    "train_queries": "train_judgements.csv",
+}  # of the queries of a split
+MARKS = OF_SPLITS | dict.fromkeys(("classes.csv", *JUDGEMENTS.values()), files.sha256)
 JUDGED = ("query", "document", "gain")  # columns of judgements.csv
 FORMS = ((np.dtype(np.uint8), 4), (np.dtype(np.int32), 2))  # images; token ids
 
@@ -76,7 +81,7 @@ class Split:
 class Judgements:
     """Which documents are relevant to which queries, by how much.
 
-    query, document: int64 [J], rows of the splits `queries` and `corpus`, -1 for a document that the corpus
+    query, document: int64 [J], rows of their split and of `corpus`, -1 for a document that the corpus
     lacks; gain: int64 [J], above 0 where it is relevant. queries: how many there are.
     """
 
@@ -112,9 +117,17 @@ class Dataset:
     @cached_property
     def judgements(self) -> Judgements:
         """Those of the queries; raises UserError where the data have none."""
-        path = checked(self.folder, self.manifest.get("files"), "judgements.csv", self.folder)
+        return self._judgements("queries")
+
+    @cached_property
+    def train_judgements(self) -> Judgements:
+        """Those of the queries that maps may be fitted to; raises UserError where the data have none."""
+        return self._judgements("train_queries")
+
+    def _judgements(self, split: str) -> Judgements:
+        path = checked(self.folder, self.manifest.get("files"), JUDGEMENTS[split], self.folder)
         table = pd.read_csv(path, dtype=np.int64)
-        return Judgements(*(table[name].to_numpy() for name in JUDGED), len(self.labels("queries")))
+        return Judgements(*(table[name].to_numpy() for name in JUDGED), len(self.labels(split)))
 
     @property
     def num_classes(self) -> int:
@@ -208,14 +221,14 @@ class DatasetWriter:
             classes.to_csv(path, index=False)
         self._classes = classes
 
-    def judgements(self, table: pd.DataFrame) -> None:
-        """Write relevance judgements: int64 query and document, rows of `queries` and `corpus`, and gain."""
+    def judgements(self, table: pd.DataFrame, split: str = "queries") -> None:
+        """Write relevance judgements: int64 query and document, rows of the split and `corpus`, and gain."""
         if list(table.columns) != list(JUDGED) or any(table.dtypes != np.int64):
             raise ValueError(f"judgements have columns {', '.join(JUDGED)}, of int64")
         self._begin()
-        with files.write_aside(self.folder / "judgements.csv") as path:
+        with files.write_aside(self.folder / JUDGEMENTS[split]) as path:
             table.to_csv(path, index=False)
-        self._of_all.append("judgements.csv")
+        self._of_all.append(JUDGEMENTS[split])
 
     def split(self, name: str, images: np.ndarray, labels: np.ndarray, items: pd.DataFrame) -> None:
         """Write a split that fits in memory; see `create` for one that does not."""
@@ -295,7 +308,8 @@ class DatasetWriter:
             }
             overall.update(digest.encode())
         marks = {name: MARKS[name](self.folder / name) for name in self._of_all}
-        overall.update(marks.get("judgements.csv", "").encode())
+        for name in JUDGEMENTS.values():
+            overall.update(marks.get(name, "").encode())
         shared = dict(Counter(f"{name} in {other}" for (name, _), (other, _) in overlap))
         official = {"overlap": {"kept_because": self._official, "images": shared}} if self._official else {}
         files.write_json(

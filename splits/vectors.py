@@ -1,10 +1,11 @@
-"""Arrays of vectors that people bring, as .npy: opened, checked, and given in a type that can be searched.
+"""Arrays of vectors that people bring: opened, checked, and given in a type that can be searched.
 
     <name>.npy         [n, D]: float16, float32 or float64, of any byte order, rows or columns first; or int8
+    <name>.npz         the same, if there is no .npy: one array, which is read into memory
     <name>.scale.npy   with int8: what its numbers are multiplied by; one number, [D], or [n, 1]
     <name>.ids.txt     optional, one id per line: the order of the rows is then checked
 
-Files are mapped into memory, never read as a whole. Those of several models lie side by side, in a folder
+An .npy is mapped into memory, never read as a whole. Those of several models lie side by side, in a folder
 each below `embeddings/`, with an array for every split.
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from splits.given import composed, hidden, read_text, really
+from splits.given import composed, hidden, read_text, really, some
 from suite import files
 from suite.errors import UserError, unknown
 
@@ -42,7 +43,7 @@ class Vectors:
     @property
     def as_stored(self) -> bool:
         """Whether the file can be searched where it lies, without a copy in another type."""
-        return self.array.dtype in (np.float16, np.float32)
+        return self.array.dtype in (np.float16, np.float32) and self.path.suffix == ".npy"
 
     def __len__(self) -> int:
         return len(self.array)
@@ -100,7 +101,7 @@ def listing(root: Path, read: Sequence[Path]) -> str | None:
 
 def open_vectors(folder: Path, name: str) -> Vectors:
     """The vectors `name` of a folder. Raises UserError for any other file, and int8 without a scale."""
-    path = folder / f"{name}.npy"
+    path = array_path(folder, name)
     array = opened(path)
     if array.ndim != 2 or not len(array) or not 1 <= array.shape[1] <= MAX_DIM:
         raise UserError(
@@ -128,6 +129,21 @@ def open_vectors(folder: Path, name: str) -> Vectors:
     return Vectors(path, array, opened_scale(scale_path, array.shape))
 
 
+def array_path(folder: Path, name: str) -> Path:
+    """The file of the vectors `name`. Raises UserError where there are two, or one that is not read."""
+    usual, archive, table = (folder / f"{name}.{kind}" for kind in ("npy", "npz", "parquet"))
+    if usual.exists() and archive.exists():
+        raise UserError(f"{usual} and {archive.name} are both there: which one is meant? Remove the other")
+    if usual.exists() or archive.exists():
+        return usual if usual.exists() else archive
+    if table.exists():
+        raise UserError(
+            f"{table} is not read: save its column of vectors as {usual.name}, with … for the column's name, "
+            f"np.save({usual.name!r}, np.stack(pandas.read_parquet({table.name!r})['…']))"
+        )
+    return usual
+
+
 def opened_scale(path: Path, shape: tuple[int, int]) -> np.ndarray:
     """The scale of int8 vectors of this shape, float64 [1 or n, 1 or D]. Raises UserError for any other."""
     scale = opened(path)
@@ -143,7 +159,7 @@ def opened_scale(path: Path, shape: tuple[int, int]) -> np.ndarray:
 
 
 def opened(path: Path) -> np.ndarray:
-    """One array of an .npy, memory-mapped. Raises UserError for any other file."""
+    """One array of an .npy, memory-mapped, or of an .npz. Raises UserError for any other file."""
     try:
         return load_array(path)
     except UNREADABLE as error:
@@ -194,8 +210,13 @@ def check_values(vectors: Vectors, items: Path | None = None, lines: Sequence[in
 
 
 def load_array(path: Path) -> np.ndarray:
-    """One array of an .npy, memory-mapped; raises one of UNREADABLE for any other file."""
+    """One array of an .npy, memory-mapped, or of an .npz; raises one of UNREADABLE for any other file."""
     found = np.load(path, mmap_mode="r", allow_pickle=False)
+    if path.suffix == ".npz" and not isinstance(found, np.ndarray):
+        with found:
+            if len(found.files) != 1:
+                raise ValueError(f"it holds {len(found.files)} arrays ({some(found.files)}), not one")
+            return found[found.files[0]]
     if not isinstance(found, np.ndarray):
         raise ValueError("it holds several arrays")
     return found
@@ -203,6 +224,8 @@ def load_array(path: Path) -> np.ndarray:
 
 def reason(path: Path, error: Exception) -> str:
     """Why a file is no array: what it is instead, or what numpy says, but for its advice to unpickle it."""
+    if path.suffix == ".npz" and str(error).startswith("it holds "):
+        return f": {error}"
     return really(path) or ("; it is no numpy file" if "pickled data" in str(error) else f": {error}")
 
 

@@ -146,6 +146,7 @@ METHOD = Contract(
         "READY": Constant(bool, False),  # trained: elsewhere, its weights lie at the option `path`
         "NEEDS": NAMES,  # what the data must have beyond images and labels
         "LABELS": Constant(bool, True),  # it learns from labels, or from a classifier that did
+        "SPARSE": Constant(bool, False),  # a size is how many numbers of a longer code are not 0
     },
     lambda facts: [(KINDS[facts.KIND],)],
     marker="KIND",
@@ -171,6 +172,7 @@ MEASURE = Contract(
         "READS": NAMES,  # measures whose outcomes it starts from
         "SEARCHES": Constant(bool, False),  # takes a device and a folder to go on from
         "ALONE": Constant(bool, False),  # takes times: no other job runs beside it
+        "CUTS": Constant(bool, False),  # it cuts vectors itself, which sparse codes have no use for
         "STUDY_SIZES": Constant(bool, False),  # takes the study's sizes, trained or not, as an option
     },
     lambda facts: [("measure",)],
@@ -256,7 +258,8 @@ def option_fault(
 
     Beside JSON Schema's, ALLOWED knows `not_above` and `not_below`, which name another option, and
     `per_size`: a list has one entry for each size. A study checks what goes beyond one module: `at_most`
-    names an option of another measure, and values that are `of: splits` are pairs of the data's splits.
+    names an option of another measure, values that are `of: splits` are pairs of the data's splits, and a
+    method's option `asks` for a split that the data need where it is set.
     """
     default, stated = facts.OPTIONS[key], facts.ALLOWED.get(key, {})
     if value is None and default is None:

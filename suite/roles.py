@@ -12,6 +12,7 @@ ROLES = {
     "query": "classes never trained on: what asks",
     "corpus": "documents that are searched, without labels; maps are fitted on them",
     "queries": "what asks for documents of the corpus, with judgements of which are relevant",
+    "train_queries": "other queries, with judgements that maps may be fitted to; they are never measured",
     "captions": "what is written about each class, as token ids: row = label",
     "stream": "seen and unseen classes, long-tailed, in the order they arrive",
 }

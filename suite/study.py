@@ -139,6 +139,9 @@ class Study:
             self._check_needs(f"method {method.name}", METHOD.facts(method.baseline).NEEDS, provided)
             self._check_labels("method", method.baseline, METHOD)
             self._check_training(method)
+            for key, stated in METHOD.facts(method.baseline).ALLOWED.items():
+                if "asks" in stated and method.options[key] is not None:
+                    self._check_written(f"{key} of method {method.name}", [stated["asks"]])
         for task in self.tasks:
             self.task_methods(task)
             for name in (task, *self.reads(task)):
@@ -151,6 +154,7 @@ class Study:
             self.measure_options(measure)
         for measure in dict.fromkeys(measure for _, measure in self.measured()):
             self._check_measure(measure)
+        self._check_sparse()
 
     def _check_needs(self, who: str, needs: Iterable[str], provided: Iterable[str]) -> None:
         """Raise UserError unless the study's data have what a method or an evaluation needs."""
@@ -179,6 +183,18 @@ class Study:
                     if name not in self.written:
                         has = self.written - {"superclasses"}
                         raise unknown(f"split in measures.{measure}.{key}", name, sorted(has), self.path)
+
+    def _check_sparse(self) -> None:
+        """Raise UserError where sparse codes, of which a size is no prefix, would be cut."""
+        sparse = [name for name, method in self.methods.items() if METHOD.facts(method.baseline).SPARSE]
+        for task in self.tasks:
+            cutting = [measure for measure in EVALUATION.facts(task).MEASURES if MEASURE.facts(measure).CUTS]
+            taking = {method.name for method in self.task_methods(task)}
+            if cutting and (both := [name for name in sparse if name in taking]):
+                raise UserError(
+                    f"{self.path}: evaluation {task} cuts vectors to their first columns, which sparse codes "
+                    f"have no use for: leave {both[0]} out, by `methods` of the evaluation or its own `tasks`"
+                )
 
     def _check_trainable(self) -> None:
         """Raise UserError where what networks are trained with is missing, or given where none is trained."""

@@ -43,6 +43,24 @@ def collection(root, seed=0, documents=DOCUMENTS, queries=QUERIES, dim=DIM, zero
     return {"corpus": corpus_ids, "queries": query_ids, "judged": judged}
 
 
+def train_judgements(root, count=30, own_file=True, seed=1):
+    """Give a collection training queries, each near a document: of files of their own or among others."""
+    rng = np.random.default_rng(seed)
+    ids = [f"t{i}" for i in range(count)]
+    documents = rng.permutation(len((root / "corpus.jsonl").read_text().splitlines()) - 3)[:count]
+    write_qrels(root / "qrels" / "train.tsv", [(name, f"d{d:02d}", 1) for name, d in zip(ids, documents)])
+    others = (
+        [] if own_file else [json.loads(x)["_id"] for x in (root / "queries.jsonl").read_text().splitlines()]
+    )
+    name = "train_queries" if own_file else "queries"
+    write_jsonl(root / f"{name}.jsonl", [*others, *ids], "what is")
+    for model in ("nested", "plain"):
+        near = load(root, model, "corpus")[documents].astype(np.float32)
+        near = (near + 0.3 * rng.standard_normal(near.shape)).astype(np.float16)
+        save(root, model, name, near if own_file else np.concatenate([load(root, model, "queries"), near]))
+    return documents
+
+
 def save(root, model, split, array):
     """The vectors of a split; gives their path."""
     path = root / "embeddings" / model / f"{split}.npy"

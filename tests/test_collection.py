@@ -249,6 +249,34 @@ def test_files_that_are_read_decide_and_others_do_not(root):
     assert collection.outside(options) != before
 
 
+@pytest.mark.parametrize("own_file", [True, False], ids=["of their own", "among the others"])
+def test_training_judgements_are_a_split_of_their_own_and_only_if_asked_for(root, read, own_file):
+    plain = read()
+    documents = made.train_judgements(root, own_file=own_file)
+    assert read().checksum == plain.checksum and "train_queries" not in read()
+    dataset = read(train_split="train")
+    assert dataset.splits == ["corpus", "queries", "train_queries"]
+    assert dataset["train_queries"].items["id"].tolist() == [f"t{i}" for i in range(30)]
+    assert dataset["train_queries"].items["row"].tolist()[0] == (0 if own_file else made.QUERIES)
+    assert dataset.train_judgements.document.tolist() == documents.tolist()
+    assert dataset["queries"].items["id"].tolist() == [f"q{i}" for i in range(made.QUERIES)]
+    for name in ("query", "document", "gain"):
+        assert np.array_equal(getattr(dataset.judgements, name), getattr(plain.judgements, name))
+
+
+def test_training_judgements_that_cannot_be_used_are_refused(root, read):
+    with pytest.raises(UserError, match=r"no file .*train.tsv \(data.train_split\); .* test"):
+        read(train_split="train")
+    made.train_judgements(root, own_file=False)
+    made.write_qrels(root / "qrels" / "train.tsv", [("q1", "d05", 1), ("t1", "d06", 1)])
+    with pytest.raises(UserError, match=r"1 queries have judgements in train and in test \(q1\): what maps"):
+        read(train_split="train")
+    made.train_judgements(root)
+    made.save(root, "plain", "train_queries", made.load(root, "plain", "train_queries")[1:])
+    with pytest.raises(UserError, match="train_queries.npy has 29 rows, but .*train_queries.jsonl has 30"):
+        read(train_split="train")
+
+
 # --- vectors where they lie -------------------------------------------------------------------------
 
 
@@ -277,6 +305,27 @@ def test_vectors_stay_where_they_are_or_are_copied_once_and_give_the_same(
     assert path.is_symlink() == linked
     assert np.array_equal(np.load(path).astype(np.float64), made.load(root).astype(np.float64))
     assert path.is_symlink() <= (path.resolve() == root / "embeddings" / "plain" / "corpus.npy")
+
+
+def test_one_array_of_an_archive_gives_the_same_and_a_parquet_is_told_how_to_become_one(
+    root, tmp_path, monkeypatch
+):
+    study = study_of(root, METHODS)
+    plain = run(study, tmp_path, monkeypatch)["judged_retrieval"]
+    path = root / "embeddings" / "plain" / "corpus.npy"
+    array = made.load(root)
+    np.savez_compressed(path.with_suffix(".npz"), vectors=array)
+    with pytest.raises(UserError, match=r"corpus.npy and corpus.npz are both there"):
+        run(study, tmp_path, monkeypatch)
+    path.unlink()
+    pd.testing.assert_frame_equal(run(study, tmp_path, monkeypatch)["judged_retrieval"], plain)
+    assert not (study.layout.embeddings("plain", 0) / "corpus.npy").is_symlink()
+    np.savez(path.with_suffix(".npz"), a=array, b=array)
+    with pytest.raises(UserError, match=r"corpus.npz cannot be read .*: it holds 2 arrays \(a, b\), not one"):
+        run(study, tmp_path, monkeypatch)
+    path.with_suffix(".npz").rename(path.with_suffix(".parquet"))
+    with pytest.raises(UserError, match=r"corpus.parquet is not read: save its column .* corpus.npy"):
+        run(study, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(
@@ -513,6 +562,8 @@ CODES = {
     "pq": {"factory": "PQ2x4np", "refine": True},
     "rabitq": {"factory": "RaBitQ", "refine": True},
     "binary": {"factory": "Binary"},
+    "top8": {"factory": "TopBits8"},
+    "top1": {"factory": "TopBits1", "refine": True},
 }
 
 
@@ -539,8 +590,12 @@ def test_codes_are_weighed_and_scored_and_full_vectors_put_them_right(tmp_path, 
         assert value["float16", False, m] == pytest.approx(value["float32", False, m], abs=0.02)
         order = [size[name, False, m] for name in ("binary", "bits4", "int8", "float16", "float32")]
         assert order == sorted(order)
+    assert value["top8", False, 16] == pytest.approx(value["int8", False, 16], abs=0.02)
+    for m in (4, 8, 16):  # codes of whole bytes, and what FAISS writes around its own
+        assert size["top1", False, m] == (m + 7) // 8 + 8 * m / 200
+        assert size["top8", False, m] <= size["int8", False, m]
     # With the whole corpus for a shortlist, full vectors give the result of full vectors, whatever the code.
-    for name in ("int8", "pq", "rabitq"):
+    for name in ("int8", "pq", "rabitq", "top1"):
         for m in (m for m in (4, 8) if (name, True, m) in value.index):
             assert value[name, True, m] == pytest.approx(value["float32", False, 16], abs=1e-6)
             assert size[name, True, m] > size["float32", False, 16]

@@ -200,6 +200,25 @@ def test_all_methods_are_measured_at_every_size_they_have(tmp_path, monkeypatch)
         assert FIGURE.load(name).draw(drawing).axes[0].has_data()
 
 
+def test_sparse_codes_have_neighbours_and_probes_but_are_not_cut(root, tmp_path, monkeypatch):
+    coded = {"baseline": "csr", "source": "model", "steps": 30, "label": "coded"}
+    methods = {"model": MODEL, "coded": coded}
+    with pytest.raises(UserError, match="fewshot cuts vectors .* leave coded out"):
+        study_of(root, methods, tasks={"fewshot": None}, measures={"classmeans": {"split": "val"}})
+    study = study_of(root, methods, tasks={"knn": None, "linear": None})
+    tables = run(study, tmp_path, monkeypatch)
+    knn = tables["knn"].query("metric == 'top1' and method == 'coded'").set_index("dim")["value"]
+    found = Representation(study.layout.embeddings("coded", 0))
+    labels, answers = (np.load(root / f"{name}_labels.npy") for name in ("train", "test"))
+    for view in found.views:
+        train, test = (found.features(split, view).astype(np.float64) for split in ("train", "val"))
+        train, test = (x / np.linalg.norm(x, axis=1, keepdims=True).clip(1e-9) for x in (train, test))
+        nearest = labels[(test @ train.T).argmax(1)]
+        assert knn[view.sizes[0]] == pytest.approx((nearest == answers).mean(), abs=0.03)
+    probed = tables["linear"].query("metric == 'probe_top1' and method == 'coded'").set_index("dim")["value"]
+    assert probed[16] > 0.5
+
+
 def test_few_labelled_items_are_of_train_and_all_of_val_is_tested(root, tmp_path, monkeypatch):
     measures = {"classmeans": {"split": "val", "shots": [24], "choices": 2}}  # all that a class has
     study = study_of(root, tasks={"fewshot": None}, measures=measures)

@@ -1,5 +1,6 @@
 """Retrieval, re-ranking and indexes against brute force and cases worked by hand."""
 
+import faiss
 import numpy as np
 import pytest
 import synthetic
@@ -499,12 +500,58 @@ def test_adding_in_blocks_changes_nothing(rng, monkeypatch):
     np.testing.assert_array_equal(faiss_indexes.build(items, "SQ8", 8).index.search(queries, 10)[1], whole)
 
 
+def test_eight_top_bits_are_the_int8_code_of_faiss_and_rank_as_it_does(rng):
+    items, queries = unit(rng, 300), unit(rng, 20)
+    index = faiss_indexes.build(items, "TopBits8", 16).index
+    theirs = faiss.IndexScalarQuantizer(16, faiss.ScalarQuantizer.QT_8bit)
+    theirs.train(items)
+    np.testing.assert_array_equal(index.cells, theirs.sa_encode(items))
+    decoded = theirs.sa_decode(theirs.sa_encode(items)).astype(np.float64)
+    decoded /= np.linalg.norm(decoded, axis=1, keepdims=True)
+    np.testing.assert_allclose(index.decoded(slice(None)), decoded, atol=1e-6)
+    found = index.search(queries, 10)[1]
+    np.testing.assert_array_equal(found, np.argsort(-(queries @ decoded.T), axis=1)[:, :10])
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_fewer_bits_and_dimensions_are_a_part_of_the_whole_code(rng, bits):
+    items = unit(rng, 300)
+    whole = faiss_indexes.build(items, "TopBits8", 16).index
+    for dim in (3, 8, 16):
+        built = faiss_indexes.build(items, f"TopBits{bits}", dim)
+        np.testing.assert_array_equal(built.index.cells, whole.cells[:, :dim] >> (8 - bits))
+        assert built.bytes == 300 * -(-dim * bits // 8) + 8 * dim
+        # What is decoded lies in the middle of what the codes that begin alike are decoded to.
+        cells, step = built.index.cells, whole.step[:dim]
+        first = whole.first[:dim] + step * (cells.astype(int) << (8 - bits))
+        middle = first + step * (2 ** (8 - bits) - 1) / 2
+        middle /= np.linalg.norm(middle, axis=1, keepdims=True)
+        np.testing.assert_allclose(built.index.decoded(slice(None)), middle, atol=1e-6)
+
+
+@pytest.mark.parametrize("factory", ["TopBits1", "Binary"])
+def test_own_codes_are_put_right_by_the_full_vectors_and_searched_in_blocks(rng, factory, monkeypatch):
+    items, queries = unit(rng, 300), unit(rng, 20)
+    full = faiss_indexes.flat([items])
+    exact = faiss_indexes.whole(full.index).search(queries, 10)[1]
+    index = faiss_indexes.build(items, factory, 8).index
+    found = faiss_indexes.refine(index, full.index, 30).search(queries, 10)[1]
+    np.testing.assert_array_equal(found, exact)
+    short = faiss_indexes.refine(index, full.index, 2).search(queries, 10)[1]
+    assert 0.2 < (short[:, :, None] == exact[:, None]).any(2).mean() < 1
+    if factory != "Binary":
+        whole = index.search(queries, 10)[0]
+        monkeypatch.setattr(faiss_indexes, "BLOCK", 70)
+        parts = faiss_indexes.build(items, factory, 8).index.search(queries, 10)[0]
+        np.testing.assert_allclose(parts, whole, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "given",
-    [{"search": "nprobe=8"}, {"factory": "Flat", "refined": True}, {"factory": "Binary", "refine": True}],
+    [{"search": "nprobe=8"}, {"factory": "Flat", "refined": True}, {"factory": "Binary", "search": "x=1"}],
 )
 def test_an_index_has_known_keys(given):
-    with pytest.raises(UserError, match=r"measures\.indexes\.indexes\.mine.* (needs factory|neither search)"):
+    with pytest.raises(UserError, match=r"indexes\.indexes\.mine.* (needs factory|no search parameters)"):
         list(indexes.wanted({"mine": given}, [8]))
 
 

@@ -56,7 +56,15 @@ def items(run: Run) -> Iterator[Items]:
 
 
 def score(run: Run) -> Iterator[dict]:
-    """Rows of means; keys: renormalised, bytes_per_item, trained (whether the model was, for this size)."""
-    trained = run.method.options.get("trained") or ()
+    """Rows of means; keys: renormalised, bytes_per_item, trained (whether the model was, for this size).
+
+    Of sparse codes also `nonzeros`, how many numbers of a document's code are not 0, on average.
+    """
+    trained, fitted = run.method.options.get("trained") or (), run.representation.meta.get("fit", {})
+    stated = fitted.get("bytes_per_item", {})
     for row in run.means():
-        yield row | {"trained": row["dim"] in trained, "bytes_per_item": BYTES * row["dim"]}
+        size = stated.get(str(row["dim"]), BYTES * row["dim"])
+        yield row | {"trained": row["dim"] in trained, "bytes_per_item": size}
+    for m, count in fitted.get("nonzeros", {}).items():
+        n = len(run.dataset.labels("corpus"))
+        yield run.row(m, "corpus", "nonzeros", count, n, bytes_per_item=stated[m], trained=False)

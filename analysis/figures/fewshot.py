@@ -35,7 +35,8 @@ def draw(drawing):
         axes.plot([], [], color="#444444", label=drawing.label(method), **styles[method])
     for shots, color in colors.items():
         axes.plot([], [], color=color, label=f"n = {shots}")
-    legend_below(figure, axes, columns=len(styles) + len(colors))
+    short = set(styles) <= set(STYLES)  # so are their names
+    legend_below(figure, axes, columns=len(styles) + len(colors) if short else len(colors))
     size_axis(axes, table["dim"])
     axes.set_ylabel(metric_of(table).axis)
     conditions = drawing.conditions(split, bars="95 % over classes")

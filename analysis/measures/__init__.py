@@ -8,6 +8,7 @@ k or another statistic needs no new search. A measure knows the study by its opt
     READS        names of measures, whose saved outcomes it is given as arguments of these names
     SEARCHES     True: it is given `device`, and `resume_dir`, where unfinished searches keep what they found
     ALONE        True: it takes times, so no other job runs beside it
+    CUTS         True: it cuts vectors to their first columns itself; sparse codes take no part
     STUDY_SIZES  True: its option `study_sizes` is all sizes the study evaluates, trained or not
 """
 

@@ -26,6 +26,7 @@ from baselines.representation import Representation, View
 from splits.store import Dataset
 from suite.errors import UserError
 
+CUTS = True
 OPTIONS = {
     "split": "v2",  # what is classified few-shot, where the data have it
     "shots": [1, 3, 5, 7, 9],  # labelled images per class; ImageNet-V2 has ten

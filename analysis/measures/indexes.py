@@ -27,9 +27,9 @@ import numpy as np
 from tqdm import tqdm
 
 from analysis.search.faiss_indexes import (
-    BINARY,
     BLOCK,
     FLAT,
+    OWN,
     Built,
     TooFewItems,
     build,
@@ -49,9 +49,11 @@ from suite.errors import UserError
 
 READS = ("neighbours",)
 ALONE = True
-# Keys of an index: `factory`, FAISS's name for it (github.com/facebookresearch/faiss/wiki/The-index-factory)
-# or "Binary", one bit per dimension; `search`, FAISS's search parameters, or a list of them, each searched;
-# `refine`, whether also refined.
+CUTS = True
+# Keys of an index: `factory`, FAISS's name for it (github.com/facebookresearch/faiss/wiki/The-index-factory),
+# "Binary", one bit per dimension, or "TopBits1", "TopBits2", "TopBits4", "TopBits8", the first bits of each
+# dimension's int8 code, which is the same for all sizes (analysis/search/faiss_indexes.py); `search`, FAISS's
+# search parameters, or a list of them, each searched; `refine`, whether also refined.
 OPTIONS = {
     "splits": [["val", "train"]],  # pairs of queries, database
     "queries": 1000,  # at most so many, evenly spread over the split
@@ -178,7 +180,7 @@ def measure_view(
             continue
         plain = whole(full.index) if exact else built.index
         searched = [(False, plain, k, built.bytes, built.bytes)]
-        if full_size and given.get("refine") and m < items.shape[1]:
+        if full_size and given.get("refine") and (m < items.shape[1] or given["factory"] in OWN):
             copied = (4 * m - NORM) * len(items) if holds_vectors(given["factory"]) else 0
             space = built.bytes + items.nbytes
             searched.append(
@@ -229,8 +231,8 @@ def wanted(indexes: Mapping[str, dict], sizes: list[int]) -> Iterator[tuple[str,
                 f"measures.indexes.indexes.{name} has {', '.join(given)}; it needs factory and may have "
                 "search and refine"
             )
-        if given["factory"] == BINARY and (given.get("search") or given.get("refine")):
-            raise UserError(f"measures.indexes.indexes.{name}: {BINARY} has neither search nor refine")
+        if given["factory"] in OWN and given.get("search"):
+            raise UserError(f"measures.indexes.indexes.{name}: {given['factory']} has no search parameters")
         quantiser = re.fullmatch(r"PQ(\d+)(x\d+)?(np)?", given["factory"])
         parts = int(quantiser[1]) if quantiser else 0
         for m in sizes:

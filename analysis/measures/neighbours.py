@@ -67,6 +67,6 @@ def zero_prefixes(representation: Representation, split: str) -> np.ndarray:
             part = representation.features(split, view, view.sizes[-1], rows)
             left = np.arange(len(part))  # a longer prefix of zeros begins with a shorter one
             for m in view.sizes:
-                left = left[~part[left, :m].any(axis=1)]
+                left = left[~part[left, : view.length(m)].any(axis=1)]
                 found[view.draw, representation.sizes.index(m)] += len(left)
     return found

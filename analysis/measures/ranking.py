@@ -45,13 +45,14 @@ def measure(
     arrays, sizes = [representation.array(split) for split in ("queries", "corpus")], representation.sizes
     found = {"sizes": np.array(sizes, np.int64)}
     for name, metric in METRICS.items():
-        if metric == "cut" and (representation.draws > 1 or len(representation.views) > 1):
+        if metric == "cut" and not (len(representation.views) == 1 and representation.views[0].nested):
             continue
         found[name] = empty(representation, len(judgements.query), dtype=np.int32)
         for number, view in enumerate(representation.views):
             folder = resume_dir and resume_dir / f"{name}-{number}"
             how = {"metric": metric, "columns": view.columns, "device": device, "resume_dir": folder}
-            ids = ranked(*arrays, view.sizes, options["depth"], later, **how)
+            lengths = [view.length(m) for m in view.sizes]
+            ids = ranked(*arrays, lengths, options["depth"], later, **how)
             at = [sizes.index(m) for m in view.sizes]
             found[name][view.draw, at] = places(ids, judgements)
     return found

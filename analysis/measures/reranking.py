@@ -24,6 +24,7 @@ SEARCHES = True
 READS = ("neighbours",)
 PAIRS = (("val", "train"), ("query", "database"))
 FUNNEL = 10  # neighbours that every cascade ends with, wherever it reaches the full size
+CUTS = True
 OPTIONS = {
     "shortlist": 200,  # K for all pairs of sizes
     "lengths": [100, 200, 400, 800, 1600, 2048],  # K for one pair of sizes: from lengths_dim to the full one

@@ -18,6 +18,7 @@ from splits.store import Dataset
 
 SEARCHES = True
 KEEP = 10  # documents to save: what nDCG@10 is of
+CUTS = True
 OPTIONS = {
     "lengths": [10, 20, 50, 100, 200, 500],  # K, as far as there are as many documents
 }

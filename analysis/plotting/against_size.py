@@ -48,11 +48,15 @@ def against_size(
 ) -> Figure:
     """A panel per (title, rows of one metric), and the paper's curves if it has any; for OTHERS, differences.
 
+    Studies of ready embeddings stand alone.
+
     bars, split: as `Drawing.conditions` takes them.
     """
     if drawing.argument == OTHERS:
         return differences(drawing, shown, task, bars, split)
     metric, theirs = metric_of(shown[0][1]), paper(task, shown[0][1]["metric"].iloc[0])
+    if drawing.study.ready:  # vectors of texts, say: the paper's networks have nothing to do with them
+        theirs = theirs.iloc[:0]
     figure = Figure(figsize=(7.2, 3.7), layout="constrained")
     figure.get_layout_engine().set(h_pad=0.02, hspace=0)  # between the parts of a broken axis
     ratios = [1.5] * len(shown) + [1.1] * (not theirs.empty)

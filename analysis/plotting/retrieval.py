@@ -1,6 +1,7 @@
 """What figures of retrieval share: precision against compute and against time, the paper's."""
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -159,7 +160,7 @@ def timed_fronts(drawing: Drawing, axes: Axes, rows: pd.DataFrame, precision: st
 
 def index_colors(drawing: Drawing) -> dict[str, str]:
     """Colour of each index by name."""
-    return dict(zip(drawing.study.measure_options("indexes")["indexes"], SEQUENCE))
+    return dict(zip(drawing.study.measure_options("indexes")["indexes"], cycle(SEQUENCE)))
 
 
 def caption(drawing: Drawing, figure: Figure, axes: Axes, table: pd.DataFrame, method: str) -> None:

@@ -16,8 +16,10 @@ from suite.errors import UserError
 from suite.machine import cores
 from suite.timing import repeated, timed
 
-# Factories of this file, beside FAISS's own: one bit per dimension; exact.
+# Factories of this file, beside FAISS's own: one bit per dimension; exact; the first bits of an int8 code.
 BINARY, FLAT = "Binary", "Flat"
+TOP_BITS = {f"TopBits{bits}": bits for bits in (1, 2, 4, 8)}
+OWN = {BINARY, *TOP_BITS}  # which take no search parameters
 # Rows that are added to an index at once: what FAISS cuts and normalises on the way is copied twice.
 BLOCK = 2**18
 
@@ -77,10 +79,12 @@ def build(items: np.ndarray, factory: str, dim: int, threads: int = 1) -> Built:
     return Built(index, float(seconds), written_bytes(index))
 
 
-def filled(items: np.ndarray, factory: str, dim: int) -> "faiss.Index | BinaryIndex":
+def filled(items: np.ndarray, factory: str, dim: int) -> "faiss.Index | BinaryIndex | TopBitsIndex":
     """An index for prefixes of `items`, which it holds; see `build`. FAISS raises RuntimeError."""
     if factory == BINARY:
         return BinaryIndex(items, dim)
+    if factory in TOP_BITS:
+        return TopBitsIndex(items, dim, TOP_BITS[factory])
     index = faiss.index_factory(dim, factory, faiss.METRIC_L2)
     index = faiss.IndexPreTransform(faiss.NormalizationTransform(dim, 2.0), index)
     if dim < items.shape[1]:
@@ -134,8 +138,65 @@ class BinaryIndex:
         return self.index.search(self.bits(queries), k)
 
 
-def refine(index, full: faiss.IndexFlatL2, factor: float) -> faiss.Index:
+class TopBitsIndex:
+    """The first `bits` of FAISS's int8 code (SQ8) of full vectors, in the first `dim` dimensions.
+
+    The code of a dimension divides its range, from the least to the largest number that any item has there,
+    into 255; b bits leave 2^b cells, of which the middle is decoded. It is that of normalised full vectors,
+    whatever dim and bits are: every smaller code is a part of it, in dimensions as in bits. Search is exact,
+    over decoded prefixes, normalised again.
+    """
+
+    def __init__(self, items: np.ndarray, dim: int, bits: int):
+        quantizer = faiss.ScalarQuantizer(items.shape[1], faiss.ScalarQuantizer.QT_8bit)
+        quantizer.train(items)
+        low, span = faiss.vector_to_array(quantizer.trained).reshape(2, -1)[:, :dim]
+        codes = [quantizer.compute_codes(block)[:, :dim] for block in blocks(items)]
+        self.dim, self.bits = dim, bits
+        self.cells = np.concatenate(codes) >> (8 - bits)  # uint8 [N, dim]
+        self.step = span * 2 ** (8 - bits) / 255
+        self.first = low + self.step / 2
+
+    def decoded(self, rows: slice) -> np.ndarray:
+        """float32 [rows, dim], of length 1."""
+        return normalised(self.first + self.step * self.cells[rows])
+
+    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Distances and ids [n, k], as FAISS's indexes give them."""
+        found = faiss.ResultHeap(len(queries), k)
+        for start in range(0, len(self.cells), BLOCK):
+            part = self.decoded(slice(start, start + BLOCK))
+            distances, ids = faiss.knn(normalised(queries[:, : self.dim]), part, min(k, len(part)))
+            found.add_result(distances, ids + start)
+        found.finalize()
+        return found.D, found.I
+
+    @property
+    def bytes(self) -> int:
+        """What it takes: codes, each of whole bytes, and the range of each dimension."""
+        return len(self.cells) * -(-self.dim * self.bits // 8) + 2 * 4 * self.dim
+
+
+class Reordered:
+    """An index of this file whose shortlist, `factor` times k long, is ordered by the full vectors."""
+
+    def __init__(self, index: BinaryIndex | TopBitsIndex, full: faiss.IndexFlatL2, factor: float):
+        self.index, self.items, self.factor = index, vectors(full), factor
+
+    def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Distances and ids [n, k], as FAISS's indexes give them."""
+        _, ids = self.index.search(queries, round(self.factor * k))
+        asked, distances = normalised(queries), np.empty(ids.shape, np.float32)
+        for row, some in enumerate(ids):
+            distances[row] = ((self.items[some] - asked[row]) ** 2).sum(1)
+        order = distances.argsort(axis=1, kind="stable")[:, :k]
+        return np.take_along_axis(distances, order, 1), np.take_along_axis(ids, order, 1)
+
+
+def refine(index, full: faiss.IndexFlatL2, factor: float) -> faiss.Index | Reordered:
     """An index whose shortlist, `factor` times k long, is ordered by the full vectors."""
+    if isinstance(index, BinaryIndex | TopBitsIndex):
+        return Reordered(index, full, factor)
     refined = faiss.IndexRefine(index, full)
     refined.k_factor = factor
     return faiss.IndexPreTransform(faiss.NormalizationTransform(full.d, 2.0), refined)
@@ -181,6 +242,8 @@ def written_bytes(index) -> int:
     """Bytes of an index as FAISS writes it: vectors or codes, links, lists, codebooks. Nothing is kept."""
     if isinstance(index, BinaryIndex):
         return index.index.ntotal * index.index.code_size
+    if isinstance(index, TopBitsIndex):
+        return index.bytes
     written = 0
 
     def count(data: bytes) -> None:

@@ -29,7 +29,8 @@ def nearest_rows(
     for number, view in enumerate(representation.views):
         served = [place for place, m in enumerate(sizes) if view in representation.serving(m)]
         if served:
-            dims, folder = [sizes[place] for place in served], resume_dir and resume_dir / f"view-{number}"
+            dims = [view.length(sizes[place]) for place in served]
+            folder = resume_dir and resume_dir / f"view-{number}"
             options = {"columns": view.columns, "device": device, "resume_dir": folder, "progress": True}
             ids[view.draw, served] = prefix_search(queries, items, dims, k, **options).ids
     return ids

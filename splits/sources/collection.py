@@ -7,9 +7,11 @@ A folder in BEIR's layout, with the vectors beside it (docs/collections.md):
     qrels/<split>.tsv                             query, document, gain; or TREC's four columns
     embeddings/<model>/corpus.npy, queries.npy    a row for each line that is not empty (splits/vectors.py)
 
-`corpus` has all documents, `queries` those with judgements in the split. Texts are not kept, and vectors stay
-where they are: the method `given_embeddings` opens them. All of it is checked here, before anything is made
-from it. Embedding is the user's.
+`corpus` has all documents, `queries` those with judgements in the split. With `train_split`, `train_queries`
+has those with judgements in that one, which maps may be fitted to: lines of queries.jsonl as well, as BEIR
+has it, or of a train_queries.jsonl, with vectors of that name. Texts are not kept, and vectors stay where
+they are: the method `given_embeddings` opens them. All of it is checked here, before anything is made from
+it. Embedding is the user's.
 """
 
 import hashlib
@@ -31,10 +33,12 @@ from suite.errors import UserError
 PROVIDES = ("embeddings", "judgements")
 LABELS = False
 WRITES = ("corpus", "queries")
+MAY_WRITE = {"train_queries": ["train_split"]}
 OUTSIDE = True
 OPTIONS = {
     "root": "required",  # the folder
     "split": "test",  # whose judgements: qrels/<split>.tsv
+    "train_split": None,  # whose judgements maps may be fitted to, as `train`; null: none
     "models": None,  # folders of embeddings/ to take; null: all of them
     # Judged documents that the corpus lacks: an error, or "missed", never found, as trec_eval counts them.
     "unknown_documents": "refused",
@@ -42,10 +46,12 @@ OPTIONS = {
 ALLOWED = {
     "root": {"type": "string"},
     "split": {"pattern": r"^[\w.-]+$"},
+    "train_split": {"type": "string", "pattern": r"^[\w.-]+$"},
     "models": {"type": "array", "minItems": 1, "items": {"type": "string"}},
     "unknown_documents": {"enum": ["refused", "missed"]},
 }
 NAMES = {"corpus": "corpus.jsonl", "queries": "queries.jsonl"}
+TRAIN = "train_queries"  # the split, and the file that has its queries alone
 
 
 @dataclass
@@ -60,18 +66,31 @@ class Texts:
 
 def build(writer: DatasetWriter, options: dict, threads: int) -> None:
     """Write corpus, queries and judgements. Raises UserError, with file and line, for whatever is wrong."""
-    root = Path(options["root"]).expanduser()
-    texts = {split: read_texts(root / name) for split, name in NAMES.items()}
-    judged = read_judgements(qrels(root, options["split"]), *texts.values(), options["unknown_documents"])
+    root, arrays = Path(options["root"]).expanduser(), vector_files(options)
+    read = {name: read_texts(root / f"{name}.jsonl") for name in dict.fromkeys(arrays.values())}
+    texts = {split: read[name] for split, name in arrays.items()}
+    corpus, missing = texts["corpus"], options["unknown_documents"]
+    judged, asked = {}, {}
+    for split, path in judgement_files(root, options).items():
+        judged[split] = read_judgements(path, corpus, texts[split], missing)
+        asked[split] = np.unique(judged[split]["query"])  # rows of the .jsonl
+    if TRAIN in asked:
+        known, ids = ([texts[split].ids[row] for row in asked[split]] for split in (TRAIN, "queries"))
+        if both := sorted(set(known) & set(ids)):
+            raise UserError(
+                f"{len(both)} queries have judgements in {options['train_split']} and in {options['split']} "
+                f"({some(both)}): what maps are fitted to must not be measured"
+            )
     for model in models(root, options["models"], tuple(NAMES)):
-        check_model(root / EMBEDDINGS / model, texts, vector_files(options))
-    asked = np.unique(judged["query"])  # rows of queries.jsonl
-    if left := len(texts["queries"].ids) - len(asked):
+        check_model(root / EMBEDDINGS / model, texts, arrays)
+    here = [rows for split, rows in asked.items() if texts[split] is texts["queries"]]
+    if left := len(texts["queries"].ids) - sum(map(len, here)):
         tqdm.write(f"{left} queries have no judgements in {options['split']} and are left out")
     writer.classes(class_table([], [], 0))
-    write(writer, "corpus", texts["corpus"], np.arange(len(texts["corpus"].ids)))
-    write(writer, "queries", texts["queries"], asked)
-    writer.judgements(judged.assign(query=np.searchsorted(asked, judged["query"])))
+    write(writer, "corpus", corpus, np.arange(len(corpus.ids)))
+    for split, table in judged.items():
+        write(writer, split, texts[split], asked[split])
+        writer.judgements(table.assign(query=np.searchsorted(asked[split], table["query"])), split)
 
 
 def write(writer: DatasetWriter, split: str, texts: Texts, rows: np.ndarray) -> None:
@@ -93,36 +112,51 @@ def outside(options: dict) -> dict:
             raise UserError(
                 f"no file {root / name}, one line of JSON for each of its items; see docs/collections.md"
             )
-    read = [root / name for name in NAMES.values()] + [qrels(root, options["split"])]
+    read = [root / f"{name}.jsonl" for name in vector_files(options).values()]
+    read += judgement_files(root, options).values()
     read += [root / EMBEDDINGS / model for model in models(root, options["models"], tuple(NAMES))]
     return {"listing": listing(root, read)}
 
 
 def vector_files(options: dict) -> dict[str, str]:
     """The name of each split's array below a model's folder, without .npy."""
-    return {split: split for split in NAMES}
+    arrays = {split: split for split in NAMES}
+    if options.get("train_split"):
+        own = (Path(options["root"]).expanduser() / f"{TRAIN}.jsonl").is_file()
+        arrays[TRAIN] = TRAIN if own else "queries"
+    return arrays
 
 
-def qrels(root: Path, split: str) -> Path:
+def judgement_files(root: Path, options: dict) -> dict[str, Path]:
+    """By split of queries the file of its judgements. Raises UserError for one that is not there."""
+    splits = {"queries": "split", TRAIN: "train_split"}
+    return {split: qrels(root, options[key], key) for split, key in splits.items() if options.get(key)}
+
+
+def qrels(root: Path, split: str, option: str = "split") -> Path:
     """The file of judgements of a split. Raises UserError with those there are."""
     path = root / "qrels" / f"{split}.tsv"
     if not path.is_file():
         there = sorted(found.stem for found in path.parent.glob("*.tsv") if not hidden(found.name))
-        raise UserError(f"no file {path} (data.split); splits with judgements: {', '.join(there) or 'none'}")
+        raise UserError(
+            f"no file {path} (data.{option}); splits with judgements: {', '.join(there) or 'none'}"
+        )
     return path
 
 
 def check_model(folder: Path, texts: dict[str, Texts], arrays: dict[str, str]) -> None:
     """Raise UserError unless a model has a finite vector for each text, in their order where ids tell."""
-    unchecked = []
-    for split, vectors in open_model(folder, arrays).items():
-        given = texts[split]
+    unchecked, found = [], open_model(folder, arrays)
+    for split, name in arrays.items():
+        given, vectors = texts[split], found[split]
+        if split != name and name in arrays:
+            continue  # training queries among the others
         if len(vectors) != len(given.ids):
             raise UserError(
                 f"{vectors.path} has {len(vectors)} rows, but {given.path} has {len(given.ids)} items"
             )
-        if not check_ids(folder, split, given.path, given.ids, given.lines):
-            unchecked.append(split)
+        if not check_ids(folder, name, given.path, given.ids, given.lines):
+            unchecked.append(name)
         if zeros := check_values(vectors, given.path, given.lines):
             tqdm.write(f"{vectors.path}: {zeros} rows are all zeros; their cosine with everything is 0")
     if unchecked:
