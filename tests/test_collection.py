@@ -250,12 +250,15 @@ def test_files_that_are_read_decide_and_others_do_not(root):
 
 
 @pytest.mark.parametrize("own_file", [True, False], ids=["of their own", "among the others"])
-def test_training_judgements_are_a_split_of_their_own_and_only_if_asked_for(root, read, own_file):
+def test_training_judgements_are_a_split_of_their_own_and_only_if_asked_for(root, read, own_file, capsys):
     plain = read()
     documents = made.train_judgements(root, own_file=own_file)
     assert read().checksum == plain.checksum and "train_queries" not in read()
     dataset = read(train_split="train")
     assert dataset.splits == ["corpus", "queries", "train_queries"]
+    both = np.isin(dataset.judgements.document, documents).sum()
+    said = f"{both} of 36 judgements in test are of documents that train judges as well"
+    assert said in capsys.readouterr().out
     assert dataset["train_queries"].items["id"].tolist() == [f"t{i}" for i in range(30)]
     assert dataset["train_queries"].items["row"].tolist()[0] == (0 if own_file else made.QUERIES)
     assert dataset.train_judgements.document.tolist() == documents.tolist()

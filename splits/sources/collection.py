@@ -81,6 +81,12 @@ def build(writer: DatasetWriter, options: dict, threads: int) -> None:
                 f"{len(both)} queries have judgements in {options['train_split']} and in {options['split']} "
                 f"({some(both)}): what maps are fitted to must not be measured"
             )
+        named = [judged[split]["document"] for split in ("queries", TRAIN)]
+        again = np.isin(*named) & (named[0] >= 0)
+        tqdm.write(
+            f"{again.sum()} of {len(again)} judgements in {options['split']} are of documents that "
+            f"{options['train_split']} judges as well; what is learned from these may not help with others"
+        )
     for model in models(root, options["models"], tuple(NAMES)):
         check_model(root / EMBEDDINGS / model, texts, arrays)
     here = [rows for split, rows in asked.items() if texts[split] is texts["queries"]]
