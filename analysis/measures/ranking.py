@@ -45,7 +45,8 @@ def measure(
     arrays, sizes = [representation.array(split) for split in ("queries", "corpus")], representation.sizes
     found = {"sizes": np.array(sizes, np.int64)}
     for name, metric in METRICS.items():
-        if metric == "cut" and not (len(representation.views) == 1 and representation.views[0].nested):
+        views = representation.views
+        if metric == "cut" and (representation.draws > 1 or len(views) > 1 or views[0].whole):
             continue
         found[name] = empty(representation, len(judgements.query), dtype=np.int32)
         for number, view in enumerate(representation.views):
