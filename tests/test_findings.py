@@ -239,7 +239,7 @@ def test_a_study_that_gained_by_its_last_doubling_is_unfinished():
 
 def test_tables_of_pages_are_those_of_the_frozen_studies(tmp_path):
     """`python -m analysis.findings --docs` writes them again; a block that names no study is an error."""
-    assert {path.name for path in page.pages()} == {"findings.md", "beyond.md"}
+    assert {path.name for path in page.pages()} == {"beyond.md", "collections.md", "findings.md"}
     for path in page.pages():
         text = path.read_text(encoding="utf-8")
         assert page.with_tables(text, ROOT / "results" / "saved") == text, f"stale: {path.name}"

@@ -79,8 +79,9 @@ def labels(figure, axes, points: pd.DataFrame, drawing) -> None:
     """Beside each point its name and counts, with a thin leader where the text had to move."""
     figure.draw_without_rendering()
     places = axes.transData.transform(points[["compute", "accuracy"]]) * 72 / figure.dpi
+    top = axes.bbox.y1 * 72 / figure.dpi - 4  # above it stands the title
     for column in columns_of(places[:, 0]):
-        moved = spread(places[column, 1], gap=8)
+        moved = spread(places[column, 1], gap=8, top=top)
         for row, place in zip(column, moved):
             point = points.iloc[row]
             numbers = {"network": point.networks, "forward": point.forwards}
@@ -96,13 +97,15 @@ def columns_of(x: np.ndarray, width: float = 150) -> list[np.ndarray]:
     return np.split(order, np.flatnonzero(np.diff(x[order]) >= width) + 1)
 
 
-def spread(y: np.ndarray, gap: float) -> np.ndarray:
-    """Places near y in the same order, at least `gap` apart: float64 [n].
+def spread(y: np.ndarray, gap: float, top: float = np.inf) -> np.ndarray:
+    """Places near y in the same order, at least `gap` apart and none above `top`: float64 [n].
 
     >>> spread(np.array([10.0, 10.0, 50.0]), 8).tolist()
     [6.0, 14.0, 50.0]
+    >>> spread(np.array([10.0, 44.0, 50.0]), 8, top=48).tolist()
+    [10.0, 40.0, 48.0]
     """
     order, steps = np.argsort(y, kind="stable"), gap * np.arange(len(y))
     places = np.empty(len(y))
-    places[order] = isotonic_regression(y[order] - steps).x + steps
+    places[order] = np.minimum(isotonic_regression(y[order] - steps).x + steps, top - steps[::-1])
     return places

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.figures.findings import COLOURS, MARKS
-from analysis.findings.decide import UNFINISHED
 from analysis.findings.evidence import signed
 from analysis.findings.rules import OUTCOMES
 from analysis.plotting import new_figure
@@ -80,7 +79,8 @@ def facts(table: pd.DataFrame, studies: Sequence[str]) -> dict[str, list[str]]:
 def picture(table: pd.DataFrame) -> Figure:
     """A row per claim that some study tested, a column per study: outcome and difference.
 
-    Studies that are trained once, or whose last doubling gained more than a point, have pale marks.
+    Over each column how often its methods were trained and what the last doubling of the length gained; marks
+    of what was trained once are pale.
     """
     studies = list(dict.fromkeys(table["of"]))
     tested = table[table["outcome"] != "not tested"]
@@ -88,7 +88,7 @@ def picture(table: pd.DataFrame) -> Figure:
     figure, axes = new_figure(width=7.2, height=1.2 + 0.21 * len(claims))
     for row in tested.itertuples():
         x, y = studies.index(row.of), claims.index(row.asked)
-        pale = row.scope == "networks" or getattr(row, "gained", np.nan) > UNFINISHED
+        pale = row.scope == "networks"
         look = {"color": COLOURS[row.outcome], "marker": MARKS[row.outcome], "alpha": 0.35 if pale else 1}
         axes.plot(x - 0.28, y, markersize=5, **look)
         axes.text(x - 0.14, y, signed(row.value), va="center", fontsize=5.5, alpha=0.6 if pale else 1)
@@ -97,8 +97,12 @@ def picture(table: pd.DataFrame) -> Figure:
         axes.text(len(studies) - 0.3, y, printed, va="center", fontsize=5.5)
     axes.set_xlim(-0.6, len(studies) + 0.4)
     axes.set_ylim(len(claims) - 0.4, -0.6)
-    names = [name.replace("_", "\n") for name in (*studies, "the paper")]
-    axes.set_xticks([*range(len(studies)), len(studies) - 0.1], names, fontsize=6)
+    trainings, _, gained = facts(table, studies).values()
+    names = [
+        f"{name.replace('_', ' ')}\ntrained {count} ×\nlast doubling\n{points or 'not known'}"
+        for name, count, points in zip(studies, trainings, gained)
+    ]
+    axes.set_xticks([*range(len(studies)), len(studies) - 0.1], [*names, "the paper"], fontsize=5.5)
     axes.xaxis.tick_top()
     axes.set_yticks(range(len(claims)), [fill(claim, WIDTH) for claim in claims], fontsize=5)
     axes.tick_params(length=0)
@@ -112,6 +116,6 @@ def picture(table: pd.DataFrame) -> Figure:
         for each in OUTCOMES[:3]
     ]
     pale = {"color": "#777777", "alpha": 0.35, "marker": "o", "linestyle": "none"}
-    handles.append(Line2D([], [], **pale, label="pale: trained once, or not to the end"))
+    handles.append(Line2D([], [], **pale, label="pale: these networks, trained once"))
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=6)
     return figure
