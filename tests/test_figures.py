@@ -293,12 +293,13 @@ def test_figures_of_data_without_superclasses_or_the_methods_they_are_about_say_
     synthetic.measure(study, layout)
     synthetic.tabulated(study, layout)
     for task, methods in (
-        ("fewshot", " of mrl or fixed_feature, only of mrl_e; take its figures out of"),
         ("superclass", ", since"),
-        ("disagreement", " of mrl or fixed_feature"),
+        ("disagreement", " of mrl or fixed_feature, only of mrl_e; take its figures out of"),
         ("adaptive_classification", " of mrl, only of mrl_e"),
     ):
         refused(study, layout, task, f"the table of {task} has no rows{methods}")
+    (axes,) = FIGURE.load("fewshot").draw(Drawing(study, layout)).axes  # of the methods that there are
+    assert axes.get_legend_handles_labels()[1][0] == "MRL-E"
 
 
 # --- what figures share ---------------------------------------------------------------------------
