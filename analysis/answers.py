@@ -1,10 +1,10 @@
 """The table of `answers` in words: what to do with an embedding, a sentence for each question."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from analysis.findings.evidence import signed
+from analysis.findings.evidence import signed, with_interval
 
 
 def answers(table: pd.DataFrame) -> dict[str, list[tuple[str, str]]]:
@@ -49,11 +49,6 @@ def points(fraction: float) -> str:
     return f"{number} point{'s' * (number != '1')}"
 
 
-def difference(row) -> str:
-    """A difference with its interval, in points, that no line breaks."""
-    return f"{signed(row.value)}\u00a0[{signed(row.low)},\u00a0{signed(row.high)}]"
-
-
 def listed(names: Sequence[object]) -> str:
     """In words.
 
@@ -64,10 +59,10 @@ def listed(names: Sequence[object]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def at_sizes(rows: pd.DataFrame, verdict: str, say: Callable = difference) -> str:
+def at_sizes(rows: pd.DataFrame, verdict: str) -> str:
     """The sizes of a verdict, each with its difference; empty for none."""
     some = rows[(rows["verdict"] == verdict) & (rows["dim"] > 0)]
-    return listed([f"{row.dim} ({say(row)})" for row in some.itertuples()]) if len(some) else ""
+    return listed([f"{row.dim} ({with_interval(row)})" for row in some.itertuples()]) if len(some) else ""
 
 
 def each_size(rows: Iterable) -> str:
@@ -91,7 +86,7 @@ def of_size(rows: pd.DataFrame) -> str:
     said = f"**No size below {full:.0f}** is shown to lose less than {margin}."
     if holds.any():
         last = next(rows[holds][::-1].itertuples())
-        said = f"**To {last.dim} of {full:.0f}**: not worse by more than {margin}, {difference(last)}."
+        said = f"**To {last.dim} of {full:.0f}**: not worse by more than {margin}, {with_interval(last)}."
     rest = rows[~holds]
     return said + "".join(
         then(f"{name.capitalize()}:", at_sizes(rest, name)) for name in ("undecided", "not worse", "worse")
@@ -122,7 +117,7 @@ def of_nested(rows: pd.DataFrame) -> str:
         "worse": "**Yes, and the first ones are worse** than random ones",
         "undecided": "**Not that it shows**: the first ones against random ones",
     }[row.verdict]
-    return f"{head}, {difference(row)} {over} ({each_size(rows.itertuples())})."
+    return f"{head}, {with_interval(row)} {over} ({each_size(rows.itertuples())})."
 
 
 def of_map(rows: pd.DataFrame) -> str:
@@ -140,7 +135,7 @@ def of_map(rows: pd.DataFrame) -> str:
 
 def named(row) -> str:
     """A map with its difference."""
-    return f"{row.other} ({difference(row)})"
+    return f"{row.other} ({with_interval(row)})"
 
 
 def of_code(rows: pd.DataFrame) -> str:
@@ -154,7 +149,8 @@ def of_code(rows: pd.DataFrame) -> str:
         best = alone[0]
         said = (
             f"**{best.bytes_per_item:,.0f} bytes an item**, {best.index} of {best.dim} dimensions: not worse "
-            f"than float32 of all ({best.full_bytes:,.0f} bytes) by more than {margin}, {difference(best)}."
+            f"than float32 of all ({best.full_bytes:,.0f} bytes) by more than {margin}, "
+            f"{with_interval(best)}."
         )
         plain = [row for row in alone if row.factory == PLAIN]
         said += then("By cutting alone:", f"{plain[0].bytes_per_item:,.0f} bytes" if plain else "")
@@ -162,7 +158,7 @@ def of_code(rows: pd.DataFrame) -> str:
         said += (
             f" With {row.shortlist_k:.0f} candidates ordered again by full vectors, which may lie on a disk: "
             f"{row.bytes_per_item - row.full_bytes:,.0f} bytes to search, {row.index} of {row.dim}, "
-            f"{difference(row)}."
+            f"{with_interval(row)}."
         )
     return said
 
@@ -173,7 +169,7 @@ def of_equal_bytes(rows: pd.DataFrame) -> str:
     heads = {("better",): "Quantise", ("worse",): "Cut"}
     head = heads.get(tuple(set(rows["verdict"])), "It depends on the code")
     each = [
-        f"{row.index} ({row.bytes_per_item:,.0f} bytes) {difference(row)} against float32 cut to "
+        f"{row.index} ({row.bytes_per_item:,.0f} bytes) {with_interval(row)} against float32 cut to "
         f"{row.other_dim:.0f}"
         for row in rows.itertuples()
     ]
@@ -190,7 +186,7 @@ def of_shortlist(rows: pd.DataFrame) -> str:
     best = next(enough.itertuples())
     return (
         f"**{best.shortlist_k:.0f} candidates from {best.dim} dimensions**, ordered again by all "
-        f"{best.full:.0f}, give back {share:g} % of one full search: {difference(best)} of "
+        f"{best.full:.0f}, give back {share:g} % of one full search: {with_interval(best)} of "
         f"{100 * best.full_score:.1f}, with "
         f"{100 * best.mflops / best.full_mflops:.0f} % of its multiply-accumulates."
     )

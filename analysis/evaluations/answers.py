@@ -25,6 +25,7 @@ from analysis.evaluations.judged_retrieval import BYTES
 from analysis.evaluations.nestedness import below
 from analysis.metrics import metric, normalised_area, pareto_front
 from analysis.run import Items, Run, by_method, by_seed
+from analysis.search.faiss_indexes import FLAT
 from analysis.statistics import PairedComparison, compare_paired
 
 READS = ("judged_retrieval", "quantised_retrieval", "two_stage_retrieval")
@@ -37,7 +38,7 @@ OPTIONS = {
 ALLOWED = {
     "share": {"exclusiveMinimum": 0, "exclusiveMaximum": 1},
 }
-MODEL, RANDOM = "given_embeddings", ("random_features", "random_rotation")
+MODEL, COLUMNS, ROTATION = "given_embeddings", "random_features", "random_rotation"
 SPLIT, TASK = "queries", "judged_retrieval"
 
 
@@ -131,11 +132,11 @@ def per_query(mine: list[Run], read: Callable[[Run], Items]) -> dict[int, np.nda
 def of_method(mine: list[Run], other: list[Run]) -> Iterator[dict]:
     """Question nested for random columns of the model, map for what else was made of it."""
     method = other[0].method
-    if method.baseline in RANDOM[1:]:
+    if method.baseline == ROTATION:
         return
     prefix, its = ({m: x.mean(0) for m, x in below(side, TASK).items()} for side in (mine, other))
     dims = [m for m in prefix if m in its]
-    nested = method.baseline in RANDOM
+    nested = method.baseline == COLUMNS
     new, base = (prefix, its) if nested else (its, prefix)
     pairs = [[side[m] for m in dims] for side in (new, base)]
     if len(dims) > 1:
@@ -171,7 +172,7 @@ def of_codes(run: Run) -> Iterator[dict]:
     its = [each | {"front": bool(best)} for each, best in zip(keys, pareto_front(points, sides))]
     how = {"bound": run.study.margin, "full_bytes": BYTES * run.representation.dim}
     yield from rows(run, "code", dims, values, [exact] * len(dims), its, **how)
-    floats = [place for place, each in enumerate(keys) if each["factory"] == "Flat" and not each["refined"]]
+    floats = [place for place, each in enumerate(keys) if each["factory"] == FLAT and not each["refined"]]
     taken = [place for place, each in enumerate(keys) if not each["refined"] and place not in floats]
     pairs = [(place, cut) for place in taken if (cut := largest_within(keys, floats, place)) is not None]
     given = [keys[place] | {"other_dim": dims[cut]} for place, cut in pairs]

@@ -198,6 +198,11 @@ def signed(value: float) -> str:
     return f"{100 * value:+.1f}".replace("-", "−")
 
 
+def with_interval(row) -> str:
+    """A row's difference with its interval, in points, that no line breaks."""
+    return f"{signed(row.value)}\u00a0[{signed(row.low)},\u00a0{signed(row.high)}]"
+
+
 def numbers(steps: pd.DataFrame) -> str:
     """Differences with their intervals, size by size, in points."""
     return "; ".join(

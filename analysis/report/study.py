@@ -9,7 +9,7 @@ from matplotlib.markers import MarkerStyle
 
 from analysis import answers
 from analysis.evaluations.cost import BYTES_PER_NUMBER
-from analysis.findings.evidence import signed
+from analysis.findings.evidence import with_interval
 from analysis.findings.page import about, last_doubling, not_tested, told, trained_once
 from analysis.findings.rules import OUTCOMES
 from analysis.metrics import metric_in_table
@@ -89,7 +89,7 @@ def ledger(table: pd.DataFrame) -> dict:
             "outcome": row.outcome,
             "told": told(row),
             "value": row.value,
-            "interval": interval(row),
+            "interval": with_interval(row),
             "paper": None if pd.isna(row.paper) else row.paper,
             "numbers": row.numbers,
         }
@@ -106,11 +106,6 @@ def ledger(table: pd.DataFrame) -> dict:
         "about": about(table),
         "not_tested": not_tested(table),
     }
-
-
-def interval(row) -> str:
-    """A difference with its interval, in points, that no line breaks."""
-    return f"{signed(row.value)}\u00a0[{signed(row.low)},\u00a0{signed(row.high)}]"
 
 
 def counts(table: pd.DataFrame) -> dict[str, int]:
@@ -146,7 +141,7 @@ def differences(drawing: Drawing, tables: dict[str, pd.DataFrame]) -> dict | Non
     if rows.empty:
         return None
     outcomes = list(dict.fromkeys(rows["outcome"]))
-    cells = {(row.dim, row.outcome): f"{interval(row)}, {row.verdict}" for row in rows.itertuples()}
+    cells = {(row.dim, row.outcome): f"{with_interval(row)}, {row.verdict}" for row in rows.itertuples()}
     return {
         "pair": " − ".join(map(drawing.label, ("mrl", "fixed_feature"))),
         "columns": [(name_of(name), int(rows[rows["outcome"] == name]["n"].max())) for name in outcomes],
