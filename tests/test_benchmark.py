@@ -17,13 +17,16 @@ TOY = {
     "search --scale": ["--scale", "--scale-rows", "500", "--queries", "9", "--dims", "4", "16", "--k", "3"],
     "adaptive": ["--rows", "700", "--dim", "32", "--queries", "9", "--shortlist-dims", "8", "--seconds", "0"],
 }
+TOY["retrieval"] = ["--rows", "900", "--classes", "9", "--dim", "64", "--queries", "12", "--seconds", "0"]
+TOY["retrieval"] += ["--shortlist-dims", "8", "--shortlist", "150", "--hnsw", "--hnsw-full"]
 TOY["adaptive hnsw"] = [*TOY["adaptive"], "--index", "hnsw"]
 
 
 @pytest.mark.parametrize("toy", TOY)
 def test_the_benchmark_runs_at_toy_size(toy, tmp_path, monkeypatch):
     monkeypatch.setattr(search, "GEMM_SIDES", (64,))
-    folder = ["--folder", str(tmp_path / "files")] if "--scale" in toy else []
+    on_disk = "--scale" in toy or toy == "retrieval"
+    folder = ["--folder", str(tmp_path / "files")] if on_disk else []
     out = tmp_path / "table.csv"
     command.main([toy.split()[0], *TOY[toy], *folder, "--threads", "1", "--out", str(out)])
     table = pd.read_csv(out)
@@ -41,6 +44,17 @@ def test_the_benchmark_runs_at_toy_size(toy, tmp_path, monkeypatch):
         single, short = table.sort_values("shortlist_dim", ascending=False).to_dict("records")
         assert single["speedup"] == single["exact_recall"] == 1 and single["repeats"] >= 3
         assert short["counted"] == pytest.approx(700 * 32 / (700 * 8 + 200 * 32))
+    elif toy == "retrieval":
+        exact, graph = (table[table["index"] == name].set_index("search") for name in ("exact", "hnsw"))
+        assert list(exact.index) == ["single", "adaptive", "funnel C"]
+        assert exact.at["single", "exact_recall"] == exact.at["single", "speedup"] == 1
+        assert exact.at["adaptive", "counted"] == pytest.approx(900 * 64 / (900 * 8 + 150 * 64))
+        stages = 200 * 16 + 100 * 32 + 50 * 64  # it ends where doubling reaches the full size
+        assert exact.at["funnel C", "mflops"] == pytest.approx((900 * 8 + stages) / 1e6)
+        assert (exact["map@10"] > 0.9).all() and (exact["exact_recall"] > 0.5).all()
+        assert (table["speedup_low"] <= table["speedup"]).all() and graph["counted"].isna().all()
+        assert len(graph[graph["shortlist_dim"] == 64]) == 6 and graph["exact_recall"].max() > 0.9
+        assert not list((tmp_path / "files").iterdir())
     else:
         assert table["rows"].item() == 500 and table["hours_for_210100"].item() > 0
         assert not list((tmp_path / "files").iterdir())
@@ -57,6 +71,13 @@ def test_the_benchmark_runs_at_toy_size(toy, tmp_path, monkeypatch):
 def test_the_benchmark_says_what_it_cannot_use(given, message):
     with pytest.raises(UserError, match=message):
         command.main(["search", *given])
+
+
+def test_shortlists_are_made_below_the_full_size(tmp_path):
+    given = ["retrieval", "--rows", "500", "--dim", "16", "--shortlist-dims", "16", "--folder", str(tmp_path)]
+    with pytest.raises(UserError, match="below the full size 16"):
+        command.main(given)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

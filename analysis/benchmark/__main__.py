@@ -3,6 +3,7 @@
     python -m analysis.benchmark search            exact prefix search against nine FAISS flat searches
     python -m analysis.benchmark search --scale    4,202,000 x 2048 in float16 on disk, in bounded memory
     python -m analysis.benchmark adaptive          shortlists, re-ranked, against one search at full size
+    python -m analysis.benchmark retrieval         the same, and funnels, at ImageNet's size, on disk
     python -m analysis.benchmark evaluations       few-shot, long tail, … of 50,000 images and 1,000 classes
 
 Everything a ratio is made of is measured in one run with the same number of threads: ratios can be compared
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from analysis.benchmark import adaptive, evaluations, search
+from analysis.benchmark import adaptive, evaluations, retrieval, search
 from analysis.search.prefix import known_device
 from suite import cli, files
 from suite.errors import UserError
@@ -23,7 +24,7 @@ from suite.machine import cores
 from suite.provenance import provenance
 
 # What each gives: add_arguments(parser), and run(args), its table.
-COMMANDS = {"search": search, "adaptive": adaptive, "evaluations": evaluations}
+COMMANDS = {"search": search, "adaptive": adaptive, "retrieval": retrieval, "evaluations": evaluations}
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
