@@ -9,6 +9,7 @@ from test_collection import CODES, METHODS, run, study_of
 
 from analysis.answers import answers, markdown
 from analysis.evaluations.answers import largest_within, settled
+from analysis.findings import across_collections
 from suite.errors import UserError
 from suite.study import load_study
 
@@ -172,6 +173,56 @@ def test_models_stand_side_by_side_with_what_the_numbers_are():
     head, line, size, _, about = markdown(rows).splitlines()
     assert (head, line) == ("| | A | B |", "|---|---|---|") and size.count("**To 48 of 64**") == 2
     assert "paired over 100 queries" in about and "loses less than 1 point" in about
+
+
+def test_collections_stand_side_by_side_a_cell_for_each_question():
+    rows = [
+        *SIZES,
+        row("nested", 0, 0.02, 0.01, 0.03, "better"),
+        row("map", 0, 0.03, 0.01, 0.05, "better", other="PCA"),
+        row("map", 0, 0.04, -0.01, 0.09, "undecided", other="turned"),
+        code("float32", 64, 256, "not worse"),
+        code("bits4", 64, 32, "not worse"),
+        row("shortlist", 8, 0.0, 0.0, 0.0, "not worse", **{**LISTED, "shortlist_k": 50, "mflops": 2.0}),
+        row("shortlist", 16, 0.0, 0.0, 0.0, "not worse", **{**LISTED, "shortlist_k": 20, "mflops": 1.0}),
+    ]
+    table = pd.DataFrame(rows).assign(study="papers", refined=False)
+    head, line, cells = across_collections.markdown(table).splitlines()
+    assert head.count("|") == line.count("|") == cells.count("|")
+    assert [cell.strip() for cell in cells.split("|")[1:-1]] == [
+        "`papers`",
+        "100",
+        "A",
+        "48 of 64; undecided: 32",
+        "16: −0.5\u00a0[−0.9,\u00a0+0.0]",
+        "**yes** +2.0\u00a0[+1.0,\u00a0+3.0]",
+        "PCA +3.0\u00a0[+1.0,\u00a0+5.0]",
+        "32 of 256 (bits4 of 64)",
+        "20 of 1,000 from 16",
+    ]
+
+
+LISTED = {"items": 1000, "full_mflops": 4.0, "full_score": 0.5}
+
+
+def test_the_picture_of_collections_shows_what_is_kept_against_how_much_smaller():
+    of = [("float32", 8, 32, 0.5), ("float32", 4, 16, 0.4), ("int8", 8, 8, 0.45), ("int8", 4, 4, 0.2)]
+    codes = pd.DataFrame(of, columns=["index", "dim", "bytes_per_item", "value"])
+    codes["factory"] = codes["index"].replace({"float32": "Flat", "int8": "SQ8"})
+    codes = codes.assign(study="papers", method="mine", metric="ndcg@10", refined=False)
+    grid = [("X", 16, "full", 64, 1.0), ("X", 8, "full", 32, 0.7), ("X", 16, "half", 32, 0.99)]
+    others = pd.DataFrame(grid, columns=["model", "dim", "quantiser", "bytes", "share"])
+    figure = across_collections.picture(codes, {"mine": "Mine"}, others.assign(collections=25))
+    papers, corect, empty = figure.axes
+    cut, quantised, best = (line.get_xydata().tolist() for line in papers.lines)
+    assert cut == [[1, 100], [2, 80]] and quantised == [[1, 100], [4, 90]]
+    assert best == [[1, 100], [4, 90], [8, 40]]
+    assert [line.get_xydata().tolist() for line in corect.lines] == [
+        [[1, 100], [2, 70]],
+        [[1, 100], [2, 99]],
+        [[1, 100], [2, 99]],
+    ]
+    assert corect.get_title() == "CoRECT: 1 models, 25 collections" and not empty.get_visible()
 
 
 # --- studies on the base of others ------------------------------------------------------------------

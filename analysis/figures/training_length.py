@@ -44,8 +44,9 @@ def draw(drawing):
         row[0].set_ylabel(f"{' − '.join(labels)},\n{split} top-1 (points)")
     for axes in grid[-1]:
         axes.set_xlabel("images seen in training")
-    bands = "bands: 95 % over test items and trainings" if len(drawing.study.seeds) > 1 else "bands: 95 %"
-    headline(figure, f"{drawing.conditions(bars=None)} · {bands} · grey: the margin, ± {margin:g}")
+    headline(
+        figure, f"{drawing.conditions(bars=None)} · bands: {drawing.over()} · grey: the margin, ± {margin:g}"
+    )
     legend_below(figure, grid[0, 0])
     return figure
 

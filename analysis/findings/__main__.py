@@ -3,7 +3,7 @@
 python -m analysis.findings --markdown results/tables/glyphs/findings.csv
 python -m analysis.findings --markdown results/tables/scifact/answers.csv
 python -m analysis.findings --docs                          from the tables frozen in results/saved, and
-                                                            docs/figures/claims.png
+                                                            docs/figures/{claims,collections}.png
 """
 
 import argparse
@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.findings import across
+from analysis.findings import across, across_collections
 from analysis.findings.page import as_markdown, pages, with_tables
 from analysis.plotting import use_style
 from suite import cli, files
 from suite.modules import ROOT
 
-PICTURE = ROOT / "docs" / "figures" / "claims.png"
+PICTURES = ROOT / "docs" / "figures"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -36,9 +36,18 @@ def main(argv: list[str] | None = None) -> None:
         return
     saved = ROOT / "results" / "saved"
     use_style()
-    with files.write_aside(PICTURE) as aside:
-        across.picture(across.gathered(saved)).savefig(aside, format="png", dpi=200)
-    print(PICTURE.relative_to(ROOT))
+    answered, codes = (
+        across_collections.gathered(saved, name) for name in ("answers", "quantised_retrieval")
+    )
+    labels = dict(zip(answered["method"], answered["label"]))
+    others = pd.read_csv(saved / "corect" / "corect.csv")
+    for name, figure in {
+        "claims": across.picture(across.gathered(saved)),
+        "collections": across_collections.picture(codes, labels, others),
+    }.items():
+        with files.write_aside(PICTURES / f"{name}.png") as aside:
+            figure.savefig(aside, format="png", dpi=200)
+        print((PICTURES / f"{name}.png").relative_to(ROOT))
     for path in pages():
         page = with_tables(path.read_text(encoding="utf-8"), saved)
         with files.write_aside(path) as aside:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import answers
-from analysis.findings import across
+from analysis.findings import across, across_collections
 from analysis.findings.decide import UNFINISHED
 from analysis.findings.evidence import signed
 from suite.modules import ROOT
@@ -16,8 +16,8 @@ from suite.modules import ROOT
 BLOCK = re.compile(r"(<!-- findings: (\w+)/(\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 """A table in a page: <!-- findings: glyphs/findings --> … <!-- end -->, of results/saved/<study>/tables."""
 
-EVERY = re.compile(r"(<!-- every study -->\n).*?(<!-- end -->)", re.DOTALL)
-"""The table of all studies in a page: <!-- every study --> … <!-- end -->."""
+EVERY = re.compile(r"(<!-- every (study|collection) -->\n).*?(<!-- end -->)", re.DOTALL)
+"""The table of all studies, or of all collections, in a page: <!-- every study --> … <!-- end -->."""
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -119,8 +119,12 @@ def with_tables(page: str, saved: Path) -> str:
         return f"{head}\n{as_markdown(table, name)}\n\n{end}"
 
     def every(found: re.Match) -> str:
-        head, end = found.groups()
-        return f"{head}\n{across.markdown(across.gathered(saved))}\n\n{end}"
+        head, what, end = found.groups()
+        if what == "study":
+            table = across.markdown(across.gathered(saved))
+        else:
+            table = across_collections.markdown(across_collections.gathered(saved, "answers"))
+        return f"{head}\n{table}\n\n{end}"
 
     return EVERY.sub(every, BLOCK.sub(block, page))
 

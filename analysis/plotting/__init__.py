@@ -38,6 +38,9 @@ LOOKS = {
     "nested_dropout": ("#7A4FBF", "h", "-"),
     "mrl_sampled": ("#332288", "H", "--"),
     "linear_map": ("#8C5A2B", "d", "-"),
+    "pca_mrl": ("#C583A4", "^", ":"),  # of MRL's features: the same marker, paler
+    "svd_mrl": ("#7FCFB4", "v", ":"),
+    "linear_map_mrl": ("#C9A98B", "d", ":"),
     "control_random": ("#BBBBBB", "", ":"),
     "control_label": ("#BBBBBB", "", ":"),
 }
@@ -158,13 +161,20 @@ class Drawing:
 
         Intervals of several seeds are over these as well: `over_seeds`, `compare_methods`.
         """
-        counts = sorted({len(method.seeds) for method in self.study.methods.values()})
-        if bars and counts[-1] > 1 and bars.startswith("95 % "):
-            bars = f"{bars} and trainings"
+        counts = self.trainings()
+        bars = bars and self.over(bars)
         items = split and f"{split}: n = {len(self.dataset.labels(split)):,}"
         seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
         seeds += " seeds" if counts[-1] > 1 else " seed"
         return " · ".join(filter(None, (self.study.title, items, seeds, bars and f"bars: {bars}")))
+
+    def trainings(self) -> list[int]:
+        """How often methods of the study are trained, increasing."""
+        return sorted({len(method.seeds) for method in self.study.methods.values()})
+
+    def over(self, bars: str = "95 % over test items") -> str:
+        """What intervals are over, trainings as well where there are several."""
+        return f"{bars} and trainings" if bars.startswith("95 % ") and self.trainings()[-1] > 1 else bars
 
 
 def look(method: str, place: int = 0, taken: Container[str] = ()) -> dict:
