@@ -14,6 +14,7 @@ from analysis.findings.rules import (
 from analysis.run import Run
 
 READS = ("linear", "knn")
+ALL_METHODS = True  # for what the last doubling of the length gained
 OPTIONS = {
     "seed": 0,  # of the bootstrap
 }

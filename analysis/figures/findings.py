@@ -57,7 +57,9 @@ def draw(drawing, name="findings"):
         said.append(f"unfinished: the last doubling of the length gained {given['doubling'].iloc[0]}")
     if (table["scope"] == "networks").any():
         said.append("outcomes are of these networks, trained once")
-    said += [f"grey: the margin, ± {margin:g}", f"{len(given) - len(table)} further claims were not tested"]
+    said.append(f"grey: the margin, ± {margin:g}")
+    if left := len(given) - len(table):
+        said.append(f"{left} further claims were not tested")
     headline(figure, " · ".join(said))
     return figure
 

@@ -105,10 +105,16 @@ PAPER_METHODS = ("mrl", "mrl_e", "fixed_feature", "svd", "slimmable", "random_fe
 
 
 def broken(figure: Figure, grid, column: int, methods: Iterable[pd.DataFrame]) -> list[Axes]:
-    """The axis of a column, or its upper and lower part, limits set. methods: rows with `value` of each."""
+    """The axis of a column, or its upper and lower part, limits set.
+
+    methods: rows with `value` of each, and `low` and `high` where there are intervals.
+    """
     rows = list(methods)
-    highest, lowest = max(each["value"].max() for each in rows), min(each["value"].min() for each in rows)
-    up = [each for each in rows if each["value"].min() >= HOLDS_UP * highest]
+    best = max(each["value"].max() for each in rows)
+    up = [each for each in rows if each["value"].min() >= HOLDS_UP * best]
+    every = pd.concat(rows)
+    highest = every[[name for name in ("value", "high") if name in every]].max(axis=None)
+    lowest = every[[name for name in ("value", "low") if name in every]].min(axis=None)
     room = ROOM * (highest - lowest)
     if not up or len(up) == len(rows):
         axes = figure.add_subplot(grid[:, column])
