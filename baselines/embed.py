@@ -198,7 +198,8 @@ def fitted(study: Study, method: Method, seed: int, dataset: Dataset, folder: Pa
         array = folder / "train.npy"
         train = np.load(array, mmap_mode="r") if fit.transform else representation.array("train")
         given = train, fit.views, source.labels, source.num_classes, seed
-        probed = probes(*given, known=fit.classifiers, draws=fit.probe_draws, device=device)
+        draws = fit.probe_draws if study.classifies(method.name) else 0
+        probed = probes(*given, known=fit.classifiers, draws=draws, device=device)
     fit_seconds += time.perf_counter() - clock
     return {
         "views": fit.views,

@@ -172,6 +172,7 @@ MEASURE = Contract(
         "READS": NAMES,  # measures whose outcomes it starts from
         "SEARCHES": Constant(bool, False),  # takes a device and a folder to go on from
         "ALONE": Constant(bool, False),  # takes times: no other job runs beside it
+        "CLASSIFIES": Constant(bool, False),  # it asks a method's classifiers
         "CUTS": Constant(bool, False),  # it cuts vectors itself, which sparse codes have no use for
         "STUDY_SIZES": Constant(bool, False),  # takes the study's sizes, trained or not, as an option
     },

@@ -505,6 +505,11 @@ class Study:
         )
         return list(dict.fromkeys(pairs))
 
+    def classifies(self, method: str) -> bool:
+        """Whether a method's classifiers are asked for, by a measure or by a method that starts from it."""
+        asked = any(MEASURE.facts(measure).CLASSIFIES for name, measure in self.measured() if name == method)
+        return asked or any(each.source == method for each in self.methods.values())
+
     @cached_property
     def itemised(self) -> tuple[str, ...]:
         """Evaluations that say what they measure on each test item: what is frozen, and what is compared."""

@@ -250,6 +250,32 @@ def test_every_method_is_scored_by_the_suites_probe_and_none_is_fitted_twice(tmp
     assert table["mrl", "probe_top1", 4] == (found["mrl"]["val/top1"][0, 1] == data.labels("val")).mean()
 
 
+def test_probes_are_fitted_where_something_asks_for_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    methods = dict.fromkeys(("fixed_feature", "mrl", "pca"))
+    methods["axes"] = {"baseline": "pca", "label": "axes", "centre": False, "tasks": ["knn"]}
+    given = {"tasks": {"linear": None, "knn": None}, "measures": {"probe": {"second": False}}}
+    study, layout = synthetic.build(Path(), methods=methods, figures=[], seeds=[0], **given)
+    assert study.classifies("pca") and study.classifies("fixed_feature") and not study.classifies("axes")
+    fitted = []
+    monkeypatch.setattr(
+        "baselines.fitting.choose_probe", lambda *given: fitted.append(1) or choose_probe(*given)
+    )
+    embed(study, study.method("axes"), 0, "cpu")
+    assert not fitted
+    with pytest.raises(UserError, match="axes has no linear classifiers"):
+        assert Representation(layout.embeddings("axes", 0)).classified
+    embed(study, study.method("pca"), 0, "cpu")
+    assert len(fitted) == 4
+    synthetic.measure(study, layout)
+    assert len(fitted) == 4  # none for the networks
+    table = tabulate(study, "linear", layout)
+    assert set(table["method"]) == {"fixed_feature", "mrl", "pca"}
+    assert set(table.query("metric == 'probe_top1'")["method"]) == {"pca"}
+    assert set(table.query("metric == 'probe_gap'")["method"]) == {"pca"}
+    assert "axes" in set(tabulate(study, "knn", layout)["method"])
+
+
 def test_what_is_wrong_with_a_probe_is_noted():
     good = fit_probe(source().features, source().labels, CLASSES, l2=1e-3)
     found = {(0, 4): good, (0, 8): replace(good, gap=1.0), (0, 16): replace(good, at_limit=True)}

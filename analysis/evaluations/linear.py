@@ -22,7 +22,10 @@ UNEQUAL = 1.1
 
 
 def items(run: Run) -> Iterator[Items]:
-    """top1 and top5 of val; a study of fewer classes has no top5. probe_top1, which is top1 of a probe's."""
+    """top1 and top5 of val; a study of fewer classes has no top5. probe_top1, which is top1 of a probe's.
+
+    No probe_top1 where networks get no second classifier (`measures: {probe: {second: false}}`).
+    """
     outcomes, labels = run.outcomes("predict"), run.dataset.labels("val")
     top5 = outcomes["val/top5"]  # [draws, sizes, n, 5]
     for k in (k for k in (1, 5) if k <= top5.shape[-1]):
@@ -31,8 +34,9 @@ def items(run: Run) -> Iterator[Items]:
             f"top{k}", "val", outcomes["sizes"], hits, array=f"val/top{k}", compared=k == 1, main=k == 1
         )
     probed, title = run.outcomes("probe"), f"{NAME} by the suite's probe"
-    hits = probed["val/top1"] == labels
-    yield Items("probe_top1", "val", probed["sizes"], hits, measure="probe", title=title)
+    if "val/top1" in probed:
+        hits = probed["val/top1"] == labels
+        yield Items("probe_top1", "val", probed["sizes"], hits, measure="probe", title=title)
 
 
 def score(run: Run) -> Iterator[dict]:
@@ -49,7 +53,7 @@ def score(run: Run) -> Iterator[dict]:
         yield run.row(m, "val", "classifier_parameters", parameters[str(m)], 1)
         yield run.row(m, "val", "classifier_bytes", 4 * parameters[str(m)], 1)
     probed = run.outcomes("probe")
-    for place, m in enumerate(run.representation.sizes):
+    for place, m in enumerate(run.representation.sizes if "penalty" in probed else ()):
         yield run.row(m, "val", "probe_penalty", probed["penalty"][0, place], 1)  # all draws have the first's
         yield run.row(m, "val", "probe_gap", probed["gap"][:, place].max(), 1)
         yield run.row(m, "val", "probe_at_limit", probed["at_limit"][:, place].max(), 1)

@@ -22,6 +22,7 @@ from splits.store import Dataset
 SPLITS = ("val", "v2", "sketch", "r", "a")
 RESTRICTED = ("r", "a")
 FLIPPED = "val_flip"
+CLASSIFIES = True
 OPTIONS = {}
 BLOCK = 4096  # rows whose logits are in memory at once
 

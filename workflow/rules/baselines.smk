@@ -49,6 +49,7 @@ rule embed:
                 STUDY.dim,
                 method_of(w).nesting,
                 method_of(w).options,
+                *([] if study_of(w.method).classifies(w.method) else ["no probes"]),
                 *embedded_outside(w),
             ]
         ),
