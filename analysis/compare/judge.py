@@ -38,7 +38,7 @@ SEVERAL = (
 )
 READY = (
     "No network is trained: differences are of these vectors and maps (higher, lower, alike), and intervals "
-    "allow for other test items. A map that draws at random is run more often by `'seeds=[…]'`."
+    "allow for other test items."
 )
 
 
@@ -276,14 +276,19 @@ def new_method(study: Study, dataset: Dataset, name: str) -> tuple[Compared, lis
         items = list(kept_items(run, study.frozen_measures()))
         outcomes[seed], runs[seed] = collect(items), describe(run)
         notes += run.representation.meta.get("notes", [])
-    origin = network_of(study, name)
+    origin = shared_by(study, name)
     return Compared(name, method.label, outcomes, runs, origin, notes=tuple(dict.fromkeys(notes))), items
 
 
-def network_of(study: Study, name: str) -> str | None:
-    """The network that a method starts from, as `Study.origin`, also of one that is frozen."""
+def origin_of(study: Study, name: str) -> str | None:
+    """The network or vectors that a method starts from, as `Study.origin`, also of one that is frozen."""
     found = study.origin(name) if name in study.methods else None
     return found and found.removeprefix(SAVED)
+
+
+def shared_by(study: Study, name: str) -> str | None:
+    """The network whose luck a method shares with others of it: vectors that people bring have none."""
+    return None if study.ready else origin_of(study, name)
 
 
 def saved_method(saved: Saved, study: Study, name: str) -> Compared:
@@ -291,7 +296,7 @@ def saved_method(saved: Saved, study: Study, name: str) -> Compared:
     seeds = saved.methods[name]
     runs = {seed: saved.run(name, seed) for seed in seeds}
     outcomes = {seed: saved.outcomes(name, seed) for seed in seeds}
-    origin, withheld = network_of(study, name), saved.withheld(name)
+    origin, withheld = shared_by(study, name), saved.withheld(name)
     return Compared(name, runs[seeds[0]].label, outcomes, runs, origin, withheld)
 
 
@@ -313,9 +318,9 @@ def chosen_of_vectors(saved: Saved, study: Study, new: Compared, allowed: Sequen
     """
     models = [name for name, (seed, *_) in saved.methods.items() if saved.runs[name, seed].kind == "ready"]
     main = next((what for what in allowed if what.main), None)
-    found = []
-    for model in [new.origin] if new.origin in models else models:
-        maps = [name for name in saved.methods if name != model and network_of(study, name) == model]
+    found, own = [], origin_of(study, new.name)
+    for model in [own] if own in models else models:
+        maps = [name for name in saved.methods if name != model and origin_of(study, name) == model]
         heights = {name: mean_height(saved_method(saved, study, name), main) for name in maps if main}
         found += [model, *sorted(heights, key=heights.get)[-1:]]
     return found
@@ -365,6 +370,8 @@ def conditions_of_vectors(study: Study, method: Method, verdicts: Verdicts) -> I
             f"It is fitted on the vectors that {method.source} has of the {on} below "
             f"{study.source_options['root']}, never on what is measured."
         )
+        if len(verdicts.new.seeds) == 1:
+            yield "It was run once; `'seeds=[…]'` runs a map that draws at random more often."
     if (verdicts.differences["task"] == "linear").any():
         yield "Linear classifiers are the suite's probes, one per size, fitted on train."
     yield from (
@@ -374,14 +381,14 @@ def conditions_of_vectors(study: Study, method: Method, verdicts: Verdicts) -> I
     )
 
 
-def chosen_as_best(bases: Sequence[Compared]) -> list[str]:
+def chosen_as_best(study: Study, bases: Sequence[Compared]) -> list[str]:
     """What there is to know of baselines that `chosen_of_vectors` chose."""
     labels = {base.name: base.label for base in bases}
     return [
-        f"{base.label} is the frozen map of {labels[base.origin]} with the largest area under the curve on "
-        "these very items: chosen as the best, it looks a little better than it is."
+        f"{base.label} is the frozen map of {labels[origin]} with the largest area under the curve on these "
+        "very items: chosen as the best, it looks a little better than it is."
         for base in bases
-        if base.origin != base.name
+        if (origin := origin_of(study, base.name)) != base.name
     ]
 
 
@@ -429,7 +436,10 @@ def compare(study: Study, name: str, against: Sequence[str] | None = None) -> Ve
     new, items = new_method(study, dataset, name)
     allowed, refused = comparable(saved, dataset, study, items)
     embedded = Representation.of(study.layout, name, study.seeds[0], dataset.checksum).splits
-    left = [split for split in saved.manifest["data"]["splits"] if split in dataset and split not in embedded]
+    asked = [
+        split for split in saved.manifest["data"]["splits"] if split != "train_queries"
+    ]  # never measured
+    left = [split for split in asked if split in dataset and split not in embedded]
     refused += [(f"everything on {split}", f"not measured for {new.label}") for split in left]
     refused += not_itemised(study)
     known = known_again(saved, study, dataset, study.methods[name])
@@ -443,6 +453,6 @@ def compare(study: Study, name: str, against: Sequence[str] | None = None) -> Ve
     verdicts = judge(new, baselines, allowed, nesting, study.margin)
     verdicts.saved, verdicts.ready = saved, study.ready
     verdicts.refused = refused + verdicts.refused
-    verdicts.notes = known + (chosen_as_best(baselines) if usual else [])
+    verdicts.notes = known + (chosen_as_best(study, baselines) if usual else [])
     verdicts.notes += conditions(study, study.method(name), saved, verdicts)
     return verdicts

@@ -235,7 +235,8 @@ def check(study: Study, method: Method) -> None:
         METHOD.load(method.baseline).Folder(method.options["path"], study, dataset)
     elif method.kind == "ready":
         module = METHOD.load(method.baseline)
-        module.facts(dataset, method.options)
+        if hasattr(module, "facts"):  # else a model of the study's own data, which were checked
+            module.facts(dataset, method.options)
         module.arrays(dataset, method.options)
 
 
