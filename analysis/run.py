@@ -69,7 +69,8 @@ class Items:
     @property
     def name(self) -> str:
         """For people: "1-NN", "retrieval mAP@10 of unseen classes"."""
-        of = {"val": "", "query": " of unseen classes", "stream": ""}.get(self.split, f" on {self.split}")
+        usual = {"val": "", "query": " of unseen classes", "stream": "", "queries": ""}
+        of = usual.get(self.split, f" on {self.split}")
         return (self.title or EVALUATION.facts(self.task).NAME or f"{self.task} {self.metric}") + of
 
 

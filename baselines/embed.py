@@ -226,7 +226,10 @@ def fitted(study: Study, method: Method, seed: int, dataset: Dataset, folder: Pa
 
 def ready(study: Study, method: Method, seed: int, dataset: Dataset, folder: Path, device: str) -> dict:
     """Vectors that are part of the data: links to their files, copies of what cannot be searched there."""
-    given = METHOD.load(method.baseline).arrays(dataset, method.options)
+    module = METHOD.load(method.baseline)
+    # Of vectors from elsewhere, which nobody has looked at yet.
+    facts = module.facts(dataset, method.options) if hasattr(module, "facts") else {}
+    given = module.arrays(dataset, method.options)
     for split, (vectors, rows) in given.items():
         path = folder / f"{split}.npy"
         if rows is None and vectors.as_stored:
@@ -247,7 +250,8 @@ def ready(study: Study, method: Method, seed: int, dataset: Dataset, folder: Pat
         "views": views,
         "splits": list(given),
         "classifiers": classifiers,
-        "cost": {"networks": []},
+        "cost": {"networks": []} | facts.get("cost", {}),
+        "notes": facts.get("notes", []),
     }
 
 

@@ -1,5 +1,6 @@
 """Vectors of a model that lie with the data: they are searched where they are, nothing is trained."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -40,12 +41,20 @@ def arrays(dataset: Dataset, options: dict) -> dict[str, tuple[Vectors, np.ndarr
         )
     if model not in there:
         raise unknown("model", model, there, folder)
-    found = open_model(folder / model, names)
-    dim = next(iter(found.values())).dim
+    found = opened(dataset, folder / model, names)
+    dim = next(iter(found.values()))[0].dim
     if options["trained"] and max(options["trained"]) > dim:
         raise UserError(
             f"{folder / model} has vectors of {dim} dimensions; it cannot be trained for {options['trained']}"
         )
+    return found
+
+
+def opened(
+    dataset: Dataset, folder: Path, names: Mapping[str, str]
+) -> dict[str, tuple[Vectors, np.ndarray | None]]:
+    """The same of any folder of vectors. names: of each split's array, without .npy."""
+    found = open_model(folder, names)
     rows = {split: dataset[split].items["row"].to_numpy() for split in found}
     every = {split: np.array_equal(some, np.arange(len(found[split]))) for split, some in rows.items()}
     return {split: (vectors, None if every[split] else rows[split]) for split, vectors in found.items()}

@@ -128,7 +128,7 @@ SOURCE = Contract(
         ("build",),
         *[("outside",)] * facts.OUTSIDE,
         *[("tune",)] * facts.TUNES,
-        *[("vector_files",)] * ("embeddings" in facts.PROVIDES),
+        *[("vector_files",), ("check_vectors",)] * ("embeddings" in facts.PROVIDES),
     ],
 )
 METHOD = Contract(
@@ -215,7 +215,7 @@ TRANSFORM = Contract(
     ".",
     {
         "LABEL": Constant(str, None),
-        "SOURCE": Constant(str, "fixed_feature"),
+        "SOURCE": Constant(str, None),  # whose embeddings it starts from; None: what the study has for it
         "ALLOW": NAMES,  # checks that its columns may fail: constant_columns, duplicate_columns
     },
     lambda facts: [],

@@ -218,9 +218,10 @@ class Study:
         """Raise UserError for a method or an evaluation that needs labels where the data have none."""
         if contract.facts(name).LABELS and not SOURCE.facts(self.source).LABELS:
             without = [other for other in contract.names() if not contract.facts(other).LABELS]
+            own = "; a file that does without says LABELS = False" if name.endswith(".py") else ""
             raise UserError(
                 f"{self.path}: {kind} {name} needs labels, which data of {self.source} do not have; allowed: "
-                f"{', '.join(without)}"
+                f"{', '.join(without)}{own}"
             )
 
     @cached_property

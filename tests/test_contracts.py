@@ -22,6 +22,7 @@ ARGUMENTS = {
         "build": ["writer", "options", "threads"],
         "outside": ["options"],
         "vector_files": ["options"],
+        "check_vectors": ["folder", "options"],
         "tune": ["options", "count", "threads"],
     },
     "method": {

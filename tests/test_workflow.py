@@ -357,6 +357,11 @@ NEW_METHODS = {
     "method={baseline: fixed_feature, label: Mine}": NEEDED | {"train": 4},
     "method=embeddings": NEEDED,
 }
+# The same of a study of vectors, none of which is there; those of a map's source are measured again.
+OF_VECTORS = {
+    "method={baseline: docs/examples/whitening.py, source: wordllama}": NEEDED | {"embed": 2, "measure": 2},
+    "method=embeddings": NEEDED | {"measure": 1},
+}
 WRONG_REQUESTS = {
     (): "say which one, --config method=mine.py",
     ("method=mine.py",): "no method at mine.py",
@@ -377,15 +382,29 @@ def compared(copy, frozen_study):
     page = ["-n", "results/compare/synthetic/new.md", "--config", f"study={frozen.STUDY}"]
     other = ["-n", "results/compare/tiny/new.md", *CONFIG, WHITENING]
     taken = ["-n", "results/compare/synthetic/mrl.md", *page[2:], WHITENING]
-    texts = snakemake(copy, *([*page, *request] for request in requests), other, taken)
+    of_vectors = ["results/compare/scifact/new.md", "--config", "study=scifact"]
+    vectors = [["-n", *of_vectors, request] for request in OF_VECTORS] + [[*of_vectors, "method=embeddings"]]
+    texts = snakemake(copy, *([*page, *request] for request in requests), other, taken, *vectors)
     shutil.rmtree(saved)
     shutil.rmtree(copy / "embeddings")
-    return dict(zip([*requests, "not saved", "taken"], texts))
+    of_vectors = [("scifact", request) for request in OF_VECTORS]
+    return dict(zip([*requests, "not saved", "taken", *of_vectors, "no vectors"], texts))
 
 
 @pytest.mark.parametrize("config", NEW_METHODS)
 def test_a_bare_clone_runs_the_new_method_and_no_baseline(config, compared):
     assert jobs_of(compared[config,]) == NEW_METHODS[config]
+
+
+@pytest.mark.parametrize("config", OF_VECTORS)
+def test_a_map_of_vectors_and_a_folder_of_others_run_no_baseline_either(config, compared):
+    assert jobs_of(compared["scifact", config]) == OF_VECTORS[config]
+
+
+def test_vectors_that_are_not_there_are_said_before_any_job(compared):
+    said = compared["no vectors"]
+    assert said.startswith("failed") and "Job stats" not in said
+    assert "no folder data/collections/scifact" in said and "see docs/collections.md" in said
 
 
 @pytest.mark.parametrize("config", WRONG_REQUESTS)

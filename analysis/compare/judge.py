@@ -15,17 +15,18 @@ import numpy as np
 import pandas as pd
 
 from analysis.compare.freeze import collect, describe, kept_items
-from analysis.compare.saved import SAVED, Saved, SavedRun, source_of
+from analysis.compare.saved import SAVED, Saved, SavedRun, source_of, vectors_known_by
 from analysis.metrics import metric_in_table, normalised_area
 from analysis.run import Items, run_of
 from analysis.statistics import RESAMPLES, compare_outcomes, interval_over_seeds
 from baselines.representation import Representation
 from splits.store import Dataset
-from suite.contracts import MEASURE
+from suite.contracts import EVALUATION, MEASURE
 from suite.errors import UserError
 from suite.study import Method, Study
 
 AGAINST = ("mrl", "fixed_feature", "pca")  # the default baselines, where they were saved
+OTHERS = 0.1  # of test items: vectors on which more of them differ are others, not rounded ones
 ONE = (
     "One training of one side or both: differences are of these networks (higher, lower, alike), not of the "
     "methods. Another training may turn them round; give `'seeds=[…]'` to train the new method more "
@@ -34,6 +35,10 @@ ONE = (
 SEVERAL = (
     "Several trainings: intervals and tests allow for other test items and for another training, with t "
     "quantiles for as few trainings as there are."
+)
+READY = (
+    "No network is trained: differences are of these vectors and maps (higher, lower, alike), and intervals "
+    "allow for other test items."
 )
 
 
@@ -73,8 +78,9 @@ class Verdicts:
 
     items: what was compared; margin: what counts as equivalent; seeds: of both sides, by baseline.
     differences: a row for each metric, baseline and size; areas: a row for each metric and baseline, of the
-    normalised area under the curve; curves: values of each, by method and size. refused: what was not
-    compared, and why.
+    normalised area under the curve; largest: the same of each side at its own largest size, where these
+    differ; curves: values of each, by method and size. refused: what was not compared, and why. ready:
+    whether these are vectors that people bring, and maps of them, rather than networks.
     """
 
     new: Compared
@@ -83,11 +89,13 @@ class Verdicts:
     seeds: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
     differences: pd.DataFrame
     areas: pd.DataFrame
+    largest: pd.DataFrame
     curves: pd.DataFrame
     refused: list[tuple[str, str]]
     margin: float
     notes: list[str] = field(default_factory=list)
     saved: Saved | None = None
+    ready: bool = False
 
 
 # --- may these be compared? -----------------------------------------------------------------------
@@ -139,13 +147,16 @@ def judge(
     new: Compared,
     baselines: list[Compared],
     allowed: Sequence[Items],
-    nesting: Sequence[int],
+    nesting: Sequence[int] | None,
     margin: float,
     resamples: int = RESAMPLES,
 ) -> Verdicts:
-    """Compare `new` with every baseline on everything allowed, at the sizes of `nesting` that both have."""
+    """Compare `new` with every baseline on everything allowed, at the sizes of `nesting` that both have.
+
+    Without a nesting, at all that both have, and nothing is said of others.
+    """
     seeds = {base.name: compared_seeds(new, base) for base in baselines}
-    differences, areas, refused = [], [], []
+    differences, areas, largest, refused = [], [], [], []
     for what in allowed:
         if new.items(what, new.seeds) is None:
             refused.append((what.name, f"not measured for {new.label}"))
@@ -156,22 +167,26 @@ def judge(
             if its is None or what.task in base.withheld:
                 refused.append((named, base.withheld.get(what.task, f"not measured for {base.label}")))
                 continue
-            dims = [m for m in nesting if m in mine and m in its]
-            left = [m for m in nesting if m not in dims]
-            if left:
-                who = new.label if any(m not in mine for m in left) else base.label
-                sizes = ", ".join(map(str, left))
-                refused.append((f"{named}, sizes {sizes}", f"{who} does not have these sizes"))
-            if not dims:
-                continue
             keys = {"task": what.task, "split": what.split, "metric": what.metric, "baseline": base.name}
-            pair = [np.stack([side[m] for m in dims]) for side in (mine, its)]  # [S, seeds, n]
             how = {
                 "margin": margin,
                 "paired": share_networks(new, base),
                 "direction": metric_in_table(what.metric, what.task).direction,
                 "resamples": resamples,
             }
+            if max(mine) != max(its):
+                ends = max(mine), max(its)
+                found = compare_one(mine[ends[0]], its[ends[1]], rng=generator(keys), **how)
+                largest.append(keys | {"sizes": f"{ends[0]} against {ends[1]}"} | found)
+            dims = [m for m in nesting or mine if m in mine and m in its]
+            left = [m for m in nesting or () if m not in dims]
+            if left:
+                who = new.label if any(m not in mine for m in left) else base.label
+                sizes = ", ".join(map(str, left))
+                refused.append((f"{named}, sizes {sizes}", f"{who} does not have these sizes"))
+            if not dims:
+                continue
+            pair = [np.stack([side[m] for m in dims]) for side in (mine, its)]  # [S, seeds, n]
             table = compare_outcomes(*pair, dims, rng=generator(keys), **how)
             table.insert(1, "new", pair[0].mean((1, 2)))
             table.insert(2, "base", pair[1].mean((1, 2)))
@@ -189,6 +204,7 @@ def judge(
         seeds,
         pd.concat(differences, ignore_index=True),
         pd.DataFrame(areas),
+        pd.DataFrame(largest),
         pd.DataFrame(curves(new, baselines, seeds, allowed)),
         refused,
         margin,
@@ -220,9 +236,14 @@ def compare_areas(new: np.ndarray, base: np.ndarray, dims: list[int], **how: obj
     how: as `compare_outcomes` takes it.
     """
     mine, its = normalised_area(dims, new.T).T, normalised_area(dims, base.T).T
-    (row,) = compare_outcomes(mine[None], its[None], dims[:1], **how).to_dict("records")
+    return {"sizes": f"{dims[0]}–{dims[-1]}"} | compare_one(mine, its, **how)
+
+
+def compare_one(new: np.ndarray, base: np.ndarray, **how: object) -> dict:
+    """Means and difference of one number per item, [K, n] and [L, n]. how: as `compare_outcomes` takes it."""
+    (row,) = compare_outcomes(new[None], base[None], [0], **how).to_dict("records")
     kept = {key: row[key] for key in ("difference", "low", "high", "p", "verdict", "detectable", "scope")}
-    return {"sizes": f"{dims[0]}–{dims[-1]}", "new": float(mine.mean()), "base": float(its.mean()), **kept}
+    return {"new": float(new.mean()), "base": float(base.mean()), **kept}
 
 
 def curves(
@@ -255,14 +276,19 @@ def new_method(study: Study, dataset: Dataset, name: str) -> tuple[Compared, lis
         items = list(kept_items(run, study.frozen_measures()))
         outcomes[seed], runs[seed] = collect(items), describe(run)
         notes += run.representation.meta.get("notes", [])
-    origin = network_of(study, name)
+    origin = shared_by(study, name)
     return Compared(name, method.label, outcomes, runs, origin, notes=tuple(dict.fromkeys(notes))), items
 
 
-def network_of(study: Study, name: str) -> str | None:
-    """The network that a method starts from, as `Study.origin`, also of one that is frozen."""
+def origin_of(study: Study, name: str) -> str | None:
+    """The network or vectors that a method starts from, as `Study.origin`, also of one that is frozen."""
     found = study.origin(name) if name in study.methods else None
     return found and found.removeprefix(SAVED)
+
+
+def shared_by(study: Study, name: str) -> str | None:
+    """The network whose luck a method shares with others of it: vectors that people bring have none."""
+    return None if study.ready else origin_of(study, name)
 
 
 def saved_method(saved: Saved, study: Study, name: str) -> Compared:
@@ -270,7 +296,7 @@ def saved_method(saved: Saved, study: Study, name: str) -> Compared:
     seeds = saved.methods[name]
     runs = {seed: saved.run(name, seed) for seed in seeds}
     outcomes = {seed: saved.outcomes(name, seed) for seed in seeds}
-    origin, withheld = network_of(study, name), saved.withheld(name)
+    origin, withheld = shared_by(study, name), saved.withheld(name)
     return Compared(name, runs[seeds[0]].label, outcomes, runs, origin, withheld)
 
 
@@ -284,9 +310,34 @@ def chosen(saved: Saved, against: Sequence[str] | None) -> list[str]:
     ]
 
 
+def chosen_of_vectors(saved: Saved, study: Study, new: Compared, allowed: Sequence[Items]) -> list[str]:
+    """Default baselines where data come with embeddings: a model's vectors and the strongest map of them.
+
+    Of a map those of the model that it starts from, of other vectors those of every frozen model. The
+    strongest has the largest area under the curve, of the first main evaluation.
+    """
+    models = [name for name, (seed, *_) in saved.methods.items() if saved.runs[name, seed].kind == "ready"]
+    main = next((what for what in allowed if what.main), None)
+    found, own = [], origin_of(study, new.name)
+    for model in [own] if own in models else models:
+        maps = [name for name in saved.methods if name != model and origin_of(study, name) == model]
+        heights = {name: mean_height(saved_method(saved, study, name), main) for name in maps if main}
+        found += [model, *sorted(heights, key=heights.get)[-1:]]
+    return found
+
+
+def mean_height(method: Compared, what: Items) -> float:
+    """Of a frozen method, the area under its curve or, of a single size, its value there."""
+    values = method.items(what, method.seeds) or {0: np.zeros(1)}
+    means = np.array([each.mean() for each in values.values()])
+    return float(normalised_area(list(values), means)) if len(means) > 1 else means[0]
+
+
 def conditions(study: Study, method: Method, saved: Saved, verdicts: Verdicts) -> list[str]:
     """What a reader has to know about how this was made."""
     notes = list(verdicts.new.notes)
+    if study.ready:
+        return [*notes, *conditions_of_vectors(study, method, verdicts)]
     trained_alike = all(saved.manifest["study"][key] == study.config[key] for key in ("backbone", "training"))
     if method.kind == "trained" and not trained_alike:
         notes.append(
@@ -311,6 +362,73 @@ def conditions(study: Study, method: Method, saved: Saved, verdicts: Verdicts) -
     return notes
 
 
+def conditions_of_vectors(study: Study, method: Method, verdicts: Verdicts) -> Iterator[str]:
+    """The same where data come with embeddings."""
+    if method.kind == "fitted":
+        on = "documents" if "corpus" in study.written else "training items"
+        yield (
+            f"It is fitted on the vectors that {method.source} has of the {on} below "
+            f"{study.source_options['root']}, never on what is measured."
+        )
+        if len(verdicts.new.seeds) == 1:
+            yield "It was run once; `'seeds=[…]'` runs a map that draws at random more often."
+    if (verdicts.differences["task"] == "linear").any():
+        yield "Linear classifiers are the suite's probes, one per size, fitted on train."
+    yield from (
+        note
+        for scope, note in (("methods", SEVERAL), ("networks", READY))
+        if scope in set(verdicts.differences["scope"])
+    )
+
+
+def chosen_as_best(study: Study, bases: Sequence[Compared]) -> list[str]:
+    """What there is to know of baselines that `chosen_of_vectors` chose."""
+    labels = {base.name: base.label for base in bases}
+    return [
+        f"{base.label} is the frozen map of {labels[origin]} with the largest area under the curve on these "
+        "very items: chosen as the best, it looks a little better than it is."
+        for base in bases
+        if (origin := origin_of(study, base.name)) != base.name
+    ]
+
+
+def not_itemised(study: Study) -> list[tuple[str, str]]:
+    """Evaluations of the study of which nothing is compared: they keep no outcome of each test item."""
+    left = [task for task in study.tasks if EVALUATION.facts(task).MEASURES and task not in study.itemised]
+    return [(task, "nothing of it is frozen item by item") for task in left]
+
+
+def sizes_of_one(new: Compared, base: Compared) -> Iterator[tuple[str, str]]:
+    """Sizes that only one of two has, as what could not be compared."""
+    for one, other in ((new, base), (base, new)):
+        mine, its = (next(iter(each.runs.values())).sizes for each in (one, other))
+        if left := ", ".join(str(m) for m in mine if m not in its):
+            yield f"{new.label} and {base.label} at size {left}", f"{other.label} has no such size"
+
+
+def known_again(saved: Saved, study: Study, dataset: Dataset, method: Method) -> list[str]:
+    """What is found here with the vectors that a map starts from, beside what is frozen of them.
+
+    Raises UserError where these are others, so that no baseline is of the vectors that are here.
+    """
+    task = vectors_known_by(study, method)
+    if task is None or method.source not in saved.methods:
+        return []
+    source = study.methods[method.source]
+    what = run_of(study, study.layout, dataset, source, study.seeds[0]).main_items(task)
+    frozen = saved_method(saved, study, source.name)
+    here, there = what.mean_of_draws(), frozen.items(what, frozen.seeds[:1]) or {}
+    m = max(here)
+    differ = ~np.isclose(here[m], there[m][0]) if m in there else np.ones(len(here[m]), bool)
+    told = f"{what.name} at size {m} differs on {differ.sum():,} of {len(differ):,} items"
+    if differ.mean() > OTHERS:
+        raise UserError(
+            f"the vectors of {source.name} that are here are not those that are frozen: {told}; give those, "
+            "or freeze the study with these (docs/compare.md)"
+        )
+    return [f"What is frozen of {frozen.label} was found again with the vectors that are here: {told}."]
+
+
 def compare(study: Study, name: str, against: Sequence[str] | None = None) -> Verdicts:
     """The verdict on method `name` of a study that `own_methods` wrote."""
     saved, dataset = Saved(study.layout.saved), Dataset(study.layout.data)
@@ -318,11 +436,23 @@ def compare(study: Study, name: str, against: Sequence[str] | None = None) -> Ve
     new, items = new_method(study, dataset, name)
     allowed, refused = comparable(saved, dataset, study, items)
     embedded = Representation.of(study.layout, name, study.seeds[0], dataset.checksum).splits
-    left = [split for split in saved.manifest["data"]["splits"] if split in dataset and split not in embedded]
+    asked = [
+        split for split in saved.manifest["data"]["splits"] if split != "train_queries"
+    ]  # never measured
+    left = [split for split in asked if split in dataset and split not in embedded]
     refused += [(f"everything on {split}", f"not measured for {new.label}") for split in left]
-    baselines = [saved_method(saved, study, base) for base in chosen(saved, against)]
-    verdicts = judge(new, baselines, allowed, saved.manifest["study"]["nesting"], study.margin)
-    verdicts.saved = saved
+    refused += not_itemised(study)
+    known = known_again(saved, study, dataset, study.methods[name])
+    usual = study.ready and not against
+    names = chosen_of_vectors(saved, study, new, allowed) if usual else chosen(saved, against)
+    baselines = [saved_method(saved, study, base) for base in names]
+    nesting = saved.manifest["study"]["nesting"]
+    if study.ready:  # each model has its own
+        nesting = None
+        refused += [left for base in baselines for left in sizes_of_one(new, base)]
+    verdicts = judge(new, baselines, allowed, nesting, study.margin)
+    verdicts.saved, verdicts.ready = saved, study.ready
     verdicts.refused = refused + verdicts.refused
-    verdicts.notes = conditions(study, study.method(name), saved, verdicts)
+    verdicts.notes = known + (chosen_as_best(study, baselines) if usual else [])
+    verdicts.notes += conditions(study, study.method(name), saved, verdicts)
     return verdicts

@@ -6,7 +6,7 @@
     mine.yaml       a row of `methods`: baseline and options; inline as well: "{baseline: mrl, …}"
 
 docs/compare.md describes each. Methods on frozen embeddings start from the *saved* network of their source,
-never from one trained here.
+never from one trained here; where data come with embeddings, from these, which are on the user's machine.
 """
 
 import argparse
@@ -18,8 +18,9 @@ from pathlib import Path
 
 import yaml
 
+from analysis.compare.adapters import vectors
 from analysis.compare.adapters.folder import describe_folder
-from analysis.compare.saved import Saved
+from analysis.compare.saved import MAIN, Saved
 from splits.given import hidden
 from splits.store import Dataset
 from suite import cli, files, modules
@@ -31,7 +32,7 @@ from suite.values import parse_yaml, read_yaml
 
 ADAPTERS = Path(__file__).parent / "adapters"
 TASKS = []  # takes part in no table of the study
-SOURCE = "fixed_feature"  # what a file without SOURCE starts from
+SOURCE = "fixed_feature"  # what a file without SOURCE starts from, where networks are trained
 
 
 def with_method(study: Study, name: str, given: object, seeds: Sequence[int] | None = None) -> Study:
@@ -43,12 +44,8 @@ def with_method(study: Study, name: str, given: object, seeds: Sequence[int] | N
     is no method.
     """
     check_name(study, name)
-    if missing := [task for task in CURVES if task not in study.tasks]:
-        raise UserError(
-            f"a method cannot be compared on {study.name}, which has no {' and no '.join(missing)} among its "
-            f"tasks ({study.path}); add it to the study's methods instead"
-        )
-    row = {"label": name, **row_of(given), "group": "new", "tasks": TASKS}
+    check_tasks(study)
+    row = {"label": name, **row_of(given, study), "group": "new", "tasks": TASKS}
     rows = {name: row}
     facts = METHOD.facts(row.get("baseline", name))
     if facts.KIND == "control":
@@ -58,11 +55,25 @@ def with_method(study: Study, name: str, given: object, seeds: Sequence[int] | N
             f"{row['baseline']} starts training from {facts.STARTS_FROM}'s weights; add it to the study's "
             f"`methods` ({study.path}) and run the study, so that both are trained alike"
         )
-    if facts.KIND == "fitted":
+    if facts.KIND == "fitted" and study.ready:
+        row["source"] = ready_source(study, row)
+    elif facts.KIND == "fitted":
         source = row.get("source", facts.SOURCE or SOURCE)
         row["source"] = SAVED + source
         rows[SAVED + source] = source_row(study, source)
     return extended(study, rows, seeds_of(row, study, seeds))
+
+
+def check_tasks(study: Study) -> None:
+    """Raise UserError for a study that lacks what every method is compared on."""
+    missing = [task for task in CURVES if task not in study.tasks]
+    if study.ready:
+        missing = [] if {*MAIN} & {*study.tasks} else MAIN
+    if missing:
+        raise UserError(
+            f"a method cannot be compared on {study.name}, which has no {' and no '.join(missing)} among its "
+            f"tasks ({study.path}); add it to the study's methods instead"
+        )
 
 
 def with_source(study: Study, source: str) -> Study:
@@ -88,13 +99,13 @@ def check_name(study: Study, name: str) -> None:
             raise UserError(f"{name} is a {what} of {study.name} already; give the new one another name")
 
 
-def row_of(given: object) -> dict:
+def row_of(given: object, study: Study) -> dict:
     """What stands under the method's name in a study's `methods`; see the module's first lines."""
     if isinstance(given, dict):
         return entry(typed(given), "--config method")
     path = Path(str(given)).expanduser()
     if path.is_dir():
-        return folder_row(path)
+        return folder_row(path, study)
     if not path.exists():
         raise UserError(f"no method at {path}: give a .py file, a folder of embeddings or a .yaml entry")
     if path.suffix in (".yaml", ".yml"):
@@ -139,17 +150,36 @@ def python_row(path: Path) -> dict:
         raise UserError(f"no such file: {path}")
     path = path.resolve()
     if "KIND" in stated(path):
-        return {"baseline": str(path), "label": METHOD.facts(str(path)).LABEL}
-    facts = TRANSFORM.facts(str(path))
-    row = {"baseline": str(ADAPTERS / "transform.py"), "path": str(path), "source": facts.SOURCE}
-    return row | ({"label": facts.LABEL} if facts.LABEL else {})
+        facts, row = METHOD.facts(str(path)), {"baseline": str(path)}
+    else:
+        facts = TRANSFORM.facts(str(path))
+        row = {"baseline": str(ADAPTERS / "transform.py"), "path": str(path)}
+    named = {"source": facts.SOURCE, "label": facts.LABEL}
+    return row | {key: value for key, value in named.items() if value}
 
 
-def folder_row(folder: Path) -> dict:
+def folder_row(folder: Path, study: Study) -> dict:
     """A folder of embeddings; its method.yaml may give a label."""
-    label = describe_folder(folder).get("label")
-    row = {"baseline": str(ADAPTERS / "folder.py"), "path": str(folder.resolve())}
+    label = (vectors.described if study.ready else describe_folder)(folder).get("label")
+    row = {"baseline": str(ADAPTERS / f"{'vectors' if study.ready else 'folder'}.py")}
+    row |= {"path": str(folder.resolve())}
     return row | ({"label": label} if label else {})
+
+
+def ready_source(study: Study, row: dict) -> str:
+    """The vectors that a fitted method starts from: those its file or entry names, or the only ones."""
+    ready = [method.name for method in study.methods.values() if method.kind == "ready"]
+    file = row.get("path", row["baseline"])
+    how = f'SOURCE of a file, or --config method="{{baseline: {file}, source: {ready[0]}}}"'
+    if "source" not in row and len(ready) > 1:
+        raise UserError(
+            f"{study.name} has vectors of {len(ready)} models, {', '.join(ready)}: say which of them the "
+            f"method starts from ({how})"
+        )
+    source = row.get("source", ready[0])
+    if source not in ready:
+        raise unknown("source", source, ready, f"{study.path}; {how}")
+    return source
 
 
 def source_row(study: Study, source: str) -> dict:
@@ -169,13 +199,18 @@ def source_row(study: Study, source: str) -> dict:
 
 
 def seeds_of(row: dict, study: Study, given: Sequence[int] | None) -> list[int]:
-    """A folder is one run, under the seed that its method.yaml states; others run with every saved seed."""
+    """A folder is one run, under the seed that its method.yaml states; others run with every saved seed.
+
+    Where nothing is trained, one run is enough for what draws nothing.
+    """
     if row.get("baseline") == str(ADAPTERS / "folder.py"):
         return [describe_folder(Path(row["path"])).get("seed", study.seeds[0])]
     if given:
         return list(given)
     saved = Saved(study.layout.saved)
     seeds = saved.manifest["seeds"]
+    if study.ready:
+        return seeds[:1]
     if row.get("source", "").startswith(SAVED):
         network = study.methods[row["source"].removeprefix(SAVED)].networks[-1].name
         return [seed for seed in seeds if saved.has_network(network, seed)] or seeds[:1]
@@ -198,6 +233,11 @@ def check(study: Study, method: Method) -> None:
     Saved(study.layout.saved).refuse(dataset)
     if method.kind == "folder":
         METHOD.load(method.baseline).Folder(method.options["path"], study, dataset)
+    elif method.kind == "ready":
+        module = METHOD.load(method.baseline)
+        if hasattr(module, "facts"):  # else a model of the study's own data, which were checked
+            module.facts(dataset, method.options)
+        module.arrays(dataset, method.options)
 
 
 def embed_saved(study: Study, source: str, seed: int, device: str, threads: int = 1) -> None:

@@ -65,10 +65,15 @@ def blocks(verdicts: Verdicts, study: Study, png: bytes, name: str) -> Iterator[
         )
     yield Block(answer(verdicts))
     if len(verdicts.areas):
-        yield area_table(verdicts)
+        yield area_table(verdicts, verdicts.areas)
         yield Block(
             "The primary endpoint: the normalised area under the curve against log₂ size, its mean height; "
             "difference to each baseline, and the new method's own over the sizes that both have."
+        )
+    if len(verdicts.largest):
+        yield area_table(verdicts, verdicts.largest)
+        yield Block(
+            "Each at its own largest size, where the two differ: an item of the larger one takes more bytes."
         )
     yield Block(f"{new.label} and the saved baselines against size", picture=png, name=name)
     yield Block("Differences", level=2)
@@ -77,7 +82,8 @@ def blocks(verdicts: Verdicts, study: Study, png: bytes, name: str) -> Iterator[
         "p is Holm-adjusted over the sizes of one row (the family). **▲** better, **▼** worse: p ≤ 0.05. "
         f"**=** equivalent: the difference lies inside ±{margin} points (two one-sided tests, p ≤ 0.05). "
         f"**?** undecided: neither, so it may be 0 and it may be larger than {margin} points. △ higher, ▽ "
-        "lower, ≈ alike: the same of these networks, where one side was trained once."
+        f"lower, ≈ alike: the same of {these(verdicts)}, where one side was "
+        f"{'made' if verdicts.ready else 'trained'} once."
     )
     for what in verdicts.items:
         rows = where(verdicts.differences, what)
@@ -87,10 +93,17 @@ def blocks(verdicts: Verdicts, study: Study, png: bytes, name: str) -> Iterator[
             yield Block(power(rows))
     yield Block("Cost", level=2)
     yield cost_table(verdicts)
-    yield Block(
-        "Training counts every network that serves the sizes, for one seed; fitting is on frozen embeddings "
-        "and includes linear probes. An item takes 4 bytes a dimension, so it costs the same at equal size."
-    )
+    if verdicts.ready:
+        yield Block(
+            "Of maps alone: what made the vectors is not known here. Fitting counts gradient steps; a "
+            "decomposition takes next to nothing."
+        )
+    else:
+        yield Block(
+            "Training counts every network that serves the sizes, for one seed; fitting is on frozen "
+            "embeddings and includes linear probes. An item takes 4 bytes a dimension, so it costs the same "
+            "at equal size."
+        )
     yield Block("What could not be compared", level=2)
     yield Block(items=left_out(verdicts.refused) or ["Everything was compared."])
     yield Block("Conditions", level=2)
@@ -101,6 +114,11 @@ def title(verdicts: Verdicts, study: Study) -> str:
     return f"{verdicts.new.label}, judged on {study.title}"
 
 
+def these(verdicts: Verdicts) -> str:
+    """What a verdict is about where one side was made once."""
+    return "these vectors" if verdicts.ready else "these networks"
+
+
 def answer(verdicts: Verdicts) -> str:
     """The verdict in one paragraph."""
     new, main = verdicts.new, [what for what in verdicts.items if what.main]
@@ -109,7 +127,7 @@ def answer(verdicts: Verdicts) -> str:
         its = verdicts.differences.query("baseline == @base.name")
         rows = pd.concat([where(its, what).assign(on=what.name) for what in main])
         if len(rows):
-            sentences.append(f"Against **{base.label}** {sentence(rows)}")
+            sentences.append(f"Against **{base.label}** {sentence(rows, these(verdicts))}")
     if not sentences:
         return f"{new.label} shares none of the main tasks with the baselines; see the tables below."
     return f"**{new.label}**, over {listed([what.name for what in main])}. " + " ".join(sentences)
@@ -144,15 +162,15 @@ def left_out(refused: Sequence[tuple[str, str]]) -> list[str]:
     return [f"{'; '.join(dict.fromkeys(named))}: {why}." for why, named in reasons.items()]
 
 
-def sentence(rows: pd.DataFrame) -> str:
-    """What the tests against one baseline come to."""
+def sentence(rows: pd.DataFrame, about: str) -> str:
+    """What the tests against one baseline come to. about: see `these`."""
     counts = rows["verdict"].value_counts()
-    total, these = len(rows), " (these networks)" if (rows["scope"] == "networks").any() else ""
+    total, about = len(rows), f" ({about})" if (rows["scope"] == "networks").any() else ""
     same = (rows["discordant"] == 0).all()
     if same:
-        return f"it is identical on every item in all {total} comparisons{these}."
+        return f"it is identical on every item in all {total} comparisons{about}."
     if len(counts) == 1 and counts.index[0] != "undecided":
-        return f"it is {counts.index[0]} in all {total} comparisons ({extremes(rows)}){these}."
+        return f"it is {counts.index[0]} in all {total} comparisons ({extremes(rows)}){about}."
     words = [*VERDICTS[:3], *OF_NETWORKS, VERDICTS[3]]
     parts = [f"{name} in {counts[name]}" for name in words if name in counts]
     notable = [
@@ -160,7 +178,7 @@ def sentence(rows: pd.DataFrame) -> str:
         for name in (*VERDICTS[:2], *OF_NETWORKS[:2])
         if len(found := rows[rows["verdict"] == name])
     ]
-    text = f"it is {listed(parts)} of {total} comparisons{these}"
+    text = f"it is {listed(parts)} of {total} comparisons{about}"
     return text + (f": {'; '.join(notable)} ({extremes(rows)})." if notable else ".")
 
 
@@ -226,12 +244,12 @@ def power(rows: pd.DataFrame) -> str:
     )
 
 
-def area_table(verdicts: Verdicts) -> Block:
-    """One row per metric, one column per baseline."""
+def area_table(verdicts: Verdicts, table: pd.DataFrame) -> Block:
+    """One row per metric, one column per baseline, of the areas or of the largest sizes."""
     labels = {base.name: base.label for base in verdicts.baselines}
     lines = []
     for what in verdicts.items:
-        rows = where(verdicts.areas, what)
+        rows = where(table, what)
         if len(rows):
             # Of new and baseline over the sizes that both have.
             cells = {
@@ -246,7 +264,8 @@ def cost_table(verdicts: Verdicts) -> Block:
     """Costs of the first seed of every method, as in the table of costs."""
     methods = [verdicts.new, *verdicts.baselines]
     runs = [next(iter(each.runs.values())) for each in methods]
-    columns = [cost_lines(run) for run in runs]
+    lines_of = cost_lines_of_vectors if verdicts.ready else cost_lines
+    columns = [lines_of(run) for run in runs]
     lines = [[name, *(column[name] for column in columns)] for name in columns[0]]
     for key, value in runs[0].cost.get("stated", {}).items():
         lines.append([f"{key} (stated)", str(value), *["—"] * len(verdicts.baselines)])
@@ -268,11 +287,22 @@ def cost_lines(run: SavedRun) -> dict[str, str]:
     return lines
 
 
+def cost_lines_of_vectors(run: SavedRun) -> dict[str, str]:
+    """The same of vectors that people bring, and of maps of them."""
+    values = {(dim, name): value for dim, name, value in costs(run.cost, run.kind, run.sizes)}
+    return {
+        "fitting, 10⁹ MACs": number(1e-9 * values[0, "fit_macs"]),
+        "MACs of an item's map, all sizes": number(values[0, "macs_all_sizes"]),
+        "numbers to keep, all sizes": number(run.classifier_parameters["0"]),
+        "bytes per item at each size": " ".join(str(values[m, "bytes_per_item"]) for m in run.sizes),
+    }
+
+
 def condition_items(verdicts: Verdicts, study: Study) -> list[str]:
     """Data, seeds, versions, and the notes."""
-    manifest = verdicts.saved.manifest
+    manifest, split = verdicts.saved.manifest, verdicts.saved.learned
     items = [
-        f"Data: {study.name}, checksum of train `{manifest['data']['splits']['train']['sha256'][:12]}`; "
+        f"Data: {study.name}, checksum of {split} `{manifest['data']['splits'][split]['sha256'][:12]}`; "
         f"protocol {manifest['protocol']}.",
         f"Baselines: frozen from commit `{manifest['commit']}` on {manifest['date'][:10]} "
         f"({manifest['machine']}), seeds {', '.join(map(str, manifest['seeds']))}; none was run again.",
@@ -307,7 +337,8 @@ def draw(verdicts: Verdicts) -> Figure:
     """A panel per main task: the new method's curve, heavy, and the baselines'."""
     use_style()
     drawn = [what for what in verdicts.items if what.main and len(where(verdicts.curves, what))]
-    figure, axes = new_figure(columns=len(drawn), width=2.6 * len(drawn) + 0.6, height=2.9, squeeze=False)
+    width = max(4.6, 2.6 * len(drawn) + 0.6)  # in which two labels stand side by side
+    figure, axes = new_figure(columns=len(drawn), width=width, height=2.9, squeeze=False)
     for panel, what in zip(axes[0], drawn):
         rows = where(verdicts.curves, what)
         for place, each in enumerate([*verdicts.baselines, verdicts.new]):
@@ -320,8 +351,8 @@ def draw(verdicts: Verdicts) -> Figure:
         panel.tick_params(axis="x", rotation=45)
         panel.set_title(what.name)
         panel.set_ylabel(metric_of(rows).axis)
-    headline(figure, "bars: 95 % over test items and trainings")
-    legend_below(figure, axes[0][0], min(6, 1 + len(verdicts.baselines)))
+    headline(figure, f"bars: 95 % over test items{'' if verdicts.ready else ' and trainings'}")
+    legend_below(figure, axes[0][0], min(2 * len(drawn), 6, 1 + len(verdicts.baselines)))
     return figure
 
 

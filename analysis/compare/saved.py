@@ -20,10 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
-from splits.store import Dataset
+from splits.store import JUDGEMENTS, Dataset
 from suite import files
 from suite.errors import UserError, unknown
-from suite.study import SAVED, Method
+from suite.study import SAVED, Method, Study
 
 PROTOCOL = 2
 """Raised when a number of the suite comes to mean something else; newer protocols are not compared."""
@@ -32,6 +32,9 @@ WITHHELD = {
     1: ("fitted", "linear", "it was saved with one probe penalty for all sizes: too low at small ones")
 }
 """What of older protocols is not compared: the kind of method, the evaluation, and why."""
+
+MAIN = ("judged_retrieval", "knn", "linear")
+"""Of data that come with embeddings: a method is compared on one of these at least."""
 
 
 def write_packed(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -140,7 +143,7 @@ class Saved:
     def refuse(self, dataset: Dataset) -> None:
         """Raise UserError when nothing can be compared: a protocol that is not known, or other training data.
 
-        The methods saved were trained on this training split; other splits are looked at one by one.
+        The methods saved were trained or fitted on this split; other splits are looked at one by one.
         """
         protocol = self.manifest["protocol"]
         if protocol not in (*WITHHELD, PROTOCOL):
@@ -148,12 +151,17 @@ class Saved:
                 f"the baselines in {self.folder} follow protocol {protocol}, this suite protocol {PROTOCOL}: "
                 "their numbers mean different things; freeze the baselines again"
             )
-        if "train" in self.other_splits(dataset):
-            there, here = self.checksums(dataset, "train")
+        if self.learned in self.other_splits(dataset):
+            there, here = self.checksums(dataset, self.learned)
             raise UserError(
-                f"the saved baselines were trained on other data: checksum of train {there}, here {here} "
-                f"({dataset.folder}); comparing them would say nothing about the method"
+                f"the saved baselines were trained on other data: checksum of {self.learned} {there}, here "
+                f"{here} ({dataset.folder}); comparing them would say nothing about the method"
             )
+
+    @property
+    def learned(self) -> str:
+        """The split that methods learn from: of a text collection its documents."""
+        return "train" if "train" in self.manifest["data"]["splits"] else "corpus"
 
     def withheld(self, method: str) -> dict[str, str]:
         """Why a method is not compared on an evaluation, by its name."""
@@ -163,14 +171,11 @@ class Saved:
     def checksums(self, dataset: Dataset, split: str) -> tuple[str, str]:
         """First digits of a split's checksum (there, here), "none" where there is no such split."""
         manifests = (self.manifest["data"], dataset.manifest)
-        return tuple(each["splits"].get(split, {}).get("sha256", "none")[:12] for each in manifests)
+        return tuple(checksums_of(each).get(split, "none")[:12] for each in manifests)
 
     def other_splits(self, dataset: Dataset) -> set[str]:
         """Splits that are not the same here as when the baselines were saved."""
-        manifests = (self.manifest["data"], dataset.manifest)
-        there, here = (
-            {name: each["splits"][name]["sha256"] for name in each["splits"]} for each in manifests
-        )
+        there, here = map(checksums_of, (self.manifest["data"], dataset.manifest))
         return {split for split in {*there, *here} if there.get(split) != here.get(split)}
 
     def require(self, methods: Iterable[str]) -> None:
@@ -220,9 +225,27 @@ class Saved:
         return self.manifest["left_out"].get(name_in(self.folder, path), "it was never part of them")
 
 
+def checksums_of(manifest: dict) -> dict[str, str]:
+    """By split of a data manifest its checksum; where it has judgements, one of both."""
+    marks = manifest.get("files", {})
+    found = {name: facts["sha256"] for name, facts in manifest["splits"].items()}
+    judged = {name: marks[file] for name, file in JUDGEMENTS.items() if name in found and file in marks}
+    return found | {name: files.config_hash([found[name], mark]) for name, mark in judged.items()}
+
+
 def source_of(method: Method) -> str | None:
     """Name of the trained method that a new method starts from."""
     return method.source and method.source.removeprefix(SAVED)
+
+
+def vectors_known_by(study: Study, method: Method) -> str | None:
+    """The evaluation by which the vectors that a map starts from are known again; None: it starts from none.
+
+    Theirs are measured here too, and have to be what is frozen of them: vectors lie with the user.
+    """
+    if not study.ready or method.source is None:
+        return None
+    return next(task for task in MAIN if task in study.tasks)
 
 
 def name_in(folder: Path, path: Path) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from analysis.judged import average_precision, mrr, ndcg, recall
+from analysis.metrics import metric_in_table
 from analysis.run import Items, Run
 from suite.errors import UserError
 
@@ -40,7 +41,8 @@ def items(run: Run) -> Iterator[Items]:
     values |= {"map": partial(average_precision, judgements=judgements)}
     for name in ("renormalised", "cut"):
         if name in outcomes:
-            for number, (metric, value) in enumerate(values.items()):
+            for metric, value in values.items():
+                first = metric == f"ndcg@{FIRST}"
                 yield Items(
                     metric,
                     "queries",
@@ -48,10 +50,10 @@ def items(run: Run) -> Iterator[Items]:
                     outcomes[name],
                     value,
                     {"renormalised": name == "renormalised"},
-                    kept=number == 0,
                     compared=name == "renormalised",
-                    main=number == 0 and name == "renormalised",
-                    array=f"queries/{name}",
+                    main=first and name == "renormalised",
+                    array=f"queries/{name}",  # the ranks, which all metrics are of
+                    title=NAME if first else f"retrieval {metric_in_table(metric, run.task).label}",
                 )
 
 

@@ -3,13 +3,13 @@
     snakemake --cores all results/compare/glyphs/whitening.md --config method=docs/examples/whitening.py
 
 x ↦ Λ^(−1/2) Vᵀ (x − μ), components in order of their variance. The ridge keeps directions that hold almost
-nothing from being blown up to the size of the others.
+nothing from being blown up to the size of the others. It starts from what a study has for methods without
+SOURCE: the saved network of the fixed feature or, where data come with embeddings, the only model's.
 """
 
 import numpy as np
 
 LABEL = "Whitening + PCA"
-SOURCE = "fixed_feature"  # whose saved full-size embeddings it starts from
 RIDGE = 1e-3  # of the mean variance
 
 

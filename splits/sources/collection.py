@@ -67,8 +67,7 @@ class Texts:
 def build(writer: DatasetWriter, options: dict, threads: int) -> None:
     """Write corpus, queries and judgements. Raises UserError, with file and line, for whatever is wrong."""
     root, arrays = Path(options["root"]).expanduser(), vector_files(options)
-    read = {name: read_texts(root / f"{name}.jsonl") for name in dict.fromkeys(arrays.values())}
-    texts = {split: read[name] for split, name in arrays.items()}
+    texts = texts_of(root, arrays)
     corpus, missing = texts["corpus"], options["unknown_documents"]
     judged, asked = {}, {}
     for split, path in judgement_files(root, options).items():
@@ -88,7 +87,8 @@ def build(writer: DatasetWriter, options: dict, threads: int) -> None:
             f"{options['train_split']} judges as well; what is learned from these may not help with others"
         )
     for model in models(root, options["models"], tuple(NAMES)):
-        check_model(root / EMBEDDINGS / model, texts, arrays)
+        if unchecked := check_model(folder := root / EMBEDDINGS / model, texts, arrays):
+            tqdm.write(f"{folder}: no ids, so the order of rows was not checked: {', '.join(unchecked)}")
     here = [rows for split, rows in asked.items() if texts[split] is texts["queries"]]
     if left := len(texts["queries"].ids) - sum(map(len, here)):
         tqdm.write(f"{left} queries have no judgements in {options['split']} and are left out")
@@ -111,7 +111,8 @@ def outside(options: dict) -> dict:
     root = Path(options["root"]).expanduser()
     if not root.is_dir():
         raise UserError(
-            f"no folder {root}: data.root is a collection in BEIR's layout; see docs/collections.md"
+            f"no folder {root}: data.root is a collection in BEIR's layout with vectors beside it, and no "
+            "part of the suite; see docs/collections.md"
         )
     for name in NAMES.values():
         if not (root / name).is_file():
@@ -150,8 +151,23 @@ def qrels(root: Path, split: str, option: str = "split") -> Path:
     return path
 
 
-def check_model(folder: Path, texts: dict[str, Texts], arrays: dict[str, str]) -> None:
-    """Raise UserError unless a model has a finite vector for each text, in their order where ids tell."""
+def check_vectors(folder: Path, options: dict) -> list[str]:
+    """`check_model` of a folder that lies anywhere, for the texts that are measured and searched."""
+    arrays = {split: split for split in NAMES}
+    return check_model(folder, texts_of(Path(options["root"]).expanduser(), arrays), arrays)
+
+
+def texts_of(root: Path, arrays: dict[str, str]) -> dict[str, Texts]:
+    """By split the texts of the files that arrays are of; each file is read once."""
+    read = {name: read_texts(root / f"{name}.jsonl") for name in dict.fromkeys(arrays.values())}
+    return {split: read[name] for split, name in arrays.items()}
+
+
+def check_model(folder: Path, texts: dict[str, Texts], arrays: dict[str, str]) -> list[str]:
+    """Names of arrays whose order was not checked, since no ids tell.
+
+    Raises UserError unless a model has a finite vector for each text, in their order where ids tell.
+    """
     unchecked, found = [], open_model(folder, arrays)
     for split, name in arrays.items():
         given, vectors = texts[split], found[split]
@@ -165,8 +181,7 @@ def check_model(folder: Path, texts: dict[str, Texts], arrays: dict[str, str]) -
             unchecked.append(name)
         if zeros := check_values(vectors, given.path, given.lines):
             tqdm.write(f"{vectors.path}: {zeros} rows are all zeros; their cosine with everything is 0")
-    if unchecked:
-        tqdm.write(f"{folder}: no ids, so the order of rows was not checked: {', '.join(unchecked)}")
+    return unchecked
 
 
 def read_texts(path: Path) -> Texts:

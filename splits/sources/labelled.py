@@ -46,14 +46,7 @@ def build(writer: DatasetWriter, options: dict, threads: int) -> None:
     names = class_names(root, labels, paths)
     digests = {split: [hashlib.blake2b(digest_size=16) for _ in labels[split]] for split in labels}
     for model in models(root, options["models"], tuple(ARRAYS.values())):
-        for split, vectors in open_model(root / EMBEDDINGS / model, vector_files(options)).items():
-            if len(vectors) != len(labels[split]):
-                raise UserError(
-                    f"{vectors.path} has {len(vectors)} rows, but {paths[split]} has {len(labels[split])} "
-                    "labels"
-                )
-            if zeros := check_values(vectors):
-                tqdm.write(f"{vectors.path}: {zeros} rows are all zeros; their cosine with everything is 0")
+        for split, vectors in checked_model(root / EMBEDDINGS / model, labels, paths).items():
             add_rows(digests[split], vectors)
     writer.classes(class_table(names, "", len(names)))
     writer.keep_overlap("equal vectors in train and test are as they were given")
@@ -65,6 +58,26 @@ def build(writer: DatasetWriter, options: dict, threads: int) -> None:
     known, asked = (np.load(writer.folder / split / "digests.npy") for split in ARRAYS)
     if both := int(np.isin(asked, known).sum()):
         tqdm.write(f"{root}: {both} of {len(asked)} test items have the very vectors of a training item")
+
+
+def check_vectors(folder: Path, options: dict) -> list[str]:
+    """`checked_model` of a folder that lies anywhere; gives the arrays, of whose order nothing tells."""
+    paths = {split: labels_path(Path(options["root"]).expanduser(), name) for split, name in ARRAYS.items()}
+    checked_model(folder, {split: read_labels(path) for split, path in paths.items()}, paths)
+    return list(ARRAYS.values())
+
+
+def checked_model(folder: Path, labels: dict[str, np.ndarray], paths: dict[str, Path]) -> dict[str, Vectors]:
+    """Vectors of a model by split. Raises UserError unless there is a finite one for each label."""
+    found = open_model(folder, ARRAYS)
+    for split, vectors in found.items():
+        if len(vectors) != len(labels[split]):
+            raise UserError(
+                f"{vectors.path} has {len(vectors)} rows, but {paths[split]} has {len(labels[split])} labels"
+            )
+        if zeros := check_values(vectors):
+            tqdm.write(f"{vectors.path}: {zeros} rows are all zeros; their cosine with everything is 0")
+    return found
 
 
 def add_rows(digests: list, vectors: Vectors) -> None:

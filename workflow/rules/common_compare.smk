@@ -55,11 +55,21 @@ def new_code(wildcards):
 
 
 def new_outcomes(wildcards):
-    """Raw outcomes of the new method: those that the saved baselines have as well."""
-    for seed in added(wildcards.method).seeds:
+    """Raw outcomes of the new method: those that the saved baselines have as well.
+
+    Of vectors that a map starts from those by which they are known again.
+    """
+    from analysis.compare.saved import vectors_known_by
+
+    study = added(wildcards.method)
+    for seed in study.seeds:
         yield LAYOUT.embeddings(wildcards.method, seed) / "meta.json"
         for measure in STUDY.frozen_measures():
             yield LAYOUT.outcomes(wildcards.method, seed, measure)
+    method = study.methods[wildcards.method]
+    if task := vectors_known_by(study, method):
+        for measure in EVALUATION.facts(task).MEASURES:
+            yield LAYOUT.outcomes(method.source, study.seeds[0], measure)
 
 
 def saved_outcomes(wildcards):

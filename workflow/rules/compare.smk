@@ -3,7 +3,11 @@ rule add_method:
     input:
         data=LAYOUT.data / "manifest.json",
         method=new_code,
-        code=["analysis/compare/own_methods.py", "analysis/compare/adapters/folder.py"],
+        code=[
+            "analysis/compare/own_methods.py",
+            "analysis/compare/adapters/folder.py",
+            "analysis/compare/adapters/vectors.py",
+        ],
     output:
         f"{COMPARED}/study.yaml",
     log:

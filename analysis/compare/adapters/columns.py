@@ -9,12 +9,15 @@ from splits.given import some
 SAMPLE = 2_000  # rows in which constant and duplicate columns are looked for first
 
 
-def faults_of_columns(train: np.ndarray) -> Iterator[tuple[str, str]]:
-    """(check, what is wrong) of columns of the training split, [n, D], that are constant or copies."""
-    if constant := constant_columns(train):
-        yield "constant_columns", f"columns {some(constant, 5)} of train are constant and tell nothing apart"
-    if twice := [group for group in equal_columns(train) if group[0] not in constant]:
-        yield "duplicate_columns", f"columns {some(twice, 5)} of train are copies of each other"
+def faults_of_columns(array: np.ndarray, split: str = "train") -> Iterator[tuple[str, str]]:
+    """(check, what is wrong) of columns of a split, [n, D], that are constant or copies."""
+    if constant := constant_columns(array):
+        yield (
+            "constant_columns",
+            f"columns {some(constant, 5)} of {split} are constant and tell nothing apart",
+        )
+    if twice := [group for group in equal_columns(array) if group[0] not in constant]:
+        yield "duplicate_columns", f"columns {some(twice, 5)} of {split} are copies of each other"
 
 
 def constant_columns(array: np.ndarray) -> list[int]:

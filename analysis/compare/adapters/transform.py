@@ -1,6 +1,7 @@
 """A file with `fit` and `transform`, or one class that has both, as a fitted method.
 
-    fit(features, labels, sizes, rng) -> anything     float32 [n, d], int64 [n]: the training split alone
+    fit(features, labels, sizes, rng) -> anything     float32 [n, d], int64 [n]: the training split alone;
+                                                      of a text collection its documents, all labels -1
     transform(fitted, features)       -> [b, D]       prefixes of the D columns are the sizes
                                       or {size: [b, size]} where smaller ones are no prefixes of larger ones
 
@@ -23,6 +24,7 @@ from suite.errors import UserError
 KIND = "fitted"
 LABEL = "transform"
 SOURCE = "fixed_feature"
+LABELS = False  # whether it needs them only the file knows
 OPTIONS = {
     "path": "required",
 }
@@ -34,7 +36,7 @@ BLOCK = 65_536  # rows transformed at once, as when embedding
 
 def fit(source, sizes, options, rng):
     """Fit the file's method on the training features [n, d] of `source`."""
-    path = Path(options["path"])
+    path, split = Path(options["path"]), "train" if source.num_classes else "corpus"
     fit_one, transform_one = functions(path)
     fitted = fit_one(source.features.copy(), source.labels.copy(), tuple(sizes), rng)
     layout: dict[int | None, int] = {}
@@ -45,11 +47,11 @@ def fit(source, sizes, options, rng):
     embedded = np.concatenate(
         [transform(source.features[start : start + BLOCK]) for start in range(0, len(source.features), BLOCK)]
     )
-    check_finite(embedded, f"{path}: transform of train")
+    check_finite(embedded, f"{path}: transform of {split}")
     check_rowwise(transform, source.features, embedded, path)
     views = views_of(layout, sizes, path)
     for view in views:
-        check_columns(embedded[:, view.start : view.stop], path)
+        check_columns(embedded[:, view.start : view.stop], path, split)
     kept = numbers_in(fitted)
     probe = {m: (m + 1) * source.num_classes for view in views for m in view.sizes}
     return Fit(
@@ -84,9 +86,9 @@ def numbers_in(fitted: object) -> int:
     return found
 
 
-def check_columns(embedded, path):
+def check_columns(embedded, path, split):
     """Raise UserError for columns [n, D] that are constant or copies, unless the file's ALLOW names them."""
-    for check, told in faults_of_columns(embedded):
+    for check, told in faults_of_columns(embedded, split):
         if check not in TRANSFORM.facts(str(path)).ALLOW:
             raise UserError(
                 f'{path}: transform: {told}; if that is meant, say ALLOW = ("{check}",) in the file'
