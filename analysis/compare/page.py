@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from analysis.compare.judge import Verdicts
 from analysis.compare.saved import SavedRun
 from analysis.evaluations.cost import costs
+from analysis.findings.evidence import signed
 from analysis.plotting import (
     headline,
     legend_below,
@@ -184,8 +185,8 @@ def sentence(rows: pd.DataFrame, about: str) -> str:
 
 def extremes(rows: pd.DataFrame) -> str:
     """The range of the differences."""
-    low, high = 100 * rows["difference"].min(), 100 * rows["difference"].max()
-    return f"differences from {low:+.1f} to {high:+.1f} points"
+    low, high = rows["difference"].min(), rows["difference"].max()
+    return f"differences from {signed(low)} to {signed(high)} points"
 
 
 def sizes(rows: pd.DataFrame) -> str:
@@ -226,7 +227,7 @@ def cell(row) -> str:
 
 def points(row) -> str:
     """Difference and interval in points."""
-    return f"{100 * row.difference:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}]"
+    return f"{signed(row.difference)} [{signed(row.low)}, {signed(row.high)}]"
 
 
 def power(rows: pd.DataFrame) -> str:
