@@ -508,8 +508,11 @@ class Study:
 
     def classifies(self, method: str) -> bool:
         """Whether a method's classifiers are asked for, by a measure or by a method that starts from it."""
-        asked = any(MEASURE.facts(measure).CLASSIFIES for name, measure in self.measured() if name == method)
-        return asked or any(each.source == method for each in self.methods.values())
+        asked = [measure for name, measure in self.measured() if name == method]
+        if self.method(method).group == "new":  # compared in all that is frozen
+            asked = self.frozen_measures()
+        classified = any(MEASURE.facts(measure).CLASSIFIES for measure in asked)
+        return classified or any(each.source == method for each in self.methods.values())
 
     @cached_property
     def itemised(self) -> tuple[str, ...]:

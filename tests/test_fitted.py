@@ -205,7 +205,8 @@ def test_a_fitted_method_costs_its_source_its_fit_and_its_projection(tmp_path, m
     monkeypatch.chdir(tmp_path)
     fitted = {"pca": 16, "linear_map": 2 + 4 + 8 + 16, "first_features": 0}  # columns that serve all sizes
     methods = {"fixed_feature": None, **dict.fromkeys(fitted)}
-    study, layout = synthetic.build(Path(), methods=methods, tasks={"cost": None}, figures=[], seeds=[0])
+    tasks = {"cost": None, "linear": None}  # which asks for probes
+    study, layout = synthetic.build(Path(), methods=methods, tasks=tasks, figures=[], seeds=[0])
     for name in fitted:
         embed(study, study.method(name), 0, "cpu")
     table = tabulate(study, "cost", layout)
