@@ -598,8 +598,8 @@ def test_the_sentence_says_what_was_shown():
     rows = pd.DataFrame([row, row | {"dim": 128, "metric": "difference"}])
     assert adaptive.sentence(rows, "MRL", "FF") == (
         "To be as accurate as FF-64 the MRL cascade uses 21.3 dimensions on average, 3.0 times fewer\n"
-        "(counting every size tried 40.0 dimensions on average, 1.6 times fewer; paired difference +0.10 "
-        "points [-0.20, +0.40]: equivalent)"
+        "(counting every size tried 40.0 dimensions on average, 1.6 times fewer;\n"
+        "paired difference +0.10 points [−0.20, +0.40]: equivalent)"
     )
     assert "equivalence not shown" in adaptive.sentence(rows.assign(verdict="undecided"), "MRL", "FF")
     for missed in ({"metric": "difference"}, {"verdict": "worse"}):

@@ -203,9 +203,10 @@ def sentence(rows: pd.DataFrame, label: str, base: str) -> str:
     shown = row["verdict"] if row["verdict"] in AS_ACCURATE else "equivalence not shown"
     difference, low, high = 100 * row[["difference", "difference_low", "difference_high"]].astype(float)
     uses, summed = (uses_of(row[key], row["dim"]) for key in ("expected_dim", "expected_dim_cumulative"))
+    paired = f"{difference:+.2f} points [{low:+.2f}, {high:+.2f}]".replace("-", "−")
     return (
         f"To be as accurate as {base}-{row['dim']:.0f} the {label} cascade uses {uses}\n(counting every size "
-        f"tried {summed}; paired difference {difference:+.2f} points [{low:+.2f}, {high:+.2f}]: {shown})"
+        f"tried {summed};\npaired difference {paired}: {shown})"
     )
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from analysis.metrics import metric
-from analysis.plotting import curve, headline, new_figure, over_seeds, size_axis
+from analysis.plotting import curve, headline, legend_below, new_figure, over_seeds, size_axis
 
 TABLES = ("disagreement", "linear")
 INPUTS = ("data",)
@@ -42,12 +42,12 @@ def draw(drawing):
         right.bar_label(bars, fmt="%.2g", fontsize=5.5, padding=1)
     size_axis(left, sizes)
     left.set_ylabel(metric("first_correct").axis)
-    left.legend(loc="lower right")
     right.set_yscale("log")
     right.set_xticks(range(len(sizes) + 1), [*sizes, "never"])
     right.set_xlabel("size at which an image is first right")
     right.set_ylabel(f"{metric('first_correct').axis}, log scale")
     right.legend()
     thin = "thin: right at some size if sizes as accurate as these erred independently"
+    legend_below(figure, left, columns=2)
     headline(figure, f"{drawing.conditions()}\n{thin}")
     return figure
