@@ -190,6 +190,16 @@ def test_names_of_the_users_are_no_formulas(own, tmp_path):
         save(drawn(*own, name)[0], tmp_path / f"{name}.png", tmp_path / f"{name}.pdf")
 
 
+def test_an_axis_holds_the_bars_of_its_curves():
+    rows = pd.DataFrame({"value": [0.8, 0.9], "low": [0.7, 0.8], "high": [0.9, 1.0]})
+    figure = Figure()
+    (axes,) = against_size.broken(figure, figure.add_gridspec(2, 1), 0, [rows])
+    low, high = axes.get_ylim()
+    assert low < 0.7 and high > 1.0
+    (axes,) = against_size.broken(figure, figure.add_gridspec(2, 1), 0, [rows[["value"]]])  # the paper's
+    assert axes.get_ylim()[0] > 0.7
+
+
 def test_bars_stand_at_their_sizes_where_a_method_has_fewer(own):
     figure, _ = drawn(*own, "disagreement")
     bars = {line.get_label(): line.patches for line in figure.axes[1].containers}
@@ -197,6 +207,8 @@ def test_bars_stand_at_their_sizes_where_a_method_has_fewer(own):
         label: [round(bar.get_x() + bar.get_width() / 2) for bar in some] for label, some in bars.items()
     }
     assert places == {"MRL": [0, 1, 2, 3, 4], "FF": [0, 3, 4]}  # the last: never
+    FigureCanvasAgg(figure).draw()
+    assert not any("$" in label.get_text() for label in figure.axes[1].get_yticklabels())
 
 
 def test_an_axis_is_broken_between_what_holds_up_and_what_collapses():

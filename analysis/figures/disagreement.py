@@ -43,6 +43,7 @@ def draw(drawing):
     size_axis(left, sizes)
     left.set_ylabel(metric("first_correct").axis)
     right.set_yscale("log")
+    right.yaxis.set_major_formatter("{x:g}")
     right.set_xticks(range(len(sizes) + 1), [*sizes, "never"])
     right.set_xlabel("size at which an image is first right")
     right.set_ylabel(f"{metric('first_correct').axis}, log scale")

@@ -363,8 +363,7 @@ def save(figure: Figure, png: Path, pdf: Path) -> None:
     A $ in a name of the user's is a dollar, not the start of a formula; only numbers at ticks are those.
     """
     for text in figure.findobj(Text):
-        given = text.get_text()  # nothing as yet at ticks whose numbers are made when the figure is drawn
-        text.set_parse_math(not given or given.startswith("$\\mathdefault"))
+        text.set_parse_math(text.get_text().startswith("$\\mathdefault"))
     for path, metadata in ((png, {"Software": None}), (pdf, {"CreationDate": None})):
         with files.write_aside(path) as aside:
             figure.savefig(aside, metadata=metadata)
