@@ -75,6 +75,26 @@ def then(head: str, text: str) -> str:
     return f" {head} {text}." if text else ""
 
 
+# --- which rows decide: of one model and question ---------------------------------------------------
+
+
+def settled(rows: pd.DataFrame) -> pd.Series:
+    """Whether a size and all longer ones are not worse. rows: sizes decreasing."""
+    return (rows["verdict"] == "not worse").cummin()
+
+
+def enough_bytes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Codes that are not worse, fewest bytes first."""
+    enough = rows[rows["verdict"] == "not worse"]
+    return enough.sort_values(["bytes_per_item", "score"], ascending=[True, False])
+
+
+def enough_candidates(rows: pd.DataFrame) -> pd.DataFrame:
+    """Shortlists that are cheaper than one full search and not worse, cheapest first."""
+    shorter = (rows["shortlist_k"] < rows["items"]) & (rows["mflops"] < rows["full_mflops"])
+    return rows[shorter & (rows["verdict"] == "not worse")].sort_values("mflops")
+
+
 # --- questions: rows of one model -----------------------------------------------------------------
 
 
@@ -82,7 +102,7 @@ def of_size(rows: pd.DataFrame) -> str:
     """The shortest size that is not worse, stepping down from the full one as far as that is settled."""
     rows = rows.sort_values("dim", ascending=False)
     full, margin = rows["full"].iloc[0], points(rows["bound"].iloc[0])
-    holds = (rows["verdict"] == "not worse").cummin()
+    holds = settled(rows)
     said = f"**No size below {full:.0f}** is shown to lose less than {margin}."
     if holds.any():
         last = next(rows[holds][::-1].itertuples())
@@ -141,8 +161,7 @@ def named(row) -> str:
 def of_code(rows: pd.DataFrame) -> str:
     """The fewest bytes that are not worse: of all codes, of plain prefixes, and with re-ranking."""
     margin = points(rows["bound"].iloc[0])
-    order = {"by": ["bytes_per_item", "score"], "ascending": [True, False]}
-    enough = list(rows[rows["verdict"] == "not worse"].sort_values(**order).itertuples())
+    enough = list(enough_bytes(rows).itertuples())
     alone, again = ([row for row in enough if bool(row.refined) == refined] for refined in (False, True))
     said = f"**None of the codes alone** is shown to lose less than {margin}."
     if alone:
@@ -179,8 +198,7 @@ def of_equal_bytes(rows: pd.DataFrame) -> str:
 def of_shortlist(rows: pd.DataFrame) -> str:
     """The cheapest that gives back the share, of those that are cheaper than one full search."""
     share = 100 * (1 - rows["bound"].iloc[0] / rows["full_score"].iloc[0])
-    shorter = (rows["shortlist_k"] < rows["items"]) & (rows["mflops"] < rows["full_mflops"])
-    enough = rows[shorter & (rows["verdict"] == "not worse")].sort_values("mflops")
+    enough = enough_candidates(rows)
     if enough.empty:
         return f"**None that is cheaper** than one full search is shown to give back {share:g} % of it."
     best = next(enough.itertuples())

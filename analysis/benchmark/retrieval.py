@@ -19,6 +19,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from analysis.benchmark import make_room
+from analysis.benchmark.adaptive import INDEXES, as_thorough
 from analysis.evaluations.index_retrieval import shared
 from analysis.measures.indexes import settings
 from analysis.metrics import average_precision, funnel_stages, mflops_per_query, relevance
@@ -35,7 +36,7 @@ SUPERCLASSES = 30
 NOISE = 0.7  # standard deviation of an item around its class, against 1 of classes around their superclass
 K = 10  # neighbours of a query
 FUNNEL = "C"  # the cascade that begins with as many candidates as the paper's shortlist has
-HNSW = ("HNSW32", [f"efSearch={ef}" for ef in (16, 32, 64, 128, 256, 512)])
+HNSW = INDEXES["hnsw"]
 BLOCK = 4096  # rows that are written at once
 
 
@@ -168,12 +169,11 @@ def graph(
 
 def against_single(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows with speedup, its range, and counted; see `run`."""
-    at_full = rows[rows["shortlist_dim"] == rows["dim"]]
+    at_full = rows[rows["shortlist_dim"] == rows["dim"]].sort_values("ms_per_query")
     for place, row in rows.iterrows():
         single = at_full[at_full["index"] == row["index"]]
         single = single if len(single) else at_full[at_full["index"] == "exact"]
-        enough = single[single["exact_recall"] >= row["exact_recall"]].sort_values("ms_per_query")
-        base = enough.iloc[0] if len(enough) else single.loc[single["exact_recall"].idxmax()]
+        base = as_thorough(single, row["exact_recall"])
         rows.loc[place, "speedup"] = base["ms_per_query"] / row["ms_per_query"]
         rows.loc[place, "speedup_low"] = base["fastest"] / row["slowest"]
         rows.loc[place, "speedup_high"] = base["slowest"] / row["fastest"]

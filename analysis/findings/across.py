@@ -33,9 +33,9 @@ def gathered(saved: Path) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True)
 
 
-def place(study: str) -> tuple[int, str]:
-    """Sorts studies as FIRST has them."""
-    return (FIRST.index(study) if study in FIRST else len(FIRST), study)
+def place(study: str, first: Sequence[str] = FIRST) -> tuple[int, str]:
+    """Sorts studies as `first` has them, others behind by name."""
+    return (first.index(study) if study in first else len(first), study)
 
 
 def markdown(table: pd.DataFrame) -> str:

@@ -10,7 +10,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.answers import PLAIN, listed, with_interval
+from analysis.answers import PLAIN, enough_bytes, enough_candidates, listed, settled
+from analysis.findings.across import place
+from analysis.findings.evidence import with_interval
 from analysis.metrics import pareto_front
 from analysis.plotting import SEQUENCE, log_axis, new_figure
 
@@ -26,13 +28,8 @@ def gathered(saved: Path, table: str) -> pd.DataFrame:
 
     Raises ValueError where no study has it.
     """
-    paths = sorted(saved.glob(f"*/tables/{table}.csv"), key=lambda path: place(path.parts[-3]))
+    paths = sorted(saved.glob(f"*/tables/{table}.csv"), key=lambda path: place(path.parts[-3], FIRST))
     return pd.concat([pd.read_csv(path) for path in paths], ignore_index=True)
-
-
-def place(study: str) -> tuple[int, str]:
-    """Sorts studies as FIRST has them."""
-    return (FIRST.index(study) if study in FIRST else len(FIRST), study)
 
 
 # --- the table ------------------------------------------------------------------------------------
@@ -60,7 +57,7 @@ def at_a_quarter(rows: pd.DataFrame) -> str:
 def shortest(rows: pd.DataFrame) -> str:
     """The shortest size down to which all are not worse; sizes that are undecided."""
     rows = rows.sort_values("dim", ascending=False)
-    holds = (rows["verdict"] == "not worse").cummin()
+    holds = settled(rows)
     dim = f"{rows.loc[holds, 'dim'].min() if holds.any() else rows['full'].iloc[0]:.0f}"
     open_ = rows.loc[rows["verdict"] == "undecided", "dim"]
     said = f"{dim} of {rows['full'].iloc[0]:.0f}"
@@ -81,18 +78,14 @@ def best_map(rows: pd.DataFrame) -> str:
 
 def fewest_bytes(rows: pd.DataFrame) -> str:
     """Bytes of the smallest code that is not worse, alone."""
-    enough = rows[(rows["verdict"] == "not worse") & ~rows["refined"].astype(bool)]
-    enough = enough.sort_values(["bytes_per_item", "score"], ascending=[True, False])
-    for row in enough.itertuples():
+    for row in enough_bytes(rows[~rows["refined"].astype(bool)]).itertuples():
         return f"{row.bytes_per_item:,.0f} of {row.full_bytes:,.0f} ({row.index} of {row.dim})"
     return "none is shown"
 
 
 def shortlist(rows: pd.DataFrame) -> str:
     """The cheapest shortlist that gives back the share."""
-    cheaper = (rows["shortlist_k"] < rows["items"]) & (rows["mflops"] < rows["full_mflops"])
-    enough = rows[cheaper & (rows["verdict"] == "not worse")].sort_values("mflops")
-    for row in enough.itertuples():
+    for row in enough_candidates(rows).itertuples():
         return f"{row.shortlist_k:.0f} of {row.items:,.0f} from {row.dim}"
     return "none is shown"
 
