@@ -1,6 +1,6 @@
 """The table of `answers` in words: what to do with an embedding, a sentence for each question."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import pandas as pd
 
@@ -49,20 +49,20 @@ def points(fraction: float) -> str:
     return f"{number} point{'s' * (number != '1')}"
 
 
-def listed(names: Sequence[object]) -> str:
-    """In words.
+def listed(names: Iterable[object]) -> str:
+    """In words; empty for none.
 
-    >>> listed([1, 2, 3]), listed(["a"])
-    ('1, 2 and 3', 'a')
+    >>> listed([1, 2, 3]), listed(["a"]), listed([])
+    ('1, 2 and 3', 'a', '')
     """
-    *first, last = map(str, names)
+    *first, last = [*map(str, names)] or [""]
     return f"{', '.join(first)} and {last}" if first else last
 
 
 def at_sizes(rows: pd.DataFrame, verdict: str) -> str:
     """The sizes of a verdict, each with its difference; empty for none."""
     some = rows[(rows["verdict"] == verdict) & (rows["dim"] > 0)]
-    return listed([f"{row.dim} ({with_interval(row)})" for row in some.itertuples()]) if len(some) else ""
+    return listed(f"{row.dim} ({with_interval(row)})" for row in some.itertuples())
 
 
 def each_size(rows: Iterable) -> str:
@@ -149,8 +149,8 @@ def of_map(rows: pd.DataFrame) -> str:
     if ahead:
         sizes = rows[rows["other"] == ahead[0].other].sort_values("dim").itertuples()
         said = f"**Yes**: {named(ahead[0])} over all sizes below the full one ({each_size(sizes)})."
-    more = listed([named(row) for row in ahead[1:]]) if ahead[1:] else ""
-    return said + then("Ahead as well:", more) + then("Behind:", listed(map(named, behind)) if behind else "")
+    more, worse = (listed(map(named, some)) for some in (ahead[1:], behind))
+    return said + then("Ahead as well:", more) + then("Behind:", worse)
 
 
 def named(row) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.answers import listed
 from analysis.compare.judge import Verdicts
 from analysis.compare.saved import SavedRun
 from analysis.evaluations.cost import costs
@@ -191,11 +192,6 @@ def extremes(rows: pd.DataFrame) -> str:
 
 def sizes(rows: pd.DataFrame) -> str:
     return ", ".join(str(m) for m in rows["dim"])
-
-
-def listed(parts: Sequence[str]) -> str:
-    """`a, b and c`."""
-    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1]))) if parts else ""
 
 
 def where(table: pd.DataFrame, what: Items) -> pd.DataFrame:
