@@ -46,6 +46,7 @@ class Fit:
     transform: float32 [b, d] → [b, D]. classifiers: (view index, size) → (weight, bias); where there is none
     the suite fits its probe, to as many random draws as `probe_draws` says (None: all).
     macs: multiply-accumulates of the transform by size, where it is more than one product for each column.
+    fit_macs: those of the fit, of methods that count them (COUNTS_FIT).
     parameters: classifier parameters by size where they are not those of the arrays: a map of the features
     has to be kept too. parameters_all: of all sizes together where they share some, else the sum.
     """
@@ -56,6 +57,7 @@ class Fit:
     parameters: dict[int, int] | None = None
     parameters_all: int | None = None
     macs: dict[int, int] | None = None
+    fit_macs: int = 0
     probe_draws: int | None = None
     facts: dict = field(default_factory=dict)
 

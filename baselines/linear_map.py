@@ -20,6 +20,7 @@ from baselines.representation import View
 KIND = "fitted"
 LABEL = "Learned linear map"
 SOURCE = "fixed_feature"
+COUNTS_FIT = True
 OPTIONS = {}
 USUAL = (-6, -4)  # λ = 10^(k/2) that are tried at every size
 TOLERANCE, ROUGHLY = 1e-5, 1e-4  # of the gap (`probe.minimise`), and of a candidate's
@@ -34,11 +35,12 @@ def fit(source, sizes, options, rng):
     x, mean, scale = standardised(source.features)
     axes, held = principal_axes(x), held_out(len(x), rng)
     classes, dim = source.weight.shape
-    found, classifiers, maps, facts = {}, {}, [], {}
+    found, classifiers, maps, facts, macs = {}, {}, [], {}, 0
     for place, m in enumerate(sizes):
         rank = min(m, classes)
         if rank not in found:
-            found[rank] = choose_map(x @ axes.T, source.labels, classes, held, rank)
+            *found[rank], work = choose_map(x @ axes.T, source.labels, classes, held, rank)
+            macs += work
         mapping, weight, bias, facts[m] = found[rank]
         maps.append(
             np.pad(mapping @ axes * scale, ((0, m - rank), (0, 0)))
@@ -51,6 +53,7 @@ def fit(source, sizes, options, rng):
         transform=lambda block: (block - offset) @ matrix,
         # The map has to be kept as well as the classifier.
         parameters={m: m * dim + m * classes + classes for m in sizes},
+        fit_macs=macs,
         facts={"maps": facts},
     )
 
@@ -63,8 +66,10 @@ def principal_axes(x: np.ndarray) -> np.ndarray:
 
 def choose_map(
     x: np.ndarray, labels: np.ndarray, num_classes: int, held: np.ndarray, m: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict]:
-    """(map [m, d], weight [C, m], bias [C], how they were found), with the penalty best on the rows `held`.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict, int]:
+    """(map [m, d], weight [C, m], bias [C], how they were found, multiply-accumulates of finding them).
+
+    The penalty is the best on the rows `held`.
 
     x: float32 [n, d], along its principal axes: the fit begins with the first m of them and their probe.
     """
@@ -81,16 +86,18 @@ def choose_map(
 
     def top1(l2: float) -> float:
         nearest = min(path, key=lambda other: abs(np.log(other / l2)), default=None)
-        path[l2] = fitted.solve(l2, path.get(nearest, begin.to(device)), ROUGHLY).parameters
-        mapping, weight, bias = fitted.split(path[l2])
+        start = path[nearest].parameters if path else begin.to(device)
+        path[l2] = fitted.solve(l2, start, ROUGHLY)
+        mapping, weight, bias = fitted.split(path[l2].parameters)
         return float(((asked @ mapping.T @ weight.T + bias).argmax(1) == answers).double().mean())
 
     l2, best, at_limit = best_penalty(top1, USUAL)
     problem = Problem(*rows, m, num_classes)
-    found = problem.solve(l2, path[l2], TOLERANCE)
+    found = problem.solve(l2, path[l2].parameters, TOLERANCE)
     facts = {"l2": l2, "at_limit": at_limit, "held_out_top1": best, "converged": found.gap <= TOLERANCE}
     facts |= {"gap": found.gap, "gradient": found.gradient, "iterations": found.iterations}
-    return (*(part.cpu().numpy() for part in problem.split(found.parameters)), facts)
+    macs = probe.macs + problem.macs(found) + sum(map(fitted.macs, path.values()))
+    return (*(part.cpu().numpy() for part in problem.split(found.parameters)), facts, macs)
 
 
 @dataclass(frozen=True)
@@ -140,6 +147,11 @@ class Problem:
         of_map = (each * weight.square()).sum(0)[:, None] * self.x.square().mean(0)
         of_weight = each * z.square().mean(0)
         return torch.cat([of_map.flatten() + l2, of_weight.flatten() + l2, each.flatten()])
+
+    def macs(self, found: Minimum) -> int:
+        """Multiply-accumulates of finding a minimum: of every evaluation, and of one curvature."""
+        n, d = self.x.shape
+        return n * self.m * (found.evaluations * (2 * d + 3 * self.num_classes) + d + self.num_classes)
 
     def solve(self, l2: float, start: Tensor, tolerance: float) -> Minimum:
         """Parameters that minimise the objective."""

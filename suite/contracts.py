@@ -146,6 +146,7 @@ METHOD = Contract(
         "READY": Constant(bool, False),  # trained: elsewhere, its weights lie at the option `path`
         "NEEDS": NAMES,  # what the data must have beyond images and labels
         "LABELS": Constant(bool, True),  # it learns from labels, or from a classifier that did
+        "COUNTS_FIT": Constant(bool, False),  # fitted: says what its fit multiplied (`Fit.fit_macs`)
         "SPARSE": Constant(bool, False),  # a size is how many numbers of a longer code are not 0
     },
     lambda facts: [(KINDS[facts.KIND],)],

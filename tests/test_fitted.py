@@ -16,6 +16,7 @@ from baselines.embed import embed, probe_notes
 from baselines.fitting import Fit, Source, probes
 from baselines.probe import LIMITS, Probe, best_penalty, choose_probe, fit_probe, held_out, standardised
 from baselines.representation import Representation, View
+from baselines.training.networks import count_macs
 from splits.store import Dataset
 from suite.contracts import METHOD
 from suite.errors import UserError
@@ -199,6 +200,14 @@ def test_a_linear_map_finds_the_direction_that_tells_the_classes_and_pca_does_no
     # Two classes: what lies beyond two dimensions is zero, and the answers are those of two.
     np.testing.assert_allclose(found.transform(features)[:, 3:5], found.transform(features)[:, 1:3])
     assert not found.transform(features)[:, 5:].any()
+
+
+def test_a_linear_map_counts_what_its_fit_multiplies():
+    fits, given = [], source(n=600, dim=12, classes=6)
+    start = np.random.default_rng(0)
+    watched = count_macs(lambda: fits.append(linear_map.fit(given, [2, 4], linear_map.OPTIONS, start)))
+    # Of all products but the scores of held-out rows and those along a probe's axes.
+    assert 0.9 * watched < fits[0].fit_macs <= watched
 
 
 def test_a_fitted_method_costs_its_source_its_fit_and_its_projection(tmp_path, monkeypatch):
