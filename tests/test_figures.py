@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from analysis.figures import activation_maps, neighbour_grid, rate_envelope
+from analysis.figures.contact_sheet import contact_sheet
 from analysis.figures.pareto import pareto_points
 from analysis.plotting import (
     LOOKS,
@@ -81,23 +82,37 @@ def check(figure, drawing, counts):
     assert ("bars: " in text) == bars
     bands = any(isinstance(one, PolyCollection) for axes in figure.axes for one in axes.collections)
     assert ("bands: " in text) == bands
+    boxes = drawn_texts(figure)
+    assert cut_off(figure, boxes) == []
     if "milliseconds" not in text:  # where points lie is not the same twice
-        assert overlapping(figure) == []
+        assert overlapping(boxes) == []
 
 
-def overlapping(figure):
-    """Pairs of texts drawn one over the other; rotated ones, whose boxes are too large, are left out."""
+def drawn_texts(figure):
+    """(text, where it lies) of all that can be seen but rotated ones, whose boxes are too large."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     hidden = set()
     for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        if not axis.axes.axison:
+            hidden.add(axis.label)
         low, high = sorted(axis.get_view_interval())
         for tick in (*axis.majorTicks, *axis.minorTicks):
             if not axis.axes.axison or not low <= tick.get_loc() <= high:
                 hidden |= {tick.label1, tick.label2}
     texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
     texts = [text for text in texts if text not in hidden and text.get_rotation() in (0, 90)]
-    boxes = [(text.get_text(), Text.get_window_extent(text, canvas.get_renderer())) for text in texts]
+    return [(text.get_text(), Text.get_window_extent(text, canvas.get_renderer())) for text in texts]
+
+
+def cut_off(figure, boxes):
+    """Texts that are not wholly on the figure."""
+    width, height = figure.bbox.size
+    return [text for text, box in boxes if min(box.x0, box.y0, width - box.x1, height - box.y1) < -2]
+
+
+def overlapping(boxes):
+    """Pairs of texts drawn one over the other."""
     return [
         (one, other)
         for (one, a), (other, b) in combinations(boxes, 2)
@@ -115,6 +130,17 @@ def test_a_figure_says_what_it_shows(finished, name):
         # What a method costs is one number per seed.
         counts |= {len(study.seeds)} if task == "cost" else set(table["n"])
     check(figure, drawing, counts)
+
+
+def test_a_sheet_of_few_columns_has_room_for_what_it_says(finished):
+    figure = contact_sheet(Drawing(*finished).dataset, "val", 2, 2, study="A title of a study " * 4)
+    assert cut_off(figure, drawn_texts(figure)) == []
+
+
+def test_a_figure_says_how_often_what_it_draws_was_trained():
+    drawing = Drawing(load_study("omniglot"), Layout("omniglot"))
+    assert drawing.trainings() == [3]
+    assert drawing.trainings(["mrl", "mrl_half_length"]) == [1, 3]
 
 
 @pytest.mark.parametrize(("saved", "name"), SAVED)

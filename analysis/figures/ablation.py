@@ -64,12 +64,12 @@ def draw(drawing):
             variant(axis, table[table["method"] == method], looks[method], drawing.label(method))
         size_axis(axis, [*sizes, *dims[dims < sizes.min()]])
         axis.set_ylabel(metric_of(table).axis)
-    axes[0].set_title(f"bands: {drawing.over()}")
+    axes[0].set_title(f"bands: {drawing.over(methods=methods)}")
     axes[1].set_title("hollow: sizes that were not trained")
     if rows is not None:
         paper_variants(axes[2], rows, looks)
     legend_below(figure, axes[0], columns=4)
-    headline(figure, drawing.conditions(bars=None))
+    headline(figure, drawing.conditions(bars=None, methods=methods))
     return figure
 
 

@@ -33,7 +33,8 @@ def draw(drawing):
             if len(line):
                 look = {"color": color, "marker": MARKERS[place % len(MARKERS)], "markersize": 3.5}
                 axes.plot(line["bytes_per_item"], line["value"], linewidth=0.8, label=name, **look)
-                label_points(axes, line["bytes_per_item"], line["value"], line["dim"], color)
+                first = line[:1]  # where lines end they lie on each other
+                label_points(axes, first["bytes_per_item"], first["value"], first["dim"], color)
         points = means[["bytes_per_item", "value"]].to_numpy()
         best = points[pareto_front(points, (metric("bytes_per_item").direction, metric(METRIC).direction))]
         best = best[np.argsort(best[:, 0])]
@@ -43,7 +44,7 @@ def draw(drawing):
     panels[0].set_ylabel(metric(METRIC).axis)
     panels[0].set_title("codes alone")
     panels[1].set_title(f"ordered again by full vectors\n({full:,} bytes more, not counted here)")
-    said = f"{drawing.label(method)} · numbers: dimensions · dotted: nothing smaller is better"
-    headline(figure, f"{drawing.conditions(None, bars=None)}\n{said}")
+    said = "numbers: dimensions a line begins with · dotted: nothing smaller is better"
+    headline(figure, f"{drawing.conditions(None, bars=None)}\n{drawing.label(method)} · {said}")
     legend_below(figure, panels[0], columns=8)
     return figure

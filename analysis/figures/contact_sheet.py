@@ -14,6 +14,7 @@ ARGUMENT = "split"
 GAP = 2  # pixels between images
 # Inches: the side of an image with its gap, the names beside the rows, the two lines above them.
 IMAGE, NAME_WIDTH, TITLE_HEIGHT, LEAST_WIDTH = 0.39, 2.45, 0.48, 4.2
+LETTER = 0.062  # of a letter of the second line
 GROUP_COLORS = {"pretrain": (0, 114, 178), "novel": (213, 94, 0)}
 
 
@@ -40,7 +41,10 @@ def contact_sheet(dataset: Dataset, split: str, rows: int = 8, columns: int = 12
     sheet = tile(data.images, shown, columns, groups)
     beside = 0.75 if split == "stream" else NAME_WIDTH
     width, height = beside + IMAGE * columns + 0.05, TITLE_HEIGHT + IMAGE * len(shown)
-    figure = Figure(figsize=(max(width, LEAST_WIDTH), height))
+    counted = f"{len(data):,} images of {len(np.unique(data.labels)):,} classes"
+    note = " (in order; blue: trained classes, orange: new ones)" if groups is not None else ""
+    title, below = f"{split}: {ROLES[split]}", f"{study} · {counted}{note}".removeprefix(" · ")
+    figure = Figure(figsize=(max(width, LEAST_WIDTH, LETTER * len(below)), height))
     width = figure.get_figwidth()
     axes = figure.add_axes((beside / width, 0.02, IMAGE * columns / width, 0.98 - TITLE_HEIGHT / height))
     axes.imshow(sheet, interpolation="nearest", aspect="auto")
@@ -48,9 +52,6 @@ def contact_sheet(dataset: Dataset, split: str, rows: int = 8, columns: int = 12
     side = data.images.shape[1] + GAP
     for row, name in enumerate(names):
         axes.text(-3 * side / 32, (row + 0.5) * side, name, ha="right", va="center", fontsize=7)
-    counted = f"{len(data):,} images of {len(np.unique(data.labels)):,} classes"
-    note = " (in order; blue: trained classes, orange: new ones)" if groups is not None else ""
-    title, below = f"{split}: {ROLES[split]}", f"{study} · {counted}{note}".removeprefix(" · ")
     figure.text(0.08 / width, 1 - 0.08 / height, title, va="top", fontsize=8.5, weight="bold")
     figure.text(0.08 / width, 1 - 0.25 / height, below, va="top", fontsize=7.5, color="#555555")
     return figure

@@ -61,4 +61,4 @@ def heatmap(drawing, axes, table, method):
     axes.set_xlabel("representation size (dimensions)")
     axes.grid(False)
     title = f"{drawing.label(method)}: accuracy of each superclass (%)"
-    axes.set_title(title + "\nlargest gains (framed): " + ",\n".join(named), fontsize=7)
+    axes.set_title(title + "\nlargest gains (framed):\n" + ",\n".join(named), fontsize=7)

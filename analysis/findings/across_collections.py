@@ -132,7 +132,7 @@ def picture(table: pd.DataFrame, labels: dict[str, str], others: pd.DataFrame) -
         axes.set_visible(False)
     for axes in panels:
         log_axis(axes, base=2, number=lambda times: f"{times:g}×")
-        axes.set_ylim(100 * LEAST, 104)
+        axes.set_ylim(bottom=100 * LEAST)
     for axes in grid[-1]:
         axes.set_xlabel("smaller than float32 at full size")
     for axes in grid[:, 0]:

@@ -44,9 +44,13 @@ LOOKS = {
     "control_random": ("#BBBBBB", "", ":"),
     "control_label": ("#BBBBBB", "", ":"),
 }
-# For methods without a look of their own (ablations): a sequence that keeps its order in grey as well.
-SEQUENCE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C5A2B", "#666666")
-MARKERS = "oDs^vPXphd"
+# For methods without a look of their own (ablations), and for codes of vectors. There is one marker more, so
+# that beyond them no pair comes twice.
+SEQUENCE = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C5A2B", "#666666"),
+    *("#332288", "#BBAA33"),
+)
+MARKERS = "oDs^vPXphd*"
 
 STYLE = {
     "figure.dpi": 150,
@@ -156,25 +160,33 @@ class Drawing:
         methods = self.study.methods.values() if task is None else self.study.task_methods(task)
         return [m.name for m in methods if m.group == group and (controls or m.kind != "control")]
 
-    def conditions(self, split: str | None = "val", bars: str | None = "95 % over test items") -> str:
+    def conditions(
+        self,
+        split: str | None = "val",
+        bars: str | None = "95 % over test items",
+        methods: Iterable[str] | None = None,
+    ) -> str:
         """One line under a figure: study, items of the split it is about, seeds, what the bars are.
 
-        Intervals of several seeds are over these as well: `over_seeds`, `compare_methods`.
+        methods: those that are drawn; None: the main ones. Intervals of several seeds are over these as well:
+        `over_seeds`, `compare_methods`.
         """
-        counts = self.trainings()
-        bars = bars and self.over(bars)
+        counts = self.trainings(methods)
+        bars = bars and self.over(bars, methods)
         items = split and f"{split}: n = {len(self.dataset.labels(split)):,}"
         seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
         seeds += " seeds" if counts[-1] > 1 else " seed"
         return " · ".join(filter(None, (self.study.title, items, seeds, bars and f"bars: {bars}")))
 
-    def trainings(self) -> list[int]:
-        """How often methods of the study are trained, increasing."""
-        return sorted({len(method.seeds) for method in self.study.methods.values()})
+    def trainings(self, methods: Iterable[str] | None = None) -> list[int]:
+        """How often methods are trained, increasing. methods: None: the main ones, if any."""
+        names = list(methods or self.shown() or self.study.methods)
+        return sorted({len(self.study.methods[name].seeds) for name in names})
 
-    def over(self, bars: str = "95 % over test items") -> str:
+    def over(self, bars: str = "95 % over test items", methods: Iterable[str] | None = None) -> str:
         """What intervals are over, trainings as well where there are several."""
-        return f"{bars} and trainings" if bars.startswith("95 % ") and self.trainings()[-1] > 1 else bars
+        several = bars.startswith("95 % ") and self.trainings(methods)[-1] > 1
+        return f"{bars} and trainings" if several else bars
 
 
 def look(method: str, place: int = 0, taken: Container[str] = ()) -> dict:
