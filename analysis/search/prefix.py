@@ -39,6 +39,8 @@ METRICS = {
 # stay in a shared L3 cache. A GPU wants few, large kernels instead.
 TILE = {"cpu": 2048, "cuda": 16384}
 STRIP = {"cpu": 512, "cuda": 4096}
+# Of fewer queries a tile has more rows on a CPU, as long as it holds no more numbers than this.
+TILE_NUMBERS = 2**22
 # A database of at most so many rows, and so many for each neighbour, is one tile on a CPU: where many of its
 # rows are kept, choosing them once costs less than the products lose.
 WHOLE, WHOLE_PER_NEIGHBOUR = 32_768, 128
@@ -114,9 +116,10 @@ def prefix_search(
     for name, value in given.items():
         if value is not None and value < 1:
             raise UserError(f"{name} = {value}; it must be at least 1")
-    tile = min(database_block or default_tile(len(database), k, device), len(database))
-    tile = -(-tile // GROUP) * GROUP  # whole groups
     block = query_block or default_query_block(len(dims), k, device)
+    strip = -(-min(block, len(queries)) // (threads or torch.get_num_threads()))
+    tile = min(database_block or default_tile(len(database), dims[-1], k, strip, device), len(database))
+    tile = -(-tile // GROUP) * GROUP  # whole groups
 
     def key() -> dict:
         """What a finished block depends on; arrays by their fingerprint."""
@@ -140,11 +143,14 @@ def prefix_search(
     return PrefixNeighbours(dims, ids, distances)
 
 
-def default_tile(rows: int, k: int, device: torch.device) -> int:
-    """Rows per tile of a database of so many rows."""
-    if device.type == "cpu" and rows <= min(WHOLE, WHOLE_PER_NEIGHBOUR * k):
+def default_tile(rows: int, dim: int, k: int, strip: int, device: torch.device) -> int:
+    """Rows per tile of a database [rows, dim], for so many queries per strip."""
+    least, scores = TILE[device.type], TILE[device.type] * STRIP[device.type]
+    if device.type != "cpu":
+        return least
+    if rows <= min(WHOLE, WHOLE_PER_NEIGHBOUR * k):
         return rows
-    return TILE[device.type]
+    return max(least, min(scores // strip, TILE_NUMBERS // dim))
 
 
 def default_query_block(sizes: int, k: int, device: str | torch.device = "cpu") -> int:
@@ -169,7 +175,7 @@ class _Database:
         tile: int,
         device: torch.device,
     ):
-        self.array, self.stored, self.columns = array, _tensor(array), columns
+        self.array, self.stored, self.columns = array, shared_tensor(array), columns
         self.dims, self.metric, self.tile = dims, metric, tile
         self.rows = torch.zeros(tile, dims[-1], device=device)
         # What turns running products into scores: a factor before and a term after each segment.
@@ -218,7 +224,7 @@ def _search_block(
 
     first: the block's first row among all queries, for messages.
     """
-    queries = _take(_tensor(queries), database.columns).float().contiguous().to(database.rows.device)
+    queries = _take(shared_tensor(queries), database.columns).float().contiguous().to(database.rows.device)
     query_squares = _prefix_squares(queries, database.dims, "queries", first)
     best = [Best(len(queries), k, queries.device) for _ in database.dims]
     strips = workers.shares(len(queries), STRIP[queries.device.type])
@@ -272,7 +278,7 @@ def _distances(scores: torch.Tensor, query_squares: torch.Tensor, metric: str) -
     return (2 - 2 * cosine).clamp_(min=0).float()
 
 
-def _tensor(array: np.ndarray) -> torch.Tensor:
+def shared_tensor(array: np.ndarray) -> torch.Tensor:
     """The array as a tensor over the same memory, or the same file; only to be read."""
     with warnings.catch_warnings():
         # Torch has no read-only tensors and warns of files mapped for reading; nothing here writes.

@@ -14,6 +14,7 @@ import torch
 from tqdm import tqdm
 
 from analysis.search.candidates import keys_of
+from analysis.search.prefix import shared_tensor
 from analysis.search.resume import FinishedBlocks, fingerprint
 from analysis.search.views import nearest_rows
 from baselines.representation import Representation, View
@@ -57,10 +58,10 @@ class Prefixes:
         query, item = np.divmod(distinct, len(self.database))
         queries, scores = self.queries[rows], np.empty((len(dims), len(distinct)), np.float32)
         for view, served in self.by_view(dims).items():
-            inverse = self.inverse_norms(view, served)
+            inverse, columns = self.inverse_norms(view, served), view.prefix(served[-1])
+            asking = take(queries, slice(None), columns)
             for block in blocks(len(distinct), ROW_BYTES // (4 * served[-1])):
-                columns = view.prefix(served[-1])
-                asked, items = take(queries, query[block], columns), take(self.database, item[block], columns)
+                asked, items = asking[query[block]], take(self.database, item[block], columns)
                 for m, total in partial_products(asked, items, served, view.sizes):
                     scores[list(dims).index(m), block] = total * inverse[m][item[block]]
         return scores[:, place.reshape(ids.shape)]
@@ -80,7 +81,8 @@ class Prefixes:
 def take(array: np.ndarray, rows: slice | np.ndarray, columns: slice | np.ndarray) -> np.ndarray:
     """float32 [rows, columns]; other rows are not read, nor other columns where these are a slice."""
     chosen = array[:, columns][rows] if isinstance(columns, slice) else array[rows][:, columns]
-    return chosen.astype(np.float32, copy=False)
+    # torch turns float16 into float32 many at a time, numpy one by one.
+    return shared_tensor(chosen).float().numpy()
 
 
 def partial_products(
