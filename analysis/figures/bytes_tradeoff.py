@@ -3,16 +3,17 @@
 `bytes_tradeoff` draws the first method that was evaluated, `bytes_tradeoff_<method>` the one that is named.
 """
 
+from itertools import cycle
+
 import numpy as np
 
 from analysis.metrics import metric, pareto_front
 from analysis.plotting import headline, legend_below, log_axis, new_figure, over_seeds
-from analysis.plotting.retrieval import index_colors, label_points
+from analysis.plotting.retrieval import INDEX_MARKERS, index_colors, label_points
 
 TABLES = ("quantised_retrieval",)
 INPUTS = ("data",)
 ARGUMENT = "method"
-MARKERS = "osD^vPXph*"
 METRIC = "ndcg@10"
 BYTES = 4  # of a number of a full vector
 
@@ -28,10 +29,10 @@ def draw(drawing):
     for axes, refined in zip(panels, (False, True)):
         rows = table[table["refined"].astype(bool) == refined]
         means = over_seeds(rows, ("index", "dim", "bytes_per_item"))
-        for place, (name, color) in enumerate(colors.items()):
+        for (name, color), marker in zip(colors.items(), cycle(INDEX_MARKERS)):
             line = means[means["index"] == name].sort_values("dim")
             if len(line):
-                look = {"color": color, "marker": MARKERS[place % len(MARKERS)], "markersize": 3.5}
+                look = {"color": color, "marker": marker, "markersize": 3.5}
                 axes.plot(line["bytes_per_item"], line["value"], linewidth=0.8, label=name, **look)
                 first = line[:1]  # where lines end they lie on each other
                 label_points(axes, first["bytes_per_item"], first["value"], first["dim"], color)

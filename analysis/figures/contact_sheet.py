@@ -40,12 +40,12 @@ def contact_sheet(dataset: Dataset, split: str, rows: int = 8, columns: int = 12
     groups, columns = data.items.get("group"), max(map(len, shown))
     sheet = tile(data.images, shown, columns, groups)
     beside = 0.75 if split == "stream" else NAME_WIDTH
-    width, height = beside + IMAGE * columns + 0.05, TITLE_HEIGHT + IMAGE * len(shown)
     counted = f"{len(data):,} images of {len(np.unique(data.labels)):,} classes"
     note = " (in order; blue: trained classes, orange: new ones)" if groups is not None else ""
     title, below = f"{split}: {ROLES[split]}", f"{study} · {counted}{note}".removeprefix(" · ")
-    figure = Figure(figsize=(max(width, LEAST_WIDTH, LETTER * len(below)), height))
-    width = figure.get_figwidth()
+    width = max(beside + IMAGE * columns + 0.05, LEAST_WIDTH, LETTER * len(below))
+    height = TITLE_HEIGHT + IMAGE * len(shown)
+    figure = Figure(figsize=(width, height))
     axes = figure.add_axes((beside / width, 0.02, IMAGE * columns / width, 0.98 - TITLE_HEIGHT / height))
     axes.imshow(sheet, interpolation="nearest", aspect="auto")
     axes.set_axis_off()

@@ -3,14 +3,23 @@
 `index_tradeoff` draws the first method that was evaluated, `index_tradeoff_pca` the one that is named.
 """
 
+from itertools import cycle
+
 from analysis.metrics import metric
 from analysis.plotting import log_axis, new_figure, over_seeds
-from analysis.plotting.retrieval import caption, first_pair, index_colors, label_points, timed, timed_fronts
+from analysis.plotting.retrieval import (
+    INDEX_MARKERS,
+    caption,
+    first_pair,
+    index_colors,
+    label_points,
+    timed,
+    timed_fronts,
+)
 
 TABLES = ("index_retrieval",)
 INPUTS = ("data",)
 ARGUMENT = "method"
-MARKERS = "osD^vPXph"
 WITHOUT_CODES = ("hnsw", "ivf")  # keep whole vectors and more: their bytes are those of `exact` and above
 
 
@@ -31,9 +40,10 @@ def draw(drawing):
     rows = table[(table["metric"] == "map@10") & ~table["refined"].astype(bool)]
     colors = index_colors(drawing)
     means = over_seeds(rows, ("index", "dim", "bytes_per_item"))
-    for place, name in enumerate(name for name in colors if name not in WITHOUT_CODES):
+    coded = [name for name in colors if name not in WITHOUT_CODES]
+    for name, marker in zip(coded, cycle(INDEX_MARKERS)):
         line = means[means["index"] == name].sort_values("dim")
-        look = {"color": colors[name], "marker": MARKERS[place], "markersize": 3.5}
+        look = {"color": colors[name], "marker": marker, "markersize": 3.5}
         right.plot(line["bytes_per_item"], line["value"], label=name, **look)
         label_points(right, line["bytes_per_item"], line["value"], line["dim"], colors[name])
     log_axis(right, base=2)

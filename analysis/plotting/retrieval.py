@@ -27,6 +27,7 @@ PANELS = {"val": "seen classes", "query": "unseen classes"}
 PAPER_ITEMS, PAPER_SHORTLIST = 1_281_167, 200  # the paper's database is ImageNet-1K's training split
 PAIRS = ("search", "shortlist_dim", "rerank_dim", "shortlist_k", "mflops")  # of adaptive retrieval
 TIMED = ("index", "dim", "refined", "search")
+INDEX_MARKERS = "osD^vPXph*"  # of indexes, in the order of their colours
 
 
 def panels_of(

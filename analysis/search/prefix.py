@@ -145,12 +145,12 @@ def prefix_search(
 
 def default_tile(rows: int, dim: int, k: int, strip: int, device: torch.device) -> int:
     """Rows per tile of a database [rows, dim], for so many queries per strip."""
-    least, scores = TILE[device.type], TILE[device.type] * STRIP[device.type]
+    least = TILE[device.type]
     if device.type != "cpu":
         return least
     if rows <= min(WHOLE, WHOLE_PER_NEIGHBOUR * k):
         return rows
-    return max(least, min(scores // strip, TILE_NUMBERS // dim))
+    return max(least, min(least * STRIP["cpu"] // strip, TILE_NUMBERS // dim))
 
 
 def default_query_block(sizes: int, k: int, device: str | torch.device = "cpu") -> int:
