@@ -227,9 +227,12 @@ def test_a_study_that_gained_by_its_last_doubling_is_unfinished():
 
     class Measured(Evidence):
         def outcomes(self, method, outcome):
-            return {"mrl": shares(0.5, 0.8), "half": shares(0.4, 0.75)}[method]
+            after = {"linear": 0.8, "masked_lm": 0.9}[outcome.task]
+            return {"mrl": shares(0.5, after), "half": shares(0.4, 0.75)}[method]
 
     runs = {"mrl": run("mrl", "baselines", 8), "half": run("half", HALF, 4), "other": run("other", "mine", 9)}
+    of_tokens = last_doubling(Measured(runs, 0, 0.01), Outcome("masked_lm"))
+    assert of_tokens == {"mrl": pytest.approx(0.15)}
     gained = last_doubling(Measured(runs, 0, 0.01))
     assert gained == {"mrl": pytest.approx(0.05)} and stated(gained) == "mrl +5.0"
     marked = page.markdown(rows(gained=0.05, doubling="mrl +5.0"))

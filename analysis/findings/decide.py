@@ -15,12 +15,15 @@ UNFINISHED = 0.01  # gained by the last doubling: more than this, and networks a
 LINEAR = Outcome("linear")
 
 
-def decided(runs: list[Run], claims: Sequence[Claim]) -> Iterator[dict]:
-    """A row per claim: value is the deciding difference (a fraction), `outcome` one of OUTCOMES."""
+def decided(runs: list[Run], claims: Sequence[Claim], length: Outcome = LINEAR) -> Iterator[dict]:
+    """A row per claim: value is the deciding difference (a fraction), `outcome` one of OUTCOMES.
+
+    length: on what it is said how much the last doubling of the training's length gained.
+    """
     methods, study, dataset = by_method(runs), runs[0].study, runs[0].dataset
     origins = {name: study.origin(name) for name in methods}
     evidence = Evidence(methods, runs[0].options["seed"], study.margin, origins)
-    gained = last_doubling(evidence)
+    gained = last_doubling(evidence, length)
     for claim in claims:
         split = claim.on.split
         n = len(dataset.labels(split)) if split in dataset else 0
@@ -41,7 +44,7 @@ def decided(runs: list[Run], claims: Sequence[Claim]) -> Iterator[dict]:
         yield row | {"method": claim.method}
 
 
-def last_doubling(evidence: Evidence) -> dict[str, float]:
+def last_doubling(evidence: Evidence, on: Outcome = LINEAR) -> dict[str, float]:
     """By label, what a method's second half of the training gained at its largest size: a fraction.
 
     From the methods of group HALF and those of the same baseline that are trained for the whole length.
@@ -53,7 +56,7 @@ def last_doubling(evidence: Evidence) -> dict[str, float]:
         if half.group == HALF and whole:
             method = whole[0][0].method
             after, before = trained_by_both(
-                *(evidence.outcomes(each, LINEAR) for each in (method.name, half.name))
+                *(evidence.outcomes(each, on) for each in (method.name, half.name))
             )
             m = max(before)
             gained[method.label] = float(after[m].mean() - before[m].mean())
