@@ -3,6 +3,7 @@
 import numpy as np
 
 from analysis.evaluations.findings import CLAIMS
+from analysis.findings.evidence import signed
 from analysis.plotting import SEQUENCE, beside, headline, legend_below, log_axis, new_figure
 from suite.contracts import METHOD
 
@@ -56,5 +57,5 @@ def paper(axes, name, options):
     if (options["new"], options["base"]) == ("mrl", "fixed_feature"):
         (claim,) = (claim for claim in CLAIMS if claim.name == PAPER[name])
         value, _ = claim.of_the_paper()
-        text = f"◂ paper {100 * value:+.1f}".replace("-", "−")
+        text = f"◂ paper {signed(value)}"
         beside(axes, text, (1, 100 * value), (1, 0), xycoords=AT_RIGHT, va="center", fontsize=6)
