@@ -22,7 +22,7 @@ from suite.errors import UserError
 
 SEARCHED = 4096  # queries that are searched in one pass over the database
 SCORE_BYTES = 128 * 2**20  # of scores in memory at once
-ROW_BYTES = 64 * 2**20  # of database rows in memory at once
+ROW_BYTES = 2**20  # of database rows at once: they stay in a cache for the products at all sizes
 
 # The size of the shortlist, then stages (k, dim).
 Funnel = tuple[int, list[tuple[int, int]]]
