@@ -27,6 +27,11 @@ SCHEMA = ROOT / "workflow" / "schemas" / "study.schema.yaml"
 # and a new method is compared on no less.
 CURVES = ("linear", "knn")
 
+PAPER_METHODS = ("mrl", "mrl_e", "fixed_feature", "svd", "slimmable", "random_features")
+"""Methods whose curves the paper's figures 2, 3 and 7 show."""
+OTHERS = "others"
+"""The argument of figures that show all other methods."""
+
 MARGIN = 0.01
 """One point: the margin of a study that states none. Half a point takes test images by the ten thousand."""
 
@@ -455,6 +460,19 @@ class Study:
 
         return list(filter(takes_part, self.methods.values()))
 
+    def main_methods(self, task: str) -> list[str]:
+        """Those of `task` that are the paper's, of both recipes; all where it has one of them at most."""
+        evaluated = [method for method in self.task_methods(task) if method.kind != "control"]
+        every = [each.name for group in ("baselines", TUNED) for each in evaluated if each.group == group]
+        main = [name for name in every if name.removesuffix(f"_{TUNED}") in PAPER_METHODS]
+        return main if len(main) > 1 else every
+
+    def other_methods(self, task: str) -> list[str]:
+        """Baselines that `task` evaluates beside the main ones; no controls."""
+        main = self.main_methods(task)
+        baselines = (each for each in self.task_methods(task) if each.group == "baselines")
+        return [each.name for each in baselines if each.kind != "control" and each.name not in main]
+
     def task_options(self, task: str) -> dict:
         """Options of an evaluation, also of one that the study does not have: then its defaults."""
         return self.tasks[task] if task in self.tasks else EVALUATION.options(task, None)
@@ -546,6 +564,12 @@ class Study:
         if argument not in allowed:
             names = [f"{module}_{each}".removesuffix("_") for each in allowed]
             raise unknown("figure", figure, names, f"ARGUMENT in {shown(FIGURE.path(module))}")
+        if argument == OTHERS and not any(map(self.other_methods, facts.TABLES)):
+            main = (name for task in facts.TABLES for name in self.main_methods(task))
+            raise UserError(
+                f"{self.path}: figure {figure} shows methods beyond the paper's, of which {facts.TABLES[0]} "
+                f"evaluates none ({', '.join(main)}); take it out of the study's figures"
+            )
         if facts.ARGUMENT == "split":
             self._check_written(f"figure {figure}", [argument])
         if "maps" in facts.INPUTS:

@@ -205,10 +205,19 @@ def test_main_figures_show_the_papers_methods_and_the_others_minus_ff(own):
     expected = [means["own", m] - means["fixed_feature", m] for m in (2, 16)]
     assert line[0].get_xdata().tolist() == [2, 16]
     np.testing.assert_allclose(line[0].get_ydata().astype(float), expected)
-    study = Study(own[0].config | {"methods": {"mrl": None, "fixed_feature": None}})
-    refused(
-        study, own[1], "knn_others", "no methods beyond the paper's in knn .*; take the figures …_others out"
+
+
+def test_a_figure_of_other_methods_is_refused_before_anything_is_trained_where_there_are_none(own):
+    papers = own[0].config | {"methods": {"mrl": None, "fixed_feature": None}, "figures": ["knn_others"]}
+    message = (
+        r"knn_others shows methods beyond the paper's, of which knn evaluates none \(mrl, fixed_feature\)"
     )
+    with pytest.raises(UserError, match=message):
+        Study(papers)
+    other = {"baseline": "mrl", "label": "other"}
+    with pytest.raises(UserError, match=message):
+        Study(papers | {"methods": papers["methods"] | {"other": other | {"tasks": ["linear"]}}})
+    assert Study(papers | {"methods": papers["methods"] | {"other": other}}).other_methods("knn") == ["other"]
 
 
 def test_names_of_the_users_are_no_formulas(own, tmp_path):

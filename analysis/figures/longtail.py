@@ -5,7 +5,6 @@ from itertools import product
 from matplotlib.figure import Figure
 
 from analysis.plotting import curves, headline, legend_below, metric_of, over_seeds, rows_by, shades
-from analysis.plotting.against_size import main_methods
 
 TABLES = ("longtail",)
 INPUTS = ("data",)
@@ -29,7 +28,7 @@ def draw(drawing):
     first = panels[names[0][0]]
     for start, (group, rows) in product(STARTS, groups.items()):
         axes = panels[f"{start} {group}"]
-        curves(drawing, axes, rows[rows["start"] == start], main_methods(drawing, "longtail"))
+        curves(drawing, axes, rows[rows["start"] == start], drawing.study.main_methods("longtail"))
         axes.set_ylabel(STARTS[start] if group == next(iter(groups)) else "")
         axes.set_title(f"{GROUPS[group]}\n{rows['n'].max()} classes" if start == "cold" else "")
         axes.tick_params(axis="x", rotation=60)

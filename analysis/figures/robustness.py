@@ -2,7 +2,6 @@
 
 from analysis.measures.predict import RESTRICTED
 from analysis.plotting import curves, headline, legend_below, new_figure, over_seeds, rows_by
-from analysis.plotting.against_size import main_methods
 from suite.errors import UserError
 
 TABLES = ("robustness",)
@@ -24,7 +23,7 @@ def draw(drawing):
     # Those that are restricted to a split's classes, where that was done.
     table = table[table["classes"] == table.groupby("split")["classes"].transform("min")]
     for axes, (split, rows) in zip(panels[0], rows_by(table, "split", SPLITS).items()):
-        curves(drawing, axes, rows, main_methods(drawing, "robustness"))
+        curves(drawing, axes, rows, drawing.study.main_methods("robustness"))
         if axes is not panels[0, 0]:
             axes.set_ylabel("")
         clean = table[table["split"] == (f"val@{split}" if split in RESTRICTED else "val")]

@@ -5,7 +5,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from analysis.plotting import curves, headline, legend_below, over_seeds
-from analysis.plotting.against_size import main_methods
 
 TABLES = ("superclass",)
 INPUTS = ("data",)
@@ -24,9 +23,8 @@ def draw(drawing):
     panels = figure.subplot_mosaic([["accuracy", "each"], ["inside", "each"]], width_ratios=(1, 1.05))
     overall = table[(table["superclass"] == "all") & ~table["reject"].astype(bool)]
     for name, metric in (("accuracy", "superclass_top1"), ("inside", "errors_within_superclass")):
-        curves(
-            drawing, panels[name], overall[overall["metric"] == metric], main_methods(drawing, "superclass")
-        )
+        some = overall[overall["metric"] == metric]
+        curves(drawing, panels[name], some, drawing.study.main_methods("superclass"))
     panels["accuracy"].set_xlabel("")
     heatmap(drawing, panels["each"], superclasses, method)
     headline(figure, drawing.conditions())

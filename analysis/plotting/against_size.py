@@ -29,10 +29,8 @@ from analysis.plotting import (
     whiskers,
 )
 from suite.contracts import METHOD
-from suite.errors import UserError
-from suite.study import TUNED
+from suite.study import OTHERS, PAPER_METHODS, TUNED
 
-OTHERS = "others"  # the argument of figures that draw them
 REFERENCES = ("fixed_feature", "mrl")  # what others are compared with: the first that the study has
 HOLDS_UP = 0.7  # of the best value at any size, a method's value at every size
 ROOM = 0.06  # of an axis, above and below the curves
@@ -62,8 +60,8 @@ def against_size(
     ratios = [1.5] * len(shown) + [1.1] * (not theirs.empty)
     grid = figure.add_gridspec(2, len(ratios), width_ratios=ratios, height_ratios=(2, 1))
     for place, (title, rows) in enumerate(shown):
-        means = over_seeds(rows[rows["method"].isin(main_methods(drawing, task))])
-        methods = rows_by(means, "method", main_methods(drawing, task))
+        means = over_seeds(rows[rows["method"].isin(drawing.study.main_methods(task))])
+        methods = rows_by(means, "method", drawing.study.main_methods(task))
         parts = broken(figure, grid, place, methods.values())
         for axes in parts:
             for method, some in methods.items():
@@ -91,17 +89,6 @@ def by_recipe(drawing: Drawing, table: pd.DataFrame, task: str, over: str = "tes
     if len(shown) == 1:
         shown = [("", shown[0][1])]
     return against_size(drawing, shown, task, f"95 % over {over}", "val")
-
-
-def main_methods(drawing: Drawing, task: str) -> list[str]:
-    """The study's methods that are the paper's, of both recipes; all where it has one of them at most."""
-    every = [*drawing.shown(task), *drawing.shown(task, group=TUNED)]
-    main = [name for name in every if name.removesuffix(f"_{TUNED}") in PAPER_METHODS]
-    return main if len(main) > 1 else every
-
-
-PAPER_METHODS = ("mrl", "mrl_e", "fixed_feature", "svd", "slimmable", "random_features")
-"""Methods whose curves the paper's figures 2, 3 and 7 show."""
 
 
 def broken(figure: Figure, grid, column: int, methods: Iterable[pd.DataFrame]) -> list[Axes]:
@@ -201,13 +188,7 @@ def differences(
 ) -> Figure:
     """All other methods minus FF, a panel per (title, rows); bars as if measured on other items than FF."""
     reference = next(name for name in REFERENCES if name in drawing.study.methods)
-    main = {*main_methods(drawing, task), reference}
-    others = [name for name in drawing.shown(task) if name not in main]
-    if not others:
-        raise UserError(
-            f"{drawing.study.name} has no methods beyond the paper's in {task} ({', '.join(main)}); take the "
-            f"figures …_{OTHERS} out of {drawing.study.path}"
-        )
+    others = drawing.study.other_methods(task)
     figure, panels = new_figure(len(shown), width=7.2, height=3.4, squeeze=False, sharey=True)
     drawn = []
     for axes, (title, rows) in zip(panels[0], shown):

@@ -14,14 +14,13 @@ from analysis.findings.page import about, last_doubling, not_tested, told, train
 from analysis.findings.rules import OUTCOMES
 from analysis.metrics import metric_in_table
 from analysis.plotting import Drawing, as_shown, over_seeds
-from analysis.plotting.against_size import PAPER_METHODS
 from analysis.report.html import as_webp, packed, render
 from analysis.run import COLUMNS
 from suite import files
 from suite.contracts import EVALUATION, FIGURE
 from suite.errors import UserError
 from suite.layout import Layout, command
-from suite.study import TUNED, Study
+from suite.study import PAPER_METHODS, TUNED, Study
 
 LIMIT = 10_000_000
 """Bytes of a page. Tables that would take more are named with their place instead, the largest first."""
