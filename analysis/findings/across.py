@@ -18,6 +18,7 @@ FIRST = ("glyphs_full", "glyphs", "glyphs1k", "omniglot", "tiny_imagenet", "vit"
 """Studies in the order of their columns; others come behind, by name."""
 GAINED = "gained by the last doubling, points"
 WIDTH = 70  # characters of a claim in a line of the picture
+COLUMN = 0.64  # inches of a study in it: no head may touch the next
 
 
 def gathered(saved: Path) -> pd.DataFrame:
@@ -85,7 +86,7 @@ def picture(table: pd.DataFrame) -> Figure:
     studies = list(dict.fromkeys(table["of"]))
     tested = table[table["outcome"] != "not tested"]
     claims = list(dict.fromkeys(tested["asked"]))
-    figure, axes = new_figure(width=7.2, height=1.2 + 0.21 * len(claims))
+    figure, axes = new_figure(width=2.7 + COLUMN * (len(studies) + 1), height=1.2 + 0.21 * len(claims))
     for row in tested.itertuples():
         x, y = studies.index(row.of), claims.index(row.asked)
         pale = row.scope == "networks"
