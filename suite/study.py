@@ -460,18 +460,26 @@ class Study:
 
         return list(filter(takes_part, self.methods.values()))
 
+    def shown_methods(
+        self, task: str | None = None, controls: bool = False, group: str = "baselines"
+    ) -> list[str]:
+        """Methods of the main results (of an evaluation, or all): no ablations, and controls if asked for.
+
+        group: another one, such as `tuned`.
+        """
+        methods = self.methods.values() if task is None else self.task_methods(task)
+        return [m.name for m in methods if m.group == group and (controls or m.kind != "control")]
+
     def main_methods(self, task: str) -> list[str]:
         """Those of `task` that are the paper's, of both recipes; all where it has one of them at most."""
-        evaluated = [method for method in self.task_methods(task) if method.kind != "control"]
-        every = [each.name for group in ("baselines", TUNED) for each in evaluated if each.group == group]
+        every = [*self.shown_methods(task), *self.shown_methods(task, group=TUNED)]
         main = [name for name in every if name.removesuffix(f"_{TUNED}") in PAPER_METHODS]
         return main if len(main) > 1 else every
 
     def other_methods(self, task: str) -> list[str]:
-        """Baselines that `task` evaluates beside the main ones; no controls."""
+        """Those of `task` beside the main ones."""
         main = self.main_methods(task)
-        baselines = (each for each in self.task_methods(task) if each.group == "baselines")
-        return [each.name for each in baselines if each.kind != "control" and each.name not in main]
+        return [name for name in self.shown_methods(task) if name not in main]
 
     def task_options(self, task: str) -> dict:
         """Options of an evaluation, also of one that the study does not have: then its defaults."""
@@ -564,11 +572,10 @@ class Study:
         if argument not in allowed:
             names = [f"{module}_{each}".removesuffix("_") for each in allowed]
             raise unknown("figure", figure, names, f"ARGUMENT in {shown(FIGURE.path(module))}")
-        if argument == OTHERS and not any(map(self.other_methods, facts.TABLES)):
-            main = (name for task in facts.TABLES for name in self.main_methods(task))
+        if argument == OTHERS and not self.other_methods(task := facts.TABLES[0]):
             raise UserError(
-                f"{self.path}: figure {figure} shows methods beyond the paper's, of which {facts.TABLES[0]} "
-                f"evaluates none ({', '.join(main)}); take it out of the study's figures"
+                f"{self.path}: figure {figure} shows methods beyond the paper's, of which {task} evaluates "
+                f"none ({', '.join(self.main_methods(task))}); take it out of the study's figures"
             )
         if facts.ARGUMENT == "split":
             self._check_written(f"figure {figure}", [argument])

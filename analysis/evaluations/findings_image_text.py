@@ -16,7 +16,6 @@ from analysis.findings.rules import (
 from analysis.run import Run
 
 READS = ("zero_shot", "knn", "cosine_margin")
-ALL_METHODS = True  # for what the last doubling of the length gained
 OPTIONS = {
     "seed": 0,  # of the bootstrap
 }

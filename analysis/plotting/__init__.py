@@ -153,12 +153,8 @@ class Drawing:
         return look(method, others.index(method) if method in others else 0)
 
     def shown(self, task: str | None = None, controls: bool = False, group: str = "baselines") -> list[str]:
-        """Methods of the main results (of an evaluation, or all): no ablations, and controls if asked for.
-
-        group: another one, such as `tuned`.
-        """
-        methods = self.study.methods.values() if task is None else self.study.task_methods(task)
-        return [m.name for m in methods if m.group == group and (controls or m.kind != "control")]
+        """Methods of the main results: see `Study.shown_methods`."""
+        return self.study.shown_methods(task, controls, group)
 
     def conditions(
         self,

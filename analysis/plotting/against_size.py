@@ -59,9 +59,10 @@ def against_size(
     figure.get_layout_engine().set(h_pad=0.02, hspace=0)  # between the parts of a broken axis
     ratios = [1.5] * len(shown) + [1.1] * (not theirs.empty)
     grid = figure.add_gridspec(2, len(ratios), width_ratios=ratios, height_ratios=(2, 1))
+    main = drawing.study.main_methods(task)
     for place, (title, rows) in enumerate(shown):
-        means = over_seeds(rows[rows["method"].isin(drawing.study.main_methods(task))])
-        methods = rows_by(means, "method", drawing.study.main_methods(task))
+        means = over_seeds(rows[rows["method"].isin(main)])
+        methods = rows_by(means, "method", main)
         parts = broken(figure, grid, place, methods.values())
         for axes in parts:
             for method, some in methods.items():
