@@ -9,7 +9,7 @@ import small
 import torch
 import torch.multiprocessing as mp
 
-from baselines.training import checkpoint, loading, train
+from baselines.training import checkpoint, compile_loss, loading, train
 from baselines.training.batches import Normalise
 from baselines.training.distributed import Group, joined
 from suite.errors import UserError
@@ -31,7 +31,7 @@ def losses(group=None, resume=None, stop_at=None, baseline="mrl", compiled=False
     learner = small.learner(baseline, [4, 8], BACKBONE, channels=3)
     small.killed_after(stop_at, learner)
     if compiled:
-        learner.backbone.compile(backend="eager")
+        compile_loss(learner, backend="eager")
     given = images, labels, Normalise.of(images), TRAINING | changes, 0
     trained = train(learner, *given, group=group or Group(), checkpoint=checkpoint.Checkpoint(resume))
     log = trained.log[["epoch", "dim", "loss", "train_top1"]].to_numpy()
@@ -81,6 +81,16 @@ def test_compiled_processes_train_alike(found):
     """What dynamo traces must not lose the gradients of sums over processes."""
     np.testing.assert_allclose(found["compiled_0"], found["common_0"], rtol=1e-5)
     np.testing.assert_allclose(found["compiled_1"], found["common_1"], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "baseline", ["mrl", "mrl_e", "mrl_sampled"]
+)  # the last one draws sizes at every step
+def test_a_compiled_loss_is_the_same(baseline):
+    for found, expected in zip(
+        losses(baseline=baseline, compiled=True), losses(baseline=baseline), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_two_killed_processes_continue_to_the_same_curve(found):

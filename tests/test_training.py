@@ -245,7 +245,7 @@ def test_defaults_are_those_the_schema_allows():
 def test_the_benchmark_measures_every_way_to_train_in_one_run(miniature, monkeypatch, capsys, tmp_path):
     study, _ = miniature()
     monkeypatch.setattr(benchmark, "load_study", lambda name: study)
-    monkeypatch.setattr(benchmark, "GEMM_SIDES", (8,))
+    monkeypatch.setattr(benchmark, "GEMM_SIDES", {"cpu": (8,)})
     words = "--study synthetic --side 16 --classes 4 --images 20 --rounds 1 --device cpu --out a.json"
     benchmark.main(f"{words} --profile".split())
     found = files.read_json(tmp_path / "a.json")
@@ -258,9 +258,17 @@ def test_the_benchmark_measures_every_way_to_train_in_one_run(miniature, monkeyp
     assert table.loc["suite", "of_peak"] == pytest.approx(expected / table.loc["suite", "peak_gmacs"])
     assert (found["conditions"]["threads"], found["conditions"]["precision"]) == (1, "float32")
     assert "aten::" in capsys.readouterr().out
-    benchmark.main(f"{words} --stored".split())
+    benchmark.main([*f"{words} --stored --only".split(), "compute only", "one classifier"])
+    few = files.read_json(tmp_path / "a.json")
+    assert [row["what"] for row in few["table"]] == ["compute only", "one classifier"] == [*few["rounds"]]
+    assert "takes" in capsys.readouterr().out
     with pytest.raises(UserError, match="--images 4 is less than a batch of 8"):
         benchmark.main(["--study", "synthetic", "--images", "4"])
+
+
+def test_what_nesting_costs_is_compared_round_by_round():
+    turns = pd.DataFrame({"compute only": [100.0, 50.0, 80.0], "one classifier": [101.0, 51.0, 80.0]})
+    assert "takes +1.0 % [+0.0, +2.0] longer than" in benchmark.nesting_cost(turns)
 
 
 def test_a_training_may_see_the_first_images_of_every_class_only():

@@ -44,7 +44,7 @@ DEFAULTS = {
     "augment": {},  # shift: pixels, flip: yes or no, crop: random-resized; see baselines/training/batches.py
     "evaluation_crop": None,  # side of the centre square that is embedded; None: the whole image
     "images_per_class": None,  # train on the first so many of every class; None: on all
-    "compile": False,  # compile the network where there is a GPU
+    "compile": False,  # compile the network, its classifiers and loss where there is a GPU
     "recorded": True,  # on one GPU, record a step once and replay it, where every step does the same
     "sync_batch_norm": True,  # over all processes, so that their number does not change the result
 }
@@ -97,7 +97,7 @@ def train(
     start, seconds = checkpoint.resume(parts, group)
     learner.train()
     if settings["compile"] and torch.device(device).type == "cuda":
-        learner.backbone.compile()
+        compile_loss(learner)
     loss_of = objective(learner, group, settings["sync_batch_norm"])
     shared_norms = synchronised_batch_norm(learner, group) if settings["sync_batch_norm"] else nullcontext()
     rate = partial(one_cycle, steps=steps, warmup=settings["warmup"])
@@ -138,6 +138,25 @@ def train(
     if start < steps:
         checkpoint.save(steps, seconds)
     return Trained(pd.DataFrame(meter.rows), seconds, steps * batch, precision)
+
+
+def compile_loss(learner: Learner, **options) -> None:
+    """Have torch compile what a step computes: the whole loss where it draws nothing, else the backbone.
+
+    Every size has a classifier and a loss of small kernels: nine take 2.5 % longer than one with the backbone
+    compiled alone, 1.2 % with all of it (ResNet50, 224 pixels, batches of 256, one H100).
+    options: of torch.compile.
+    """
+    if not getattr(type(learner).loss, "recordable", False):
+        learner.backbone.compile(**options)
+        return
+    whole = learner.loss
+
+    def without_draws(images: Tensor, labels: Tensor, label_smoothing: float):
+        return whole(images, labels, label_smoothing, None)
+
+    compiled = torch.compile(without_draws, **options)
+    learner.loss = lambda images, labels, label_smoothing, rng: compiled(images, labels, label_smoothing)
 
 
 def descend(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
