@@ -204,7 +204,15 @@ def test_a_row_says_what_was_found_and_of_what():
         in text
     )
     assert "n = 2,000 (val); trainings of each method: 5." in text and "these networks" not in text
-    assert "**shown** (these networks)" in page.markdown(rows(outcome="shown", scope="networks", seeds=1))
+    once = rows(outcome="shown", scope="networks", seeds=1)
+    assert "**shown** (these networks)" in page.markdown(once) and "One training of each" in page.markdown(
+        once
+    )
+    # A claim that was not tested has no scope, and does not make it several trainings.
+    left = rows(outcome="not tested", scope=np.nan, seeds=0)
+    assert "One training of each" in page.markdown(pd.concat([once, left]))
+    mixed = page.markdown(pd.concat([once, rows()]))
+    assert "One training of each" not in mixed and "are of methods trained once" in mixed
 
 
 def test_gaps_by_length_are_a_row_for_each_pair_of_trainings():

@@ -55,8 +55,10 @@ def draw(drawing, name="findings"):
     said = [drawing.conditions(table["split"].iloc[0])]
     if given["gained"].max() > UNFINISHED:
         said.append(f"unfinished: the last doubling of the length gained {given['doubling'].iloc[0]}")
-    if (table["scope"] == "networks").any():
-        said.append("outcomes are of these networks, trained once")
+    once = (table["scope"] == "networks").sum()
+    if once:
+        of = "outcomes are" if once == len(table) else f"{once} outcome{'s are' if once > 1 else ' is'}"
+        said.append(f"{of} of these networks, trained once")
     said.append(f"grey: the margin, ± {margin:g}")
     if left := len(given) - len(table):
         said.append(f"{left} further claims were not tested")

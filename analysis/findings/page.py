@@ -78,12 +78,17 @@ def not_tested(table: pd.DataFrame) -> list[str]:
 
 
 def trained_once(table: pd.DataFrame) -> str:
-    """What outcomes of one training are about; empty where there were several."""
-    if not (table["scope"] == "networks").any():
+    """What outcomes of one training are about; empty where there were several of every method."""
+    of_networks = table.loc[table["outcome"] != "not tested", "scope"] == "networks"
+    if not of_networks.any():
         return ""
+    if of_networks.all():
+        return (
+            "One training of each method: the intervals are over test items, and the outcomes are of these "
+            "networks, not of the methods."
+        )
     return (
-        "One training of each method: the intervals are over test items, and the outcomes are of these "
-        "networks, not of the methods."
+        "Outcomes of “these networks” are of methods trained once: their intervals are over test items alone."
     )
 
 
