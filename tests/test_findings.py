@@ -229,14 +229,15 @@ def test_gaps_by_length_are_a_row_for_each_pair_of_trainings():
 
 
 def test_a_study_that_gained_by_its_last_doubling_is_unfinished():
-    def run(name, group, epochs):
-        method = Method(name, "mrl", "trained", name, group, (2, 4), (0,), {}, {"epochs": epochs})
+    def run(name, group, epochs, nesting=(2, 4)):
+        method = Method(name, "mrl", "trained", name, group, nesting, (0,), {}, {"epochs": epochs})
         return [SimpleNamespace(method=method)]
 
     class Measured(Evidence):
         def outcomes(self, method, outcome):
             after = {"linear": 0.8, "masked_lm": 0.9}[outcome.task]
-            return {"mrl": shares(0.5, after), "half": shares(0.4, 0.75)}[method]
+            plain = {"plain": (0.7, 0.7), "plain_half": (0.6, 0.6)}
+            return shares(*({"mrl": (0.5, after), "half": (0.4, 0.75)} | plain)[method])
 
     runs = {"mrl": run("mrl", "baselines", 8), "half": run("half", HALF, 4), "other": run("other", "mine", 9)}
     of_tokens = last_doubling(Measured(runs, 0, 0.01), Outcome("masked_lm"))
@@ -246,6 +247,9 @@ def test_a_study_that_gained_by_its_last_doubling_is_unfinished():
     marked = page.markdown(rows(gained=0.05, doubling="mrl +5.0"))
     assert "gained, at d, in points: mrl +5.0. **These networks are unfinished**" in marked
     assert "unfinished" not in page.markdown(rows(gained=0.002, doubling="mrl +0.2"))
+    # A plain model is the same baseline with one size: its half is its own.
+    runs |= {"plain": run("plain", "baselines", 8, (4,)), "plain_half": run("plain_half", HALF, 4, (4,))}
+    assert last_doubling(Measured(runs, 0, 0.01)) == {"mrl": pytest.approx(0.05), "plain": pytest.approx(0.1)}
 
 
 def test_tables_of_pages_are_those_of_the_frozen_studies(tmp_path):

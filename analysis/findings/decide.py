@@ -66,6 +66,8 @@ def last_doubling(evidence: Evidence, on: Outcome = LINEAR) -> dict[str, float]:
 def is_whole(method: Method, half: Method) -> bool:
     """Whether a method is what `half` is trained half as long of."""
     same = (method.baseline, method.options) == (half.baseline, half.options)
+    # A network for each size is the same whatever the other sizes are; one for all is not.
+    same &= method.network_per_size or method.nesting == half.nesting
     return same and method.group == "baselines" and method.training["epochs"] > half.training["epochs"]
 
 
