@@ -60,7 +60,7 @@ def test_every_saved_file_of_the_repository_loads(folder):
     assert saved.runs
     for method, seed in saved.runs:
         outcomes = saved.outcomes(method, seed)
-        assert {"predict/sizes", "neighbours/sizes", "ranking/sizes"} & {*outcomes}
+        assert {"predict/sizes", "neighbours/sizes", "ranking/sizes", "cross_modal/sizes"} & {*outcomes}
         for name, array in outcomes.items():
             assert array.size and (array.dtype == bool or np.isfinite(array).all()), name
         if (folder / "neighbours" / f"{method}-{seed}.npz").exists():
