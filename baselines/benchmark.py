@@ -76,7 +76,7 @@ class Setting:
         return ((x, y) for _, x, y in training_batches(*given))
 
 
-def suite(setting: Setting) -> Rate:
+def whole(setting: Setting) -> Rate:
     """Images per second, as of the four below: the suite's own training, start to end."""
     training = setting.settings["training"] | {"epochs": 1}
     given = setting.images, setting.labels, setting.normalise, training, 0
@@ -153,7 +153,7 @@ def timed_rate(work: Callable[[], int], device: str) -> float:
 
 
 RATES = {
-    "suite": suite,
+    "suite": whole,
     "plain": plain,
     "compute only": compute_only,
     "one classifier": one_classifier,
