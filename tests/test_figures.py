@@ -49,7 +49,7 @@ SAVED = [
     for figure in load_study(study).figures
     for facts in [[EVALUATION.facts(task) for task in FIGURE.facts(figure).TABLES]]
     if any(each.NEEDS or any(EVALUATION.facts(name).NEEDS for name in each.READS) for each in facts)
-]
+] + [("tiny_imagenet", "retrieval_map")]  # nine sizes, up to four digits, in three panels
 BACKBONE = {"name": "small_resnet", "dim": 8, "widths": [4, 8]}
 OTHERS = ("contact_sheet_stream", "pareto_knn", "adaptive_classification_flip", "superclass_mrl_e")
 OTHERS += ("paired_mrl",)  # with another argument than the first
@@ -149,7 +149,7 @@ def test_a_figure_of_saved_tables_says_what_it_shows(saved, name, tmp_path, monk
     study, layout = load_study(saved), Layout(saved, tmp_path)
     (tmp_path / "tables").mkdir()
     (tmp_path / "tables" / study.name).symlink_to(ROOT / "results" / "saved" / study.name / "tables")
-    items = {"val": 70, "query": 30}
+    items = {"val": 70, "query": 30, "train": 90, "database": 40}
     data = SimpleNamespace(splits=tuple(items), labels=lambda split: np.zeros(items[split], np.int64))
     monkeypatch.setattr(Drawing, "dataset", data)
     figure, drawing = drawn(study, layout, name)

@@ -34,6 +34,7 @@ from suite.study import OTHERS, PAPER_METHODS, TUNED
 REFERENCES = ("fixed_feature", "mrl")  # what others are compared with: the first that the study has
 HOLDS_UP = 0.7  # of the best value at any size, a method's value at every size
 ROOM = 0.06  # of an axis, above and below the curves
+CROWDED = 7  # sizes that a panel among three has room for, lying
 LABEL_GAP = 0.085  # between labels, of the upper axis' height
 
 
@@ -70,6 +71,8 @@ def against_size(
         size_axis(parts[-1], means["dim"])
         if len(ratios) > 2:
             parts[-1].set_xlabel("size (dimensions)")
+            if means["dim"].nunique() > CROWDED:
+                parts[-1].tick_params(axis="x", rotation=60)
         parts[0].set_title(title)
         if place == 0:
             parts[0].set_ylabel(metric.axis)
