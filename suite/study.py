@@ -534,6 +534,10 @@ class Study:
 
     def classifies(self, method: str) -> bool:
         """Whether a method's classifiers are asked for, by a measure or by a method that starts from it."""
+        if (
+            self.method(method).group == TUNED and TUNED not in self.recipes
+        ):  # a job of one method, of its recipe
+            return Study(self.config | {"recipes": [*RECIPES]}, self.path).classifies(method)
         asked = [measure for name, measure in self.measured() if name == method]
         if self.method(method).group == "new":  # compared in all that is frozen
             asked = self.frozen_measures()

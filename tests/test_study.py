@@ -109,6 +109,7 @@ def test_a_tuned_method_is_a_second_one_with_settings_or_a_source_of_its_own():
     assert paper.figures == ("linear",) and study.figures == ("linear", "rate_envelope")
     assert paper.method("mrl_tuned") == again
     assert paper.trained_with("mrl_tuned") == study.trained_with("mrl_tuned")
+    assert paper.classifies("svd_tuned") and study.classifies("svd_tuned")  # a job is not told the recipes
     # As a frozen study has it, whose keys are text.
     assert Study(json.loads(json.dumps(study.config))).methods == study.methods
 
