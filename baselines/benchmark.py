@@ -161,9 +161,7 @@ RATES = {
 }
 
 
-def measure(
-    setting: Setting, rounds: int, names: Sequence[str] = tuple(RATES)
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def measure(setting: Setting, rounds: int, names: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(one row per rate with the median over rounds: images_per_second, gmacs (10⁹ a second), of_peak; and
     images per second of every round, a column per rate).
 

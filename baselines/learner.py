@@ -65,6 +65,11 @@ class Learner(nn.Module):
         )
         return loss, by_size
 
+    @property
+    def loss_is_recordable(self) -> bool:
+        """Whether its method's loss is marked by `recordable`."""
+        return getattr(type(self).loss, "recordable", False)
+
     def logits(self, z: Tensor) -> dict[int, Tensor]:
         """By size, its classifier's logits [..., C] for features z [..., d]."""
         return {m: logits(self.head, z, m) for m in self.sizes}

@@ -451,14 +451,14 @@ class Study:
         Baselines take part in every evaluation, other groups (ablations) in `linear`, `knn` and those whose
         module says ALL_METHODS, unless the method's own `tasks` or the evaluation's `methods` says otherwise.
         """
-        chosen = {self.method(name).name for name in self.tasks[task].get("methods") or self.methods}
+        return [method for method in self.methods.values() if self._takes_part(method, task)]
+
+    def _takes_part(self, method: Method, task: str) -> bool:
+        """Whether `task` evaluates a method, of whatever recipe."""
+        chosen = {self.method(name).name for name in self.tasks[task].get("methods") or self.declared}
         other_groups = (*CURVES, task) if EVALUATION.facts(task).ALL_METHODS else CURVES
-
-        def takes_part(method: Method) -> bool:
-            usual = self.tasks if method.group == "baselines" else other_groups
-            return method.name in chosen and task in (usual if method.tasks is None else method.tasks)
-
-        return list(filter(takes_part, self.methods.values()))
+        usual = self.tasks if method.group == "baselines" else other_groups
+        return method.name in chosen and task in (usual if method.tasks is None else method.tasks)
 
     def shown_methods(
         self, task: str | None = None, controls: bool = False, group: str = "baselines"
@@ -533,16 +533,18 @@ class Study:
         return list(dict.fromkeys(pairs))
 
     def classifies(self, method: str) -> bool:
-        """Whether a method's classifiers are asked for, by a measure or by a method that starts from it."""
-        if (
-            self.method(method).group == TUNED and TUNED not in self.recipes
-        ):  # a job of one method, of its recipe
-            return Study(self.config | {"recipes": [*RECIPES]}, self.path).classifies(method)
-        asked = [measure for name, measure in self.measured() if name == method]
-        if self.method(method).group == "new":  # compared in all that is frozen
+        """Whether a method's classifiers are asked for, by a measure or by a method that starts from it.
+
+        Of any recipe: the job of one method is not told which are run.
+        """
+        mine = self.method(method)
+        if mine.group == "new":  # compared in all that is frozen
             asked = self.frozen_measures()
+        else:
+            tasks = (task for task in self.tasks if self._takes_part(mine, task))
+            asked = [measure for task in tasks for measure in EVALUATION.facts(task).MEASURES]
         classified = any(MEASURE.facts(measure).CLASSIFIES for measure in asked)
-        return classified or any(each.source == method for each in self.methods.values())
+        return classified or any(each.source == method for each in self.declared.values())
 
     @cached_property
     def itemised(self) -> tuple[str, ...]:

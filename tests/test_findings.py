@@ -205,9 +205,8 @@ def test_a_row_says_what_was_found_and_of_what():
     )
     assert "n = 2,000 (val); trainings of each method: 5." in text and "these networks" not in text
     once = rows(outcome="shown", scope="networks", seeds=1)
-    assert "**shown** (these networks)" in page.markdown(once) and "One training of each" in page.markdown(
-        once
-    )
+    text = page.markdown(once)
+    assert "**shown** (these networks)" in text and "One training of each" in text
     # A claim that was not tested has no scope, and does not make it several trainings.
     left = rows(outcome="not tested", scope=np.nan, seeds=0)
     assert "One training of each" in page.markdown(pd.concat([once, left]))

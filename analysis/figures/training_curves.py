@@ -32,8 +32,8 @@ def draw(drawing):
             look = {"color": color, "alpha": 0.25 + 0.75 * place / sizes, "label": f"{m}"}
             axes.plot(some["epoch"], shown.scale * some["train_top1"], **look)
         axes.set_title(drawing.label(method))
-        look = {"ncols": 2 if sizes <= 6 else 3, "columnspacing": 1, "handlelength": 1.2}
-        axes.legend(title="size", fontsize=5.5, title_fontsize=6, loc="lower right", **look)
+        flat = {"ncols": 2 if sizes <= 6 else 3, "columnspacing": 1, "handlelength": 1.2}
+        axes.legend(title="size", fontsize=5.5, title_fontsize=6, loc="lower right", **flat)
     for axes in grid[-1]:
         axes.set_xlabel("epoch")
     for axes in grid[:, 0]:

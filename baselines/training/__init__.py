@@ -147,7 +147,7 @@ def compile_loss(learner: Learner, **options) -> None:
     compiled alone, 1.2 % with all of it (ResNet50, 224 pixels, batches of 256, one H100).
     options: of torch.compile.
     """
-    if not getattr(type(learner).loss, "recordable", False):
+    if not learner.loss_is_recordable:
         learner.backbone.compile(**options)
         return
     whole = learner.loss

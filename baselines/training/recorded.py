@@ -33,7 +33,7 @@ def recordable(learner: Learner, images: np.ndarray, settings: dict, device: str
         and not settings["compile"]
         and images.nbytes <= RESIDENT_BYTES
         and len(set(settings["augment"].get("crop", {}).get("side", [0]))) == 1
-        and getattr(type(learner).loss, "recordable", False)
+        and learner.loss_is_recordable
         and type(learner).after_step is Learner.after_step
     )
 
